@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+# One folder under src/ is one static library with its unit tests beside it.
+
+add_library(atelier_flags INTERFACE)
+target_include_directories(atelier_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_compile_options(atelier_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror
+  -Wno-pedantic # statement expressions (TRY)
+  -fvisibility=hidden
+  # Bits must not depend on whether the compiler chose to contract a*b+c.
+  -ffp-contract=off)
+if(ATELIER_SANITIZE)
+  target_compile_options(atelier_flags INTERFACE
+    -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(atelier_flags INTERFACE -fsanitize=address,undefined)
+endif()
+
+# atelier_library(NAME SOURCES a.cc... TESTS a_test.cc... LINK PUBLIC x PRIVATE y)
+function(atelier_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;TESTS;LINK" ${ARGN})
+  add_library(atelier_${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(atelier_${name} PUBLIC atelier_flags)
+  if(ARG_LINK)
+    target_link_libraries(atelier_${name} ${ARG_LINK})
+  endif()
+  atelier_remember(${ARG_SOURCES} ${ARG_TESTS})
+  if(ATELIER_TESTS AND ARG_TESTS)
+    atelier_test(${name}_test SOURCES ${ARG_TESTS} LINK atelier_${name} LABELS unit)
+  endif()
+endfunction()
+
+# atelier_test(NAME SOURCES ... LINK ... LABELS ...)
+function(atelier_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE
+    ATELIER_SOURCE_DIR="${CMAKE_SOURCE_DIR}" ATELIER_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600
+    SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\] [0-9]+ tests?, listed below:.*\\[  PASSED  \\] 0 tests")
+  atelier_remember(${ARG_SOURCES})
+endfunction()
+
+function(atelier_remember)
+  foreach(source ${ARGN})
+    get_filename_component(path ${source} ABSOLUTE BASE_DIR ${CMAKE_CURRENT_SOURCE_DIR})
+    set_property(GLOBAL APPEND PROPERTY ATELIER_KNOWN_SOURCES ${path})
+  endforeach()
+endfunction()
+
+# A source or test on disk that no target builds stops the configure step.
+function(atelier_check_no_orphans)
+  get_property(known GLOBAL PROPERTY ATELIER_KNOWN_SOURCES)
+  file(GLOB_RECURSE on_disk CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*.cc ${CMAKE_SOURCE_DIR}/tests/*.cc
+    ${CMAKE_SOURCE_DIR}/benchmarks/*.cc)
+  foreach(path ${on_disk})
+    if(NOT path IN_LIST known AND ATELIER_TESTS)
+      message(FATAL_ERROR "${path} is in no target: add it to its folder's CMakeLists.txt or remove it")
+    endif()
+  endforeach()
+endfunction()

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/frame.h"
+#include "base/hash.h"
+#include "base/queue.h"
+#include "base/time.h"
+
+namespace atelier {
+namespace {
+
+Result<int> half(int n) {
+  if (n % 2 != 0) return make_error(Code::invalid_input, "{} is odd.", n);
+  return n / 2;
+}
+
+Result<int> quarter(int n) { return TRY(half(TRY(half(n)))); }
+
+TEST(Result, TryPassesTheErrorOn) {
+  EXPECT_EQ(quarter(12).value(), 3);
+  EXPECT_EQ(quarter(6).error().message, "3 is odd.");
+  EXPECT_EQ(quarter(6).error().code, Code::invalid_input);
+}
+
+// FIPS 180-4 examples.
+TEST(Sha256, KnownAnswers) {
+  EXPECT_EQ(sha256_hex({}), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(sha256_hex(as_bytes("abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST(MediaTime, ComparesAcrossTimeBasesExactly) {
+  EXPECT_EQ(compare({1001, {1, 30000}}, {1001, {1, 30000}}), std::strong_ordering::equal);
+  EXPECT_EQ(compare({1, {1, 3}}, {333, {1, 1000}}), std::strong_ordering::greater);
+  EXPECT_EQ(compare({INT64_MAX / 4, {1, 90000}}, {INT64_MAX / 4, {1, 90001}}),
+            std::strong_ordering::greater);
+}
+
+TEST(MediaTime, SecondsTypedInDecimalHitTheirTick) {
+  EXPECT_EQ(ticks_at_or_after(0.04, {1, 25}), 1);
+  EXPECT_EQ(ticks_at_or_after(0.041, {1, 25}), 2);
+  EXPECT_EQ(ticks_at_or_after(-0.5, {1, 1000}), -500);
+}
+
+TEST(FrameBuffer, OddSizesRoundChromaUp) {
+  FrameBuffer buffer(5, 3, {PixelFormat::Family::yuv, 10, 1, 1, true}, {});
+  const FrameView& view = buffer.view();
+  EXPECT_EQ(view.format.planes(), 4);
+  EXPECT_EQ(view.plane_width(1), 3);
+  EXPECT_EQ(view.plane_height(2), 2);
+  EXPECT_EQ(view.plane_width(3), 5);
+  for (const auto& plane : view.plane) EXPECT_EQ(reinterpret_cast<uintptr_t>(plane.data) % 64, 0u);
+}
+
+TEST(BoundedQueue, EndOfStreamIsAValueAndAbortWakesBothSides) {
+  BoundedQueue<int> queue(1);
+  std::jthread producer([&] {
+    for (int i = 0; i < 100; ++i) queue.push(i);
+    queue.close();
+  });
+  for (int i = 0; i < 100; ++i) ASSERT_EQ(queue.pop(), i);
+  EXPECT_EQ(queue.pop(), std::nullopt);
+  producer.join();
+
+  BoundedQueue<int> full(1);
+  ASSERT_TRUE(full.push(1));
+  std::jthread stuck([&] { EXPECT_FALSE(full.push(2)); });
+  full.abort();
+  stuck.join();
+  EXPECT_EQ(full.pop(), std::nullopt);
+}
+
+TEST(ScratchFile, IsHashedReadBackAndRemoved) {
+  std::filesystem::path path;
+  {
+    auto scratch = ScratchFile::create(testing::TempDir());
+    ASSERT_TRUE(scratch.ok());
+    path = (*scratch)->path();
+    ASSERT_TRUE((*scratch)->write(as_bytes("ab")).ok());
+    ASSERT_TRUE((*scratch)->write(as_bytes("c")).ok());
+    EXPECT_EQ((*scratch)->finish_sha256(), sha256_hex(as_bytes("abc")));
+    auto source = (*scratch)->open();
+    ASSERT_TRUE(source.ok());
+    EXPECT_EQ(as_text(read_all(**source, 10, "it").value()), "abc");
+    EXPECT_EQ(read_all(**source, 2, "it").error().code, Code::invalid_input);
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST(FileSource, NamesWhatItCannotOpen) {
+  EXPECT_EQ(FileSource::open("/nonexistent/x").error().message,
+            "Cannot open '/nonexistent/x': No such file or directory.");
+  EXPECT_EQ(FileSource::open("/tmp").error().code, Code::invalid_input);
+}
+
+TEST(FakeClock, SleepingIsAdvancing) {
+  FakeClock clock;
+  clock.sleep_for(std::chrono::seconds(3));
+  clock.advance(std::chrono::seconds(1));
+  EXPECT_EQ(clock.now(), std::chrono::seconds(4));
+}
+
+}  // namespace
+}  // namespace atelier

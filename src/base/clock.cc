@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/clock.h"
+
+#include <thread>
+
+namespace atelier {
+
+Clock::Duration SystemClock::now() const {
+  return std::chrono::steady_clock::now().time_since_epoch();
+}
+
+void SystemClock::sleep_for(Duration duration) { std::this_thread::sleep_for(duration); }
+
+}  // namespace atelier

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Time as a dependency, so that tests never sleep.
+#pragma once
+
+#include <chrono>
+
+namespace atelier {
+
+// Safe from several threads.
+class Clock {
+ public:
+  using Duration = std::chrono::nanoseconds;
+  virtual ~Clock() = default;
+  // Since an arbitrary start; never goes back.
+  virtual Duration now() const = 0;
+  virtual void sleep_for(Duration duration) = 0;
+};
+
+class SystemClock final : public Clock {
+ public:
+  Duration now() const override;
+  void sleep_for(Duration duration) override;
+};
+
+// Advances only when told to, or by sleeping.
+class FakeClock final : public Clock {
+ public:
+  Duration now() const override { return now_; }
+  void sleep_for(Duration duration) override { now_ += duration; }
+  void advance(Duration duration) { now_ += duration; }
+
+ private:
+  Duration now_{0};
+};
+
+}  // namespace atelier

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace atelier {
+
+Fd::~Fd() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Fd& Fd::operator=(Fd&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+std::string describe_errno(int error) { return std::generic_category().message(error); }
+
+Code code_of_errno(int error, Code otherwise) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: return Code::no_space;
+    case EIO:
+    case ESTALE:
+    case ETIMEDOUT: return Code::unavailable;
+    default: return otherwise;
+  }
+}
+
+Result<void> write_fully(int fd, std::span<const std::byte> bytes,
+                         const std::filesystem::path& name) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      const int error = errno;
+      return make_error(code_of_errno(error, Code::internal), "Cannot write '{}': {}.",
+                        name.string(), describe_errno(error));
+    }
+    bytes = bytes.subspan(static_cast<size_t>(count));
+  }
+  return {};
+}
+
+Result<std::unique_ptr<FileSource>> FileSource::open(const std::filesystem::path& path) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) {
+    return make_error(code_of_errno(errno, Code::invalid_input), "Cannot open '{}': {}.",
+                      path.string(), describe_errno(errno));
+  }
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+    return make_error(Code::invalid_input, "Cannot read '{}': it is not a regular file.",
+                      path.string());
+  }
+  return std::unique_ptr<FileSource>(
+      new FileSource(std::move(fd), static_cast<uint64_t>(info.st_size), path));
+}
+
+Result<size_t> FileSource::read_at(uint64_t offset, std::span<std::byte> into) {
+  for (;;) {
+    const ssize_t count = ::pread(fd_.get(), into.data(), into.size(), static_cast<off_t>(offset));
+    if (count >= 0) return static_cast<size_t>(count);
+    if (errno == EINTR) continue;
+    return make_error(code_of_errno(errno, Code::unavailable), "Cannot read '{}': {}.",
+                      path_.string(), describe_errno(errno));
+  }
+}
+
+Result<std::unique_ptr<ScratchFile>> ScratchFile::create(const std::filesystem::path& folder) {
+  std::string name = (folder / "atelier-XXXXXX").string();
+  Fd fd(::mkostemp(name.data(), O_CLOEXEC));
+  if (!fd) {
+    return make_error(code_of_errno(errno, Code::internal),
+                      "Cannot make a scratch file in '{}': {}.", folder.string(),
+                      describe_errno(errno));
+  }
+  return std::unique_ptr<ScratchFile>(new ScratchFile(std::move(fd), name));
+}
+
+ScratchFile::~ScratchFile() { ::unlink(path_.c_str()); }
+
+Result<void> ScratchFile::write(std::span<const std::byte> bytes) {
+  TRY(write_fully(fd_.get(), bytes, path_));
+  hash_.update(bytes);
+  size_ += bytes.size();
+  return {};
+}
+
+Result<uint64_t> free_space(const std::filesystem::path& folder) {
+  struct statvfs info {};
+  if (::statvfs(folder.c_str(), &info) != 0) {
+    return make_error(Code::internal, "Cannot see how much room '{}' has: {}.", folder.string(),
+                      describe_errno(errno));
+  }
+  return static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
+}
+
+}  // namespace atelier

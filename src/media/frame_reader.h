@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decoded frames of one stretch of a video, in display order.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+
+#include "base/bytes.h"
+#include "base/frame.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "media/media_info.h"
+
+namespace atelier::media {
+
+// What travels with a frame untouched from reader to writer (captions, dynamic HDR metadata).
+// Opaque.
+class FrameExtras;
+
+// A decoded frame. Owns its samples; `view` stays valid as long as this object lives.
+struct DecodedFrame {
+  FrameView view;
+  int64_t pts = 0;  // in the stream's time base, best effort; unique and increasing within a reader
+  int64_t duration = 0;  // in the same; 0 when unknown
+  std::shared_ptr<const FrameExtras> extras;
+  std::shared_ptr<const void> keep_alive;  // what `view` points into
+};
+
+struct ReadRequest {
+  int stream = -1;
+  // Frames with first_pts <= pts < end_pts; unset means from the start / to the end.
+  std::optional<int64_t> first_pts;
+  std::optional<int64_t> end_pts;
+  // Where the decoder starts: the dts of a key packet at or before first_pts in decode order.
+  // Unset: the file's start. If the first frame wanted does not appear, the reader itself goes back
+  // another key packet (intra refresh).
+  std::optional<int64_t> key_dts;
+  // Scale to this size on the way; 0x0 keeps the stream's own. Bicubic, siting respected.
+  int width = 0;
+  int height = 0;
+  int threads =
+      0;  // for the decoder; 0: one per core. Does not change the pictures of an undamaged stream
+};
+
+struct ReadReport {
+  uint64_t frames = 0;
+  uint64_t decode_errors =
+      0;  // packets or frames the decoder refused or flagged; those frames are lost or damaged
+  bool reread_single_threaded = false;
+};
+
+// One thread. Frames whose samples libav holds packed or semi-planar come out planar with nothing
+// lost.
+class FrameReader {
+ public:
+  // `source` must outlive the reader. Errors: invalid_input (no decoder, unsupported pixel format,
+  // interlaced).
+  static Result<std::unique_ptr<FrameReader>> open(ByteSource& source, const MediaInfo& info,
+                                                   const ReadRequest& request);
+  virtual ~FrameReader() = default;
+  // The next frame, or nothing at the end of the stretch: the decoder has been drained.
+  // A damaged packet is no error: it is counted and skipped. A frame whose size differs from the
+  // first one's is scaled to it. Errors: conflict (source changed), unavailable, internal.
+  virtual Result<std::optional<DecodedFrame>> next() = 0;
+  virtual const ReadReport& report() const = 0;
+};
+
+}  // namespace atelier::media

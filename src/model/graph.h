@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// A network as Atelier plans over it: the operators of the default ONNX domain at opset 17 or
+// lower, after the model file was checked, its old operators rewritten, and its shapes inferred.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+
+namespace atelier::model {
+
+// Row-major float32, shape as in the file. Integer initialisers (shapes, pads) are in `ints`.
+struct Tensor {
+  std::vector<int64_t> shape;
+  std::vector<float> floats;
+  std::vector<int64_t> ints;
+  bool is_int = false;
+  int64_t count() const;
+};
+
+using Attribute =
+    std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>, Tensor>;
+
+struct Node {
+  std::string op;    // "Conv"
+  std::string name;  // never empty: made up from the first output where the file has none
+  std::vector<std::string> inputs;  // an empty string is an absent optional input
+  std::vector<std::string> outputs;
+  std::map<std::string, Attribute> attributes;
+
+  int64_t attr_int(const std::string& key, int64_t otherwise) const;
+  float attr_float(const std::string& key, float otherwise) const;
+  std::string attr_string(const std::string& key, std::string otherwise) const;
+  std::vector<int64_t> attr_ints(const std::string& key, std::vector<int64_t> otherwise) const;
+};
+
+// -1 is a dimension known only when a frame arrives.
+struct ValueInfo {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+
+// Nodes are in topological order. Every value is written once.
+struct Graph {
+  std::string name;
+  std::vector<Node> nodes;
+  std::map<std::string, Tensor> initializers;
+  std::vector<ValueInfo> inputs;  // without initialisers
+  std::vector<ValueInfo> outputs;
+};
+
+// Parses, checks and normalises. Hostile until checked: bounded memory and time whatever the bytes.
+// Errors: invalid_argument: not an ONNX model, an operator outside supported_operators() (named,
+// with the node), a data type or opset that is not supported.
+Result<Graph> import_onnx(std::span<const std::byte> file, std::string_view name);
+
+// Operators that every runner kind executes.
+const std::vector<std::string>& supported_operators();
+
+}  // namespace atelier::model
