@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# Thin: each target calls a script under tools/ that can be run by itself.
+
+# Taken as they stand, never expanded: a file may be called a$(b).mp4.
+override VIDEO := $(value VIDEO)
+override STYLE := $(value STYLE)
+override OUT := $(value OUT)
+export VIDEO STYLE OUT
+
+.PHONY: demo test build format tidy bench test-asan clean
+
+demo: ## paints a clip: make demo [VIDEO=my.mp4] [STYLE=starry-night] [OUT=painted.mp4]
+	@tools/setup build
+	@tools/build release atelier
+	@tools/demo/demo.sh
+
+build: ## program and tests in build/release
+	@tools/setup build test
+	@tools/build release
+
+test: ## everything that CI runs
+	@tools/setup build test
+	@tools/test.py
+
+test-asan: ## unit tests and the short end-to-end cases under ASan and UBSan
+	@tools/setup build test
+	@tools/test.py asan
+
+format: ## rewrites the sources in the project's format
+	@tools/setup test
+	@git ls-files -z '*.cc' '*.h' | xargs -0 clang-format -i
+
+tidy: ## clang-tidy over src/
+	@tools/setup build test
+	@tools/test.py tidy
+
+bench: ## speed beside a peer, job overhead, memory: prints its settings
+	@tools/setup build test
+	@tools/build release
+	@benchmarks/run
+
+clean:
+	@rm -rf build

@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the layers of tests and adds them up.
+
+tools/test.py             everything: what `make test` and CI run
+tools/test.py STAGE...    of: unit asan e2e format tidy
+
+Each test program leaves its counts in build/reports/STAGE (GoogleTest as XML, the end-to-end files
+as JSON); a program that dies before it could is one failure. The last line is
+`N passed, N failed[, N skipped]`; the exit code is 1 when anything failed.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as xml
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+REPORTS = ROOT / "build" / "reports"
+JOBS = os.cpu_count() or 2
+
+
+class Totals:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.failures = []
+
+    def one(self, name, ok):
+        if ok:
+            self.passed += 1
+        else:
+            self.failed += 1
+            self.failures.append(name)
+
+
+def say(text):
+    print(f"\n== {text}", flush=True)
+
+
+def build(preset, totals):
+    ok = subprocess.run([ROOT / "tools/build", preset], cwd=ROOT).returncode == 0
+    if not ok:
+        totals.one(f"build {preset}", False)
+    return ok
+
+
+def add_gtest(report, totals, seen):
+    suite = xml.parse(report).getroot()
+    seen.add(report.stem)
+    for case in suite.iter("testcase"):
+        name = f"{report.stem}: {case.get('classname')}.{case.get('name')}"
+        if case.find("failure") is not None:
+            totals.one(name, False)
+        elif case.get("status") == "notrun" or case.get("result") == "skipped" \
+                or case.find("skipped") is not None:
+            totals.skipped += 1
+        else:
+            totals.one(name, True)
+
+
+def add_e2e(report, totals, seen):
+    counts = json.loads(report.read_text())
+    seen.add(report.stem)
+    totals.passed += counts["passed"]
+    totals.skipped += counts["skipped"]
+    for name in counts["failed"]:
+        totals.one(f"{report.stem}: {name}", False)
+
+
+def ctest(preset, label, stage, totals, env=(), jobs=JOBS):
+    """Runs the tests with a label; counts cases, and programs that failed without counting any."""
+    folder = REPORTS / stage
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    junit = folder / "ctest.junit"
+    environment = {**os.environ, "GTEST_OUTPUT": f"xml:{folder}/",
+                   "ATELIER_TEST_REPORTS": str(folder), **dict(env)}
+    environment.pop("MAKEFLAGS", None)
+    subprocess.run(["ctest", "--test-dir", f"build/{preset}", "-L", f"^{label}$", "-j", str(jobs),
+                    "--output-on-failure", "--no-tests=error", "--output-junit", str(junit)],
+                   cwd=ROOT, env=environment)
+    seen = set()
+    before = totals.failed
+    for report in sorted(folder.glob("*.xml")):
+        add_gtest(report, totals, seen)
+    for report in sorted(folder.glob("*.json")):
+        add_e2e(report, totals, seen)
+    if not junit.exists():
+        totals.one(f"{stage}: ctest ran nothing", False)
+        return
+    for case in xml.parse(junit).getroot().iter("testcase"):
+        name = case.get("name")
+        failed = case.get("status") == "fail" or case.find("failure") is not None
+        if name in seen and not failed:
+            continue
+        if name in seen and totals.failed > before:
+            continue  # its failed cases are counted already
+        if name not in seen or failed:
+            totals.one(f"{stage}: {name}", not failed)
+
+
+def stage_unit(totals):
+    if build("release", totals):
+        ctest("release", "unit", "unit", totals)
+
+
+def stage_e2e(totals):
+    if build("release", totals):
+        ctest("release", "e2e", "e2e", totals)
+
+
+def stage_asan(totals):
+    if not build("asan", totals):
+        return
+    options = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:strict_string_checks=1",
+               "UBSAN_OPTIONS": "print_stacktrace=1", "ATELIER_E2E_SHORT": "1"}
+    ctest("asan", "unit", "asan-unit", totals, options)
+    ctest("asan", "e2e", "asan-e2e", totals, options)
+
+
+def sources():
+    listed = subprocess.run(["git", "ls-files", "-z", "*.cc", "*.h"], cwd=ROOT, check=True,
+                            capture_output=True).stdout.decode()
+    return [path for path in listed.split("\0") if path and (ROOT / path).exists()]
+
+
+def stage_format(totals):
+    done = subprocess.run(["clang-format", "--dry-run", "-Werror", *sources()], cwd=ROOT,
+                          stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        print("\n".join(done.stderr.splitlines()[:40]))
+        print("`make format` puts it right.")
+    totals.one("format", done.returncode == 0)
+
+
+def stage_tidy(totals):
+    if not build("release", totals):
+        return
+    wanted = [path for path in sources()
+              if path.startswith("src/") and path.endswith(".cc") and not path.endswith("_test.cc")]
+    pattern = "(" + "|".join(re.escape(str(ROOT / path)) for path in wanted) + ")$"
+    done = subprocess.run(["run-clang-tidy-14", "-quiet", "-p", "build/release", "-j", str(JOBS),
+                           pattern], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
+    if done.returncode:
+        noise = re.compile(r"^clang-tidy|warnings generated|^Suppressed|^Use -header-filter")
+        print("\n".join(line for line in done.stdout.splitlines() if not noise.search(line)))
+    totals.one("clang-tidy", done.returncode == 0)
+
+
+STAGES = {"format": stage_format, "unit": stage_unit, "e2e": stage_e2e, "tidy": stage_tidy,
+          "asan": stage_asan}
+
+
+def main(arguments):
+    unknown = [name for name in arguments if name not in STAGES]
+    if unknown:
+        print(f"tools/test.py: \"{unknown[0]}\" is not one of {', '.join(STAGES)}", file=sys.stderr)
+        return 2
+    totals = Totals()
+    for name in arguments or STAGES:
+        say(name)
+        start = time.monotonic()
+        STAGES[name](totals)
+        print(f"-- {name}: {time.monotonic() - start:.0f} s", flush=True)
+    if totals.failures:
+        say("failed")
+        for name in totals.failures:
+            print(f"   {name}")
+    skipped = f", {totals.skipped} skipped" if totals.skipped else ""
+    print(f"\n{totals.passed} passed, {totals.failed} failed{skipped}", flush=True)
+    return 1 if totals.failed or not totals.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
