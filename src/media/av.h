@@ -11,7 +11,9 @@ extern "C" {
 }
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/bytes.h"
 #include "base/frame.h"
@@ -43,9 +45,11 @@ Code code_of_av(int error, Code otherwise);
 // returned by source_error() instead of libav's generic EIO.
 class Input {
  public:
-  // `source` must outlive it; `name` is for messages and the demuxer's guess. Runs
-  // avformat_find_stream_info. Only local, self-contained reading: protocols are off, so a playlist
-  // cannot open other files.
+  // `source` must outlive it; `name` is for messages only: the demuxer follows from the bytes, so
+  // that every opening of the same bytes sees the same streams. Runs avformat_find_stream_info.
+  // Only local, self-contained reading: protocols are off and demuxers that open other files
+  // (playlists, manifests, image sequences) are refused.
+  // Errors: invalid_input (empty, not media, no usable header), the source's own.
   static Result<std::unique_ptr<Input>> open(ByteSource& source, std::string_view name);
   ~Input();
   Input(const Input&) = delete;
@@ -55,6 +59,8 @@ class Input {
   // A demuxer error other than the source's own ends the file: false, and truncated() says so.
   Result<bool> read(AVPacket& packet);
   bool truncated() const { return truncated_; }
+  // What the source said last, if it failed; for callers that seek by themselves.
+  const std::optional<Error>& source_error() const;
 
  private:
   struct Io;
@@ -88,7 +94,9 @@ void set_color(T& object, const ColorSpec& color) {
 }
 
 // The planar format that holds every sample of `format` unchanged: itself, or e.g. yuv420p for
-// nv12, gbrp for rgb24. AV_PIX_FMT_NONE when there is none.
+// nv12, gbrp for rgb24. Samples of fewer than 8 bits are widened to 8, a palette becomes RGB with
+// alpha, gray with alpha gets neutral chroma. AV_PIX_FMT_NONE when there is none (float, Bayer,
+// XYZ, hardware).
 AVPixelFormat planar_equivalent(AVPixelFormat format);
 PixelFormat describe(AVPixelFormat planar);
 // libav's planar format (native endian) for ours; AV_PIX_FMT_NONE when it has none.
