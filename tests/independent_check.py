@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Compares a video with what Atelier made of it, using only ffprobe and ffmpeg.
+
+Prints one line per check, "PASS name" or "FAIL name: why", and exits with 1 if any failed, with 2
+if a file cannot be read at all. What is compared: number and timestamps of the decoded frames of
+the scored video, its size, sample aspect ratio, rotation, colour tags and HDR10 metadata; chapters;
+for every other stream its bytes (a hash of each packet), packet timestamps, codec, language, title
+and disposition; the file's tags. Timestamps must agree exactly, or, where either container counts
+coarser than the other (Matroska: 1 ms), within one tick of the coarser one.
+"""
+import argparse
+import json
+import subprocess
+import sys
+from fractions import Fraction
+
+OLD_CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration",
+                      "vendor_id", "encoding_tool", "handler_name"}
+TEXT_SUBTITLES = {"subrip", "mov_text", "ass", "ssa", "webvtt", "text"}
+failures = 0
+
+
+def report(name, ok, why=""):
+    global failures
+    failures += 0 if ok else 1
+    print(f"PASS {name}" if ok else f"FAIL {name}: {why}")
+
+
+def equal(name, wanted, got):
+    report(name, wanted == got, f"input {wanted!r}, output {got!r}")
+
+
+def ffprobe(path, *options):
+    done = subprocess.run(["ffprobe", "-v", "error", "-of", "json", *options, "-i", f"file:{path}"],
+                          capture_output=True)
+    if done.returncode != 0:
+        print(f"FAIL open: ffprobe cannot read {path}: {done.stderr.decode(errors='replace')[:300]}")
+        sys.exit(2)
+    return json.loads(done.stdout.decode(errors="replace"))
+
+
+def load(path):
+    head = ffprobe(path, "-show_streams", "-show_format", "-show_chapters")
+    head["path"] = path
+    head["matroska"] = "matroska" in head["format"]["format_name"]
+    packets = ffprobe(path, "-show_packets", "-show_data_hash", "sha256", "-show_entries",
+                      "packet=stream_index,pts,dts,duration,flags,size,data_hash")["packets"]
+    head["packets"] = {s["index"]: [] for s in head["streams"]}
+    for packet in packets:
+        head["packets"].setdefault(packet["stream_index"], []).append(packet)
+    return head
+
+
+def is_cover(stream):
+    return stream.get("disposition", {}).get("attached_pic") == 1
+
+
+def scored_stream(media, wanted):
+    """libav's best video stream, cover art excluded: the most pixels and packets."""
+    videos = [s for s in media["streams"] if s["codec_type"] == "video" and not is_cover(s)]
+    if wanted is not None:
+        videos = [s for s in videos if s["index"] == wanted]
+    if not videos:
+        print(f"FAIL open: {media['path']} has no such video stream")
+        sys.exit(2)
+    done = subprocess.run(["ffmpeg", "-v", "info", "-i", f"file:{media['path']}", "-f", "null", "-t",
+                           "0.1", "-"], capture_output=True).stderr.decode(errors="replace")
+    for line in done.splitlines():  # "  Stream #0:3 -> #0:0 (h264 (native) -> wrapped_avframe ...)"
+        if wanted is None and "Stream #0:" in line and "-> #0:0" in line:
+            index = int(line.split("#0:")[1].split()[0])
+            chosen = [s for s in videos if s["index"] == index]
+            if chosen:
+                return chosen[0]
+    return videos[0]
+
+
+def base(stream):
+    return Fraction(stream["time_base"])
+
+
+def frames(media, stream):
+    entries = ffprobe(media["path"], "-select_streams", str(stream["index"]), "-show_frames",
+                      "-show_entries", "frame=best_effort_timestamp:side_data")
+    first = entries["frames"][0] if entries.get("frames") else {}
+    times = [Fraction(f["best_effort_timestamp"]) * base(stream) for f in entries.get("frames", [])
+             if "best_effort_timestamp" in f]
+    return times, first.get("side_data_list", [])
+
+
+def tolerance(a, b, media_a, media_b):
+    ticks = [base(s) for s, m in ((a, media_a), (b, media_b))]
+    # A finer base that holds every tick of the coarser one needs no tolerance.
+    if not media_a["matroska"] and not media_b["matroska"]:
+        return Fraction(0) if (ticks[0] / ticks[1]).denominator == 1 else max(ticks)
+    if media_a["matroska"] and (ticks[0] / ticks[1]).denominator == 1:
+        return Fraction(0)
+    return Fraction(1, 1000)
+
+
+def same_times(name, wanted, got, allowed):
+    if len(wanted) != len(got):
+        report(name, False, f"input has {len(wanted)}, output {len(got)}")
+        return
+    worst = max(((abs(a - b), i) for i, (a, b) in enumerate(zip(wanted, got))), default=(0, 0))
+    report(name, worst[0] <= allowed,
+           f"number {worst[1]}: input {float(wanted[worst[1]]) if wanted else 0:.9f} s, "
+           f"output {float(got[worst[1]]) if got else 0:.9f} s, allowed {float(allowed):.9f} s")
+
+
+def side(entries, kind):
+    for entry in entries:
+        if entry.get("side_data_type") == kind:
+            return {k: Fraction(v.split(":")[0]) if isinstance(v, str) and "/" in v else v
+                    for k, v in entry.items() if k != "side_data_type"}
+    return None
+
+
+def rotation(stream):
+    found = side(stream.get("side_data_list", []), "Display Matrix")
+    return (float(found.get("rotation", 0)) % 360) if found else 0.0
+
+
+def ratio(text):
+    if text in (None, "N/A", "0:1"):
+        return Fraction(1)  # unknown: players use square pixels
+    num, den = text.split(":")
+    return Fraction(int(num), int(den))
+
+
+def check_colour(a, b):
+    for key in ("color_space", "color_primaries", "color_transfer"):
+        equal(f"video {key}", a.get(key, "unknown"), b.get(key, "unknown"))
+    wanted, got = a.get("color_range", "unknown"), b.get("color_range", "unknown")
+    # Unknown means limited (H.264 E.2.1), so writing that down changes nothing.
+    report("video color_range", wanted == got or (wanted, got) == ("unknown", "tv"),
+           f"input {wanted}, output {got}")
+    wanted = a.get("chroma_location", "unspecified")
+    got = b.get("chroma_location", "unspecified")
+    # H.264 cannot leave it open: libav reports "left" where nothing is written (H.264 E.2.1).
+    report("video chroma_location", wanted == got or wanted == "unspecified" or got == "unspecified",
+           f"input {wanted}, output {got}")
+
+
+def check_video(old, new, a, b, options):
+    old_times, old_side = frames(old, a)
+    new_times, new_side = frames(new, b)
+    shift = Fraction(options.shift)
+    if options.start is not None or options.end is not None:
+        origin = old_times[0]
+        lo = Fraction(options.start or "0")
+        hi = Fraction(options.end) if options.end else None
+        old_times = [t for t in old_times if t - origin >= lo and (hi is None or t - origin < hi)]
+    equal("video frames", len(old_times), len(new_times))
+    same_times("video timestamps", [t + shift for t in old_times], new_times,
+               tolerance(a, b, old, new))
+    if options.frames_only:
+        return
+    if options.size:
+        equal("video size", options.size, f"{b['width']}x{b['height']}")
+    else:
+        equal("video size", (a["width"], a["height"]), (b["width"], b["height"]))
+        equal("video sample aspect ratio", ratio(a.get("sample_aspect_ratio")),
+              ratio(b.get("sample_aspect_ratio")))
+    equal("video rotation", rotation(a), rotation(b))
+    check_colour(a, b)
+    for kind in ("Mastering display metadata", "Content light level metadata"):
+        wanted = side(old_side + a.get("side_data_list", []), kind)
+        equal(f"video {kind}", wanted, side(new_side + b.get("side_data_list", []), kind))
+    check_labels("video", a, b)
+
+
+def check_labels(name, a, b):
+    old_tags = {k.lower(): v for k, v in a.get("tags", {}).items()}
+    new_tags = {k.lower(): v for k, v in b.get("tags", {}).items()}
+    equal(f"{name} language", old_tags.get("language", "und"), new_tags.get("language", "und"))
+    equal(f"{name} title", old_tags.get("title", ""), new_tags.get("title", ""))
+    for key in ("default", "forced", "attached_pic", "hearing_impaired", "comment"):
+        equal(f"{name} disposition {key}", a["disposition"].get(key, 0), b["disposition"].get(key, 0))
+
+
+def subtitle_text(media, stream):
+    done = subprocess.run(["ffmpeg", "-v", "error", "-i", f"file:{media['path']}", "-map",
+                           f"0:{stream['index']}", "-f", "srt", "-"], capture_output=True)
+    return done.stdout.decode(errors="replace")
+
+
+def check_copied(old, new, a, b, options):
+    name = f"stream {a['index']} ({a['codec_type']})"
+    both_text = {a.get("codec_name"), b.get("codec_name")} <= TEXT_SUBTITLES
+    if both_text and a.get("codec_name") != b.get("codec_name"):
+        report(f"{name} converted", True)
+        if options.start is None and options.end is None and Fraction(options.shift) == 0:
+            equal(f"{name} text", subtitle_text(old, a), subtitle_text(new, b))
+        check_labels(name, a, b)
+        return
+    equal(f"{name} codec", a.get("codec_name"), b.get("codec_name"))
+    old_packets, new_packets = old["packets"][a["index"]], new["packets"][b["index"]]
+    if a["codec_type"] == "subtitle":  # MP4 needs empty samples between texts; Matroska has none
+        old_packets = [p for p in old_packets if int(p["size"]) > 2]
+        new_packets = [p for p in new_packets if int(p["size"]) > 2]
+    if a["codec_type"] == "attachment":
+        equal(f"{name} file name", a["tags"].get("filename"), b.get("tags", {}).get("filename"))
+        equal(f"{name} size", a.get("extradata_size"), b.get("extradata_size"))
+        return
+    if options.start is not None or options.end is not None:
+        hashes = [p["data_hash"] for p in old_packets]
+        cut = [p["data_hash"] for p in new_packets]
+        at = hashes.index(cut[0]) if cut and cut[0] in hashes else -1
+        report(f"{name} packets", not cut or hashes[at:at + len(cut)] == cut,
+               "the output's packets are no contiguous part of the input's")
+    else:
+        equal(f"{name} packet count", len(old_packets), len(new_packets))
+        report(f"{name} packet hashes", [p["data_hash"] for p in old_packets] ==
+               [p["data_hash"] for p in new_packets], "bytes differ")
+        if not is_cover(a):
+            same_times(f"{name} timestamps", [int(p["pts"]) * base(a) + Fraction(options.shift)
+                                              for p in old_packets if "pts" in p],
+                       [int(p["pts"]) * base(b) for p in new_packets if "pts" in p],
+                       tolerance(a, b, old, new))
+    check_labels(name, a, b)
+
+
+def check_chapters(old, new, options):
+    if options.start is not None or options.end is not None:
+        return
+    shift = float(Fraction(options.shift))
+
+    def listed(media, add):
+        return [(round(float(c["start_time"]) + add, 2), c.get("tags", {}).get("title", ""))
+                for c in media["chapters"]]
+    equal("chapters", listed(old, shift), listed(new, 0.0))
+
+
+def check_tags(old, new):
+    wanted = {k.lower(): v for k, v in old["format"].get("tags", {}).items()}
+    got = {k.lower(): v for k, v in new["format"].get("tags", {}).items()}
+    for key in sorted(set(wanted) - OLD_CONTAINER_TAGS):
+        if key.split("-")[0] in wanted and "-" in key:
+            continue  # a translation of a tag that is itself there
+        equal(f"tag {key}", wanted[key], got.get(key))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input")
+    parser.add_argument("output")
+    parser.add_argument("--shift", default="0", metavar="S",
+                        help="seconds (a number or a fraction) added to every timestamp")
+    parser.add_argument("--from", dest="start", metavar="T", help="as given to atelier run")
+    parser.add_argument("--to", dest="end", metavar="T", help="as given to atelier run")
+    parser.add_argument("--size", metavar="WxH", help="expected size where it is not the input's")
+    parser.add_argument("--stream", type=int, metavar="N",
+                        help="the scored stream of the input (default: ffmpeg's own choice)")
+    parser.add_argument("--dropped", default="", metavar="N,N",
+                        help="streams of the input that the output container cannot hold")
+    parser.add_argument("--frames-only", action="store_true",
+                        help="only the number and timestamps of the video's frames")
+    options = parser.parse_args()
+    old, new = load(options.input), load(options.output)
+    a = scored_stream(old, options.stream)
+    dropped = {int(n) for n in options.dropped.split(",") if n}
+    # Chapters stored as a text track, and time codes, are written anew by the muxer.
+    ours = [s for s in new["streams"] if s["codec_type"] != "data"
+            or s.get("codec_tag_string") not in ("text", "tmcd")]
+    kept = [s for s in old["streams"] if s["index"] not in dropped and
+            (s["codec_type"] != "data" or s.get("codec_tag_string") not in ("text", "tmcd"))]
+    # Covers and attachments stand at the end of a Matroska or MP4 file, wherever they stood before.
+    order = lambda s: (2 if s["codec_type"] == "attachment" else 1 if is_cover(s) else 0, s["index"])
+    ours.sort(key=order)
+    kept.sort(key=order)
+    equal("number of streams", len(kept), len(ours))
+    position = [s["index"] for s in kept].index(a["index"])
+    if position >= len(ours) or ours[position]["codec_type"] != "video":
+        report("video stream in its place", False, f"output stream {position} is not a video")
+        return 1
+    check_video(old, new, a, ours[position], options)
+    if not options.frames_only:
+        for x, y in zip(kept, ours):
+            if x is not a:
+                check_copied(old, new, x, y, options)
+        check_chapters(old, new, options)
+        check_tags(old, new)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
