@@ -82,16 +82,24 @@ Result<std::unique_ptr<ScratchFile>> ScratchFile::create(const std::filesystem::
                       "Cannot make a scratch file in '{}': {}.", folder.string(),
                       describe_errno(errno));
   }
-  return std::unique_ptr<ScratchFile>(new ScratchFile(std::move(fd), name));
+  ::unlink(name.c_str());
+  return std::unique_ptr<ScratchFile>(new ScratchFile(std::move(fd), folder));
 }
 
-ScratchFile::~ScratchFile() { ::unlink(path_.c_str()); }
-
 Result<void> ScratchFile::write(std::span<const std::byte> bytes) {
-  TRY(write_fully(fd_.get(), bytes, path_));
+  TRY(write_fully(fd_.get(), bytes, folder_ / "scratch"));
   hash_.update(bytes);
   size_ += bytes.size();
   return {};
+}
+
+Result<std::unique_ptr<FileSource>> ScratchFile::open() const {
+  Fd copy(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) {
+    return make_error(Code::internal, "Cannot read a scratch file in '{}' back: {}.", folder_.string(),
+                      describe_errno(errno));
+  }
+  return std::unique_ptr<FileSource>(new FileSource(std::move(copy), size_, folder_ / "scratch"));
 }
 
 Result<uint64_t> free_space(const std::filesystem::path& folder) {

@@ -45,6 +45,7 @@ class FileSource final : public ByteSource {
   Result<size_t> read_at(uint64_t offset, std::span<std::byte> into) override;
 
  private:
+  friend class ScratchFile;
   FileSource(Fd fd, uint64_t size, std::filesystem::path path)
       : fd_(std::move(fd)), size_(size), path_(std::move(path)) {}
   Fd fd_;
@@ -56,20 +57,19 @@ class FileSource final : public ByteSource {
 // object. One thread writes; afterwards reading is safe from several threads.
 class ScratchFile final : public ByteSink {
  public:
-  // Creates a file with a unique name in `folder`, which must exist.
+  // Creates the file in `folder`, which must exist and lends its room.
   static Result<std::unique_ptr<ScratchFile>> create(const std::filesystem::path& folder);
-  ~ScratchFile() override;
   Result<void> write(std::span<const std::byte> bytes) override;
   uint64_t size() const { return size_; }
   // SHA-256 of everything written; ends the writing.
   std::string finish_sha256() { return hash_.finish_hex(); }
-  Result<std::unique_ptr<FileSource>> open() const { return FileSource::open(path_); }
-  const std::filesystem::path& path() const { return path_; }
+  // What was written so far; stays readable after this object is gone.
+  Result<std::unique_ptr<FileSource>> open() const;
 
  private:
-  ScratchFile(Fd fd, std::filesystem::path path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  ScratchFile(Fd fd, std::filesystem::path folder) : fd_(std::move(fd)), folder_(std::move(folder)) {}
   Fd fd_;
-  std::filesystem::path path_;
+  std::filesystem::path folder_;
   uint64_t size_ = 0;
   Sha256 hash_;
 };

@@ -62,6 +62,8 @@ class Runner {
   virtual Result<std::vector<PlanStep>> plan(Size input) = 0;
   // Times every layer on frames of this size, `repeats` times.
   virtual Result<std::vector<LayerTime>> time_layers(Size input, int repeats) = 0;
+  // Arithmetic for one frame of this size as the model states it, in 1e9 operations (a MAC is two).
+  virtual Result<double> gflop(Size input) = 0;
   // Bytes of the arena and packed weights for frames of this size.
   virtual Result<uint64_t> memory(Size input) = 0;
 };

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// The commands of the program. Each returns the process's exit code.
+#pragma once
+
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "cli/console.h"
+
+namespace atelier::cli {
+
+struct RunOptions {
+  std::string input;
+  std::string output;
+  std::string model;
+  std::string runs;  // empty: the default
+  double chunk_seconds = 4;
+  int threads = 0;
+  bool no_reuse = false;
+  bool force = false;
+  std::string size;
+  std::string from;
+  std::string to;
+  std::string codec = "libx264";
+  int crf = 18;
+  std::string preset = "veryfast";
+  std::string encoder_options;
+  std::string keep_frames;
+};
+Result<void> run_command(const RunOptions& options, Console& console, std::stop_token stop);
+
+struct PreviewOptions {
+  std::string input;
+  std::string output;
+  std::string model;
+  std::string size;
+  int threads = 0;
+  bool force = false;
+};
+Result<void> preview_command(const PreviewOptions& options, Console& console, std::stop_token stop);
+
+Result<void> probe_command(const std::string& input, Console& console);
+
+Result<void> models_command(const std::string& name, Console& console);
+
+Result<void> show_command(const std::string& run_url, Console& console);
+
+struct BenchOptions {
+  std::string model = "starry-night";
+  std::string size = "1280x720";
+  int threads = 0;
+  int repeats = 7;
+};
+Result<void> bench_command(const BenchOptions& options, Console& console, std::stop_token stop);
+
+}  // namespace atelier::cli

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/console.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+namespace atelier::cli {
+
+using nlohmann::json;
+
+int exit_code(const Error& error) {
+  switch (error.code) {
+    case Code::invalid_argument: return 2;
+    case Code::invalid_input:
+    case Code::conflict: return 3;
+    case Code::unavailable: return 4;
+    case Code::cancelled: return 130;
+    case Code::corrupt:
+    case Code::no_space:
+    case Code::internal: return 1;
+  }
+  return 1;
+}
+
+Console::Console(bool json, bool quiet)
+    : json_(json),
+      quiet_(quiet),
+      terminal_(isatty(STDOUT_FILENO) == 1),
+      last_line_(std::chrono::steady_clock::now()) {}
+
+void Console::say(std::string_view line) {
+  if (json_ || quiet_) return;
+  end_progress();
+  fmt::print("{}\n", line);
+  std::fflush(stdout);
+}
+
+void Console::note(std::string_view line) {
+  notes_.emplace_back(line);
+  say(fmt::format("note: {}", line));
+}
+
+void Console::progress(std::string_view line) {
+  if (json_ || quiet_) return;
+  if (terminal_) {
+    fmt::print("\r\x1b[K{}", line);
+    std::fflush(stdout);
+    bar_ = true;
+    return;
+  }
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_line_ < std::chrono::seconds(5)) return;
+  last_line_ = now;
+  fmt::print("{}\n", line);
+  std::fflush(stdout);
+}
+
+void Console::end_progress() {
+  if (!bar_) return;
+  fmt::print("\r\x1b[K");
+  bar_ = false;
+}
+
+void Console::object(std::string_view text) {
+  if (!json_) return;
+  fmt::print("{}", text);
+  std::fflush(stdout);
+}
+
+int report_error(const Error& error, bool json_wanted) {
+  const int code = exit_code(error);
+  if (json_wanted) {
+    const json object = {{"state", error.code == Code::cancelled ? "interrupted" : "failed"},
+                         {"code", to_string(error.code)},
+                         {"exit_code", code},
+                         {"error", error.message}};
+    fmt::print("{}\n", object.dump(2, ' ', false, json::error_handler_t::replace));
+  }
+  std::fflush(stdout);
+  fmt::print(stderr, "atelier: {}\n", error.message);
+  return code;
+}
+
+}  // namespace atelier::cli

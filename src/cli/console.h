@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the program says. People read stdout and stderr; with --json a machine reads one object on
+// stdout.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/log.h"
+#include "base/result.h"
+
+namespace atelier::cli {
+
+// DESIGN: 0 done, 1 the run failed, 2 command line or configuration, 3 the input cannot be scored,
+// 4 a store or an engine cannot be reached, 130 interrupted.
+int exit_code(const Error& error);
+
+class Console {
+ public:
+  Console(bool json, bool quiet);
+  // A line for people; kept for the report as a note if `keep`.
+  void say(std::string_view line);
+  void note(std::string_view line);
+  const std::vector<std::string>& notes() const { return notes_; }
+  // Replaces the bar on a terminal; elsewhere a plain line at most every five seconds.
+  void progress(std::string_view line);
+  void end_progress();
+  // The one JSON object, with --json.
+  void object(std::string_view json);
+  bool json() const { return json_; }
+  bool terminal() const { return terminal_; }
+
+ private:
+  bool json_;
+  bool quiet_;
+  bool terminal_;
+  bool bar_ = false;
+  std::chrono::steady_clock::time_point last_line_;
+  std::vector<std::string> notes_;
+};
+
+// The error's sentence on stderr; with --json also {"state":"failed",...} on stdout. Returns the
+// exit code.
+int report_error(const Error& error, bool json);
+
+}  // namespace atelier::cli

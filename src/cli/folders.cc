@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/folders.h"
+
+#include <pwd.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+#include <system_error>
+
+namespace atelier::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path home() {
+  if (const char* folder = std::getenv("HOME"); folder != nullptr && *folder == '/') return folder;
+  const passwd* user = getpwuid(getuid());
+  return user != nullptr ? fs::path(user->pw_dir) : fs::path("/");
+}
+
+// The specification: a relative path is invalid and ignored.
+fs::path xdg(const char* variable, const char* otherwise) {
+  const char* folder = std::getenv(variable);
+  return (folder != nullptr && *folder == '/' ? fs::path(folder) : home() / otherwise) / "atelier";
+}
+
+}  // namespace
+
+fs::path data_home() { return xdg("XDG_DATA_HOME", ".local/share"); }
+fs::path state_home() { return xdg("XDG_STATE_HOME", ".local/state"); }
+
+fs::path program_folder() {
+  std::error_code ignored;
+  return fs::read_symlink("/proc/self/exe", ignored).parent_path();
+}
+
+Result<fs::path> scratch_folder() {
+  const char* chosen = std::getenv("TMPDIR");
+  const fs::path folder = chosen != nullptr && *chosen == '/'
+                              ? fs::path(chosen)
+                              : xdg("XDG_CACHE_HOME", ".cache") / "scratch";
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) {
+    return make_error(Code::invalid_argument,
+                      "Cannot make the scratch folder '{}' ({}); set TMPDIR to a writable one.",
+                      folder.string(), error.message());
+  }
+  return folder;
+}
+
+}  // namespace atelier::cli

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/inputs.h"
+
+#include <charconv>
+#include <cmath>
+#include <system_error>
+
+#include "store/local_store.h"
+
+namespace atelier::cli {
+namespace {
+
+// The largest side of a picture that any codec here can hold.
+constexpr int kLargestSide = 16384;
+
+bool parse_number(std::string_view text, double& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() && std::isfinite(value) &&
+         value >= 0;
+}
+
+bool parse_side(std::string_view text, int& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() && value >= 0 &&
+         value <= kLargestSide;
+}
+
+}  // namespace
+
+Result<Place> open_place(const std::string& text) {
+  Place place;
+  place.location = TRY(parse_location(text));
+  place.key = place.location.path.filename().string();
+  if (place.key.empty()) {
+    return make_error(Code::invalid_argument, "'{}' names a folder where a file is needed.", text);
+  }
+  place.store = TRY(open_local_store(place.location.path.parent_path()));
+  return place;
+}
+
+Result<Input> open_input(const std::string& text) {
+  Input input;
+  input.place = TRY(open_place(text));
+  const auto object = TRY(input.place.store->head(input.place.key));
+  if (!object) {
+    std::error_code ignored;
+    const bool exists = std::filesystem::exists(input.place.location.path, ignored);
+    return make_error(Code::invalid_input, "{} '{}'{}.",
+                      exists ? "Cannot read" : "There is no file", text,
+                      exists ? ": it is not a regular file" : "");
+  }
+  if (object->size == 0) return make_error(Code::invalid_input, "'{}' is empty.", text);
+  input.identity = {input.place.location.url(), input.place.key, object->etag, object->size};
+  input.source = TRY(open_object_at(*input.place.store, input.place.key, object->etag));
+  input.info = TRY(media::probe(*input.source, input.place.key));
+  return input;
+}
+
+Result<Input> open_video(const std::string& text) {
+  Input input = TRY(open_input(text));
+  if (input.info.video_stream < 0) {
+    return make_error(Code::invalid_input, "'{}' holds no video, only {} other stream(s).", text,
+                      input.info.streams.size());
+  }
+  const auto& video = input.info.streams[static_cast<size_t>(input.info.video_stream)].video;
+  if (video.interlaced) {
+    return make_error(
+        Code::invalid_input,
+        "'{}' is interlaced; deinterlace it first, fields cannot be scored as frames.", text);
+  }
+  return input;
+}
+
+Result<double> parse_time(const std::string& text, const std::string& option) {
+  double total = 0;
+  std::string_view rest = text;
+  for (int part = 0; part < 3; ++part) {
+    const size_t colon = rest.find(':');
+    double value = 0;
+    if (!parse_number(rest.substr(0, colon), value)) break;
+    total = total * 60 + value;
+    if (colon == std::string_view::npos) return total;
+    rest.remove_prefix(colon + 1);
+  }
+  return make_error(Code::invalid_argument,
+                    "{} takes seconds or [hours:]minutes:seconds, not '{}'.", option, text);
+}
+
+Result<WantedSize> parse_size(const std::string& text) {
+  WantedSize size;
+  const size_t cross = text.find('x');
+  if (cross == std::string::npos ||
+      !parse_side(std::string_view(text).substr(0, cross), size.width) ||
+      !parse_side(std::string_view(text).substr(cross + 1), size.height) ||
+      (size.width == 0 && size.height == 0)) {
+    return make_error(
+        Code::invalid_argument,
+        "--size takes WIDTHxHEIGHT up to {}, one of them 0 to keep the aspect, not '{}'.",
+        kLargestSide, text);
+  }
+  return size;
+}
+
+}  // namespace atelier::cli

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening what a user named on the command line.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "media/media_info.h"
+#include "run/manifest.h"
+#include "store/location.h"
+#include "store/object_store.h"
+
+namespace atelier::cli {
+
+// An object named by a location: the store that holds it (its parent folder) and its key.
+struct Place {
+  Location location;
+  std::unique_ptr<ObjectStore> store;
+  std::string key;
+};
+Result<Place> open_place(const std::string& text);
+
+struct Input {
+  Place place;
+  run::InputIdentity identity;
+  std::unique_ptr<ByteSource> source;  // at the identity's etag
+  media::MediaInfo info;
+};
+// Errors: invalid_input (absent, not a file, unreadable, not media).
+Result<Input> open_input(const std::string& text);
+// The same, and there must be a video to score that is not interlaced.
+Result<Input> open_video(const std::string& text);
+
+// "12.5", "1:02.5" or "1:00:02.5" in seconds. Errors: invalid_argument naming the option.
+Result<double> parse_time(const std::string& text, const std::string& option);
+// "640x360", "640x0". Errors: invalid_argument.
+struct WantedSize {
+  int width = 0;
+  int height = 0;
+};
+Result<WantedSize> parse_size(const std::string& text);
+
+}  // namespace atelier::cli

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/interrupt.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+namespace atelier::cli {
+namespace {
+
+sigset_t handled_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR2}) sigaddset(&set, signal);
+  return set;
+}
+
+}  // namespace
+
+Interrupt::Interrupt() {
+  const sigset_t set = handled_signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  waiter_ = std::jthread([this] { wait(); });
+}
+
+Interrupt::~Interrupt() {
+  // SIGUSR2 to itself is how the waiter is told that the program is done.
+  pthread_kill(waiter_.native_handle(), SIGUSR2);
+}
+
+void Interrupt::wait() {
+  const sigset_t set = handled_signals();
+  for (;;) {
+    int signal = 0;
+    sigwait(&set, &signal);
+    if (signal == SIGUSR2) return;
+    if (stop_.stop_requested()) _exit(130);
+    stop_.request_stop();
+  }
+}
+
+}  // namespace atelier::cli

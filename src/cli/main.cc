@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line. The only place where objects are made and wired.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <exception>
+
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "media/media_info.h"
+
+namespace atelier::cli {
+namespace {
+
+struct Options {
+  bool json = false;
+  bool quiet = false;
+  RunOptions run;
+  PreviewOptions preview;
+  BenchOptions bench;
+  std::string probe_input;
+  std::string model_name;
+  std::string run_url;
+};
+
+const CLI::IsMember kPrecisions({"auto", "f32"});
+
+void add_run(CLI::App& app, Options& o, std::string& precision) {
+  CLI::App* run = app.add_subcommand("run", "Score a video with a model; the same command resumes");
+  run->add_option("INPUT", o.run.input, "The video to score")->required();
+  run->add_option("OUTPUT", o.run.output, "The video to write: .mp4, .mov or .mkv")->required();
+  run->add_option("--model", o.run.model, "An installed model's name, or an .onnx file")
+      ->required();
+  run->add_option("--runs", o.run.runs, "Folder of runs [$XDG_STATE_HOME/atelier/runs]");
+  run->add_option("--threads", o.run.threads, "Threads of the worker; 0: one per core")
+      ->check(CLI::Range(0, 1024));
+  run->add_option("--chunk-seconds", o.run.chunk_seconds, "Length of a chunk")
+      ->check(CLI::Range(0.001, 86400.0))
+      ->capture_default_str();
+  run->add_flag("--no-reuse", o.run.no_reuse, "Forget what an earlier run of this command left");
+  run->add_flag("--force", o.run.force, "Replace an existing output");
+  run->add_option("--size", o.run.size, "Output size WxH; one of them 0 keeps the aspect");
+  run->add_option("--from", o.run.from, "Start here: seconds or [h:]m:s from the first frame");
+  run->add_option("--to", o.run.to, "End before this time");
+  run->add_option("--precision", precision, "Precision of scoring: auto or f32")
+      ->check(kPrecisions);
+  run->add_option("--codec", o.run.codec, "libx264 or ffv1")->capture_default_str();
+  run->add_option("--crf", o.run.crf, "Quality of libx264, 0 (lossless) to 51")
+      ->check(CLI::Range(0, 51))
+      ->capture_default_str();
+  run->add_option("--preset", o.run.preset, "Speed preset of libx264")->capture_default_str();
+  run->add_option("--encoder-opts", o.run.encoder_options, "Further encoder options K=V:K=V");
+  run->add_option("--keep-frames", o.run.keep_frames,
+                  "Keep every frame in the run folder: png or jpg")
+      ->check(CLI::IsMember({"png", "jpg"}));
+}
+
+void add_others(CLI::App& app, Options& o, std::string& precision) {
+  CLI::App* preview =
+      app.add_subcommand("preview", "Three frames of a video, before and after, as a PNG");
+  preview->add_option("INPUT", o.preview.input)->required();
+  preview->add_option("OUT.png", o.preview.output)->required();
+  preview->add_option("--model", o.preview.model, "An installed model's name, or an .onnx file")
+      ->required();
+  preview->add_option("--size", o.preview.size, "Size WxH of the scored frames");
+  preview->add_option("--threads", o.preview.threads)->check(CLI::Range(0, 1024));
+  preview->add_flag("--force", o.preview.force, "Replace an existing picture");
+  CLI::App* probe = app.add_subcommand("probe", "What Atelier sees in a file");
+  probe->add_option("INPUT", o.probe_input)->required();
+  CLI::App* models =
+      app.add_subcommand("models", "Installed models: spec, licence, cost per megapixel");
+  models->add_option("NAME", o.model_name, "One model, by name or file");
+  CLI::App* show = app.add_subcommand("show", "State, chunk table and rates of a run");
+  show->add_option("RUN-URL", o.run_url, "As `atelier run` printed it")->required();
+  CLI::App* bench = app.add_subcommand(
+      "bench", "Seconds per frame of a model, by layer; decode and encode rates");
+  bench->add_option("--model", o.bench.model)->capture_default_str();
+  bench->add_option("--size", o.bench.size)->capture_default_str();
+  bench->add_option("--precision", precision)->check(kPrecisions);
+  bench->add_option("--threads", o.bench.threads)->check(CLI::Range(0, 1024));
+  bench->add_option("--repeats", o.bench.repeats)
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+}
+
+Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
+                      const std::stop_token& stop) {
+  const std::string name = app.get_subcommands().front()->get_name();
+  if (name == "run") return run_command(o.run, console, stop);
+  if (name == "preview") return preview_command(o.preview, console, stop);
+  if (name == "probe") return probe_command(o.probe_input, console);
+  if (name == "models") return models_command(o.model_name, console);
+  if (name == "show") return show_command(o.run_url, console);
+  return bench_command(o.bench, console, stop);
+}
+
+// CLI11 may say several lines; a user gets one sentence.
+std::string one_sentence(std::string text) {
+  for (char& c : text) {
+    if (c == '\n') c = ' ';
+  }
+  while (!text.empty() && text.back() == ' ') text.pop_back();
+  return text + (text.ends_with('.') ? "" : ".") + " `atelier --help` lists commands and options.";
+}
+
+// libgomp reads its environment when it is loaded, before main. With its default it spins between
+// frames and takes processor time from the decoder and the encoder.
+void make_waiting_passive(char** argv) {
+  if (getenv("OMP_WAIT_POLICY") != nullptr) return;
+  setenv("OMP_WAIT_POLICY", "passive", 1);
+  execv("/proc/self/exe", argv);
+  // Without /proc the program works all the same, only slower.
+}
+
+int run_program(int argc, char** argv) {
+  CLI::App app("Atelier scores media with deep-learning models in batches.", "atelier");
+  app.set_version_flag("--version", ATELIER_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  Options options;
+  std::string precision = "auto";
+  app.add_flag("--json", options.json, "Print one JSON object and nothing else on stdout");
+  app.add_flag("--quiet", options.quiet, "Print nothing but errors");
+  add_run(app, options, precision);
+  add_others(app, options, precision);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    return report_error(Error{Code::invalid_argument, one_sentence(error.what())}, options.json);
+  }
+  const Interrupt interrupt;
+  Console console(options.json, options.quiet);
+  NullLog log;
+  media::route_libav_log(log);
+  const auto result = dispatch(app, options, console, interrupt.token());
+  console.end_progress();
+  return result.ok() ? 0 : report_error(result.error(), options.json);
+}
+
+}  // namespace
+}  // namespace atelier::cli
+
+int main(int argc, char** argv) {
+  atelier::cli::make_waiting_passive(argv);
+  try {
+    return atelier::cli::run_program(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return atelier::cli::report_error(
+        {atelier::Code::internal, "There is not enough memory; try a smaller --size."}, false);
+  } catch (const std::exception& error) {
+    return atelier::cli::report_error(
+        {atelier::Code::internal,
+         fmt::format("Atelier met a bug ({}); please report it.", error.what())},
+        false);
+  }
+}

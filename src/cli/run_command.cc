@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+// atelier run INPUT OUTPUT --model M: prepare, score and finish in one process.
+#include <condition_variable>
+#include <system_error>
+#include <thread>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "cli/commands.h"
+#include "cli/folders.h"
+#include "cli/inputs.h"
+#include "cli/model_library.h"
+#include "media/muxer.h"
+#include "run/broker.h"
+#include "run/finish.h"
+#include "run/prepare.h"
+#include "run/report.h"
+#include "run/scorer.h"
+#include "store/local_store.h"
+#include "store/retrying_store.h"
+
+namespace atelier::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+double seconds_between(Clock::Duration begin, Clock::Duration end) {
+  return std::chrono::duration<double>(end - begin).count();
+}
+
+Result<std::map<std::string, std::string>> parse_encoder_options(const std::string& text) {
+  std::map<std::string, std::string> options;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(':', begin), text.size());
+    const std::string pair = text.substr(begin, end - begin);
+    const size_t equals = pair.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      return make_error(Code::invalid_argument,
+                        "--encoder-opts takes KEY=VALUE:KEY=VALUE, not '{}'.", pair);
+    }
+    options[pair.substr(0, equals)] = pair.substr(equals + 1);
+    begin = end + 1;
+  }
+  return options;
+}
+
+Result<run::Parameters> parameters_of(const RunOptions& options) {
+  run::Parameters p;
+  p.chunk_seconds = options.chunk_seconds;
+  if (!options.from.empty()) p.range.from = TRY(parse_time(options.from, "--from"));
+  if (!options.to.empty()) p.range.to = TRY(parse_time(options.to, "--to"));
+  if (p.range.to && *p.range.to <= p.range.from.value_or(0)) {
+    return make_error(Code::invalid_argument, "--to {} is not after --from {}.", options.to,
+                      options.from.empty() ? "0" : options.from);
+  }
+  if (!options.size.empty()) {
+    const WantedSize size = TRY(parse_size(options.size));
+    p.width = size.width;
+    p.height = size.height;
+  }
+  p.codec = options.codec;
+  p.crf = options.crf;
+  p.preset = options.preset;
+  p.encoder_options = TRY(parse_encoder_options(options.encoder_options));
+  p.keep_frames = options.keep_frames;
+  return p;
+}
+
+// Where the result will go: it must be writable and free, or --force given, before an hour of
+// scoring.
+struct Output {
+  Place place;
+  media::Container container = media::Container::mp4;
+};
+
+Result<Output> open_output(const RunOptions& options, const Place& input) {
+  Output output;
+  output.place = TRY(open_place(options.output));
+  output.container = TRY(media::container_of(output.place.location.path));
+  const fs::path folder = output.place.location.path.parent_path();
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) {
+    return make_error(Code::invalid_argument,
+                      "There is no folder '{}' for the output; make it first.", folder.string());
+  }
+  if (fs::equivalent(output.place.location.path, input.location.path, error)) {
+    return make_error(Code::invalid_argument, "The output is the input; choose another name.");
+  }
+  if (fs::exists(output.place.location.path, error) && !options.force) {
+    return make_error(Code::invalid_argument,
+                      "'{}' exists and was kept; choose another name or use --force.",
+                      options.output);
+  }
+  return output;
+}
+
+Result<std::unique_ptr<ObjectStore>> open_runs(const std::string& text) {
+  const fs::path root = text.empty() ? state_home() / "runs" : TRY(parse_location(text)).path;
+  return open_local_store(root);
+}
+
+std::string progress_line(const run::Progress& progress, uint64_t before, uint64_t total,
+                          double seconds) {
+  const uint64_t now = progress.encoded.load();
+  const uint64_t done = before + now;
+  const double fps = seconds > 0 ? static_cast<double>(now) / seconds : 0;
+  const double share =
+      total > 0 ? std::min(1.0, static_cast<double>(done) / static_cast<double>(total)) : 0;
+  std::string eta = "--:--";
+  if (fps > 0 && total >= done) {
+    const auto left = static_cast<uint64_t>(static_cast<double>(total - done) / fps + 0.5);
+    eta = left >= 3600 ? fmt::format("{}:{:02}:{:02}", left / 3600, left / 60 % 60, left % 60)
+                       : fmt::format("{:02}:{:02}", left / 60, left % 60);
+  }
+  constexpr int kWidth = 30;
+  const int filled = static_cast<int>(share * kWidth);
+  return fmt::format("[{}{}] {}/{} frames  {:.2f} fps  ETA {}",
+                     std::string(static_cast<size_t>(filled), '#'),
+                     std::string(static_cast<size_t>(kWidth - filled), '.'), done, total, fps, eta);
+}
+
+// Draws the progress a few times a second until destroyed.
+class ProgressTicker {
+ public:
+  ProgressTicker(Console& console, const run::Progress& progress, uint64_t before, uint64_t total,
+                 const Clock& clock)
+      : thread_([&console, &progress, before, total, &clock](const std::stop_token& stop) {
+          const auto begin = clock.now();
+          Mutex mutex;
+          std::condition_variable_any wake;
+          while (!stop.stop_requested()) {
+            mutex.lock();
+            wake.wait_for(mutex, stop, std::chrono::milliseconds(200), [] { return false; });
+            mutex.unlock();
+            console.progress(
+                progress_line(progress, before, total, seconds_between(begin, clock.now())));
+          }
+          console.end_progress();
+        }) {}
+
+ private:
+  std::jthread thread_;
+};
+
+struct Scored {
+  uint64_t frames_now = 0;
+  double wall_seconds = 0;
+};
+
+Result<Scored> score(const run::Manifest& manifest, run::RunFolder& folder, const Input& input,
+                     model::Runner& runner, const RunOptions& options, Console& console,
+                     const Clock& clock, std::stop_token stop) {
+  uint64_t before = 0;
+  size_t chunks_before = 0;
+  for (const run::ChunkPlan& chunk : manifest.chunks) {
+    if (const auto commit = TRY(folder.read_commit(chunk.index))) {
+      before += commit->frames;
+      ++chunks_before;
+    }
+  }
+  if (chunks_before > 0) {
+    console.say(fmt::format("{} of {} chunks were scored earlier and are kept.", chunks_before,
+                            manifest.chunks.size()));
+  }
+  run::Broker broker(folder, manifest, TRY(scratch_folder()));
+  run::Progress progress;
+  run::ScoreJob job;
+  job.manifest = &manifest;
+  job.info = &input.info;
+  job.input = input.source.get();
+  job.runner = &runner;
+  job.clock = &clock;
+  job.threads = options.threads;
+  const auto begin = clock.now();
+  {
+    const ProgressTicker ticker(console, progress, before, manifest.frames_expected(), clock);
+    auto result = run::score_chunks(job, broker, progress, std::move(stop));
+    if (!result.ok() && result.error().code == Code::cancelled) {
+      return make_error(Code::cancelled,
+                        "Interrupted with {} of {} chunks done and kept; the same command goes on.",
+                        chunks_before + progress.chunks.load(), manifest.chunks.size());
+    }
+    TRY(std::move(result));
+  }
+  return Scored{progress.encoded.load(), seconds_between(begin, clock.now())};
+}
+
+void say_plan(Console& console, const run::Manifest& manifest, const RunOptions& options,
+              const std::string& run_url) {
+  console.say(fmt::format("{}: {} frames of {}x{} in {} chunks, painted by '{}' as {}x{} {}.",
+                          options.input, manifest.frames_expected(), manifest.scored_size.width,
+                          manifest.scored_size.height, manifest.chunks.size(), manifest.model.name,
+                          manifest.encode.width, manifest.encode.height, manifest.encode.codec));
+  console.say(fmt::format("Run: {}", run_url));
+}
+
+void say_damage(Console& console, const run::FinishReport& report) {
+  if (report.decode_errors > 0) {
+    console.note(
+        fmt::format("The decoder met {} errors; {} of {} frames could be decoded and were scored.",
+                    report.decode_errors, report.frames, report.frames_expected));
+  }
+}
+
+}  // namespace
+
+Result<void> run_command(const RunOptions& options, Console& console, std::stop_token stop) {
+  SystemClock clock;
+  const auto begin = clock.now();
+  const run::Parameters parameters = TRY(parameters_of(options));
+  const model::LoadedModel model = TRY(load_model(options.model));
+  for (const std::string& guess : model.spec.guessed) console.note(guess);
+  const Input input = TRY(open_video(options.input));
+  const Output output = TRY(open_output(options, input.place));
+  const auto fit =
+      TRY(media::fit_container(*input.source, input.info, output.container, options.codec));
+
+  const auto local = TRY(open_runs(options.runs));
+  RetryingStore runs(*local, clock);
+  const run::PrepareRequest request{
+      input.identity,
+      {model.spec.name, model.sha256, model::to_canonical_text(model.spec)},
+      parameters};
+  run::RunFolder folder(runs, run::make_run_id(request.input, request.model, parameters));
+  if (options.no_reuse) TRY(folder.clear());
+
+  model::RunnerOptions runner_options;
+  runner_options.threads = options.threads;
+  if (const auto standing = TRY(folder.read_manifest())) runner_options.plan = standing->plan;
+  const auto runner = TRY(model::make_onednn_runner(model.graph, model.spec, runner_options));
+  const run::Manifest manifest =
+      TRY(run::prepare(request, *input.source, input.info, *runner, folder, stop));
+  say_plan(console, manifest, options, folder.url());
+  for (const std::string& note : manifest.notes) console.note(note);
+  for (const std::string& note : fit.notes) console.note(note);
+
+  const Scored scored = TRY(score(manifest, folder, input, *runner, options, console, clock, stop));
+  run::FinishRequest finish_request;
+  finish_request.input = input.source.get();
+  finish_request.info = &input.info;
+  finish_request.container = output.container;
+  finish_request.output = output.place.store.get();
+  finish_request.output_key = output.place.key;
+  finish_request.replace = options.force;
+  finish_request.scratch = TRY(scratch_folder());
+  run::RunReport report;
+  report.finish = TRY(run::finish(manifest, folder, finish_request, stop));
+  say_damage(console, report.finish);
+  for (const std::string& note : report.finish.notes) {
+    if (std::find(fit.notes.begin(), fit.notes.end(), note) == fit.notes.end()) console.note(note);
+  }
+
+  report.output = output.place.location.url();
+  report.run = folder.url();
+  report.frames_now = scored.frames_now;
+  report.score_wall_seconds = scored.wall_seconds;
+  report.wall_seconds = seconds_between(begin, clock.now());
+  report.notes = console.notes();
+  const std::string json = run::to_json(report, manifest);
+  TRY(folder.put_report(json));
+  console.object(json);
+  console.say(fmt::format("Painted {} frames in {:.1f} s ({:.2f} frames a second): {}",
+                          report.finish.frames, report.wall_seconds,
+                          static_cast<double>(scored.frames_now) / report.wall_seconds,
+                          options.output));
+  return {};
+}
+
+}  // namespace atelier::cli

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/finish.h"
+
+#include <unistd.h>
+
+#include <system_error>
+
+#include "base/file.h"
+
+namespace atelier::run {
+namespace {
+
+// Removes the unpublished file however the phase ends.
+class ScratchOutput {
+ public:
+  explicit ScratchOutput(std::filesystem::path path) : path_(std::move(path)) {}
+  ~ScratchOutput() {
+    std::error_code ignored;
+    std::filesystem::remove(path_, ignored);
+  }
+  ScratchOutput(const ScratchOutput&) = delete;
+  ScratchOutput& operator=(const ScratchOutput&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+const char* extension_of(media::Container container) {
+  switch (container) {
+    case media::Container::mp4: return "mp4";
+    case media::Container::mov: return "mov";
+    case media::Container::matroska: return "mkv";
+  }
+  return "mp4";
+}
+
+Result<std::vector<ChunkCommit>> read_commits(const Manifest& manifest, RunFolder& folder,
+                                              FinishReport& report) {
+  std::vector<ChunkCommit> commits;
+  for (const ChunkPlan& chunk : manifest.chunks) {
+    auto commit = TRY(folder.read_commit(chunk.index));
+    if (!commit) {
+      return make_error(Code::corrupt,
+                        "Chunk {} of run {} has not been scored; run the same command again.",
+                        chunk.index, manifest.run_id);
+    }
+    report.frames += commit->frames;
+    report.frames_expected += chunk.frames;
+    report.decode_errors += commit->decode_errors;
+    report.seconds.decode += commit->seconds.decode;
+    report.seconds.score += commit->seconds.score;
+    report.seconds.encode += commit->seconds.encode;
+    if (commit->frames > 0) commits.push_back(*std::move(commit));
+  }
+  if (commits.empty()) {
+    return make_error(Code::invalid_input, "Not one frame of '{}' could be decoded.",
+                      manifest.input.name);
+  }
+  return commits;
+}
+
+Result<media::MuxReport> join(const Manifest& manifest, RunFolder& folder,
+                              const FinishRequest& request, const std::vector<ChunkCommit>& commits,
+                              const std::filesystem::path& scratch, std::stop_token stop) {
+  media::MuxRequest mux;
+  mux.input = request.input;
+  mux.info = request.info;
+  mux.range = manifest.parameters.range;
+  mux.video_time_base = manifest.time_base;
+  for (const ChunkCommit& commit : commits) mux.chunks.push_back({commit.first_pts, commit.frames});
+  mux.open_chunk = [&](size_t i) { return folder.open_chunk(commits[i]); };
+  mux.encode = manifest.encode;
+  mux.expected = manifest.copied;
+  mux.container = request.container;
+  mux.scratch = scratch;
+  return media::mux(mux, stop);
+}
+
+}  // namespace
+
+Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
+                            const FinishRequest& request, std::stop_token stop) {
+  FinishReport report;
+  const auto commits = TRY(read_commits(manifest, folder, report));
+  // Several finishes of one run may write at once: the process's own number keeps them apart.
+  const ScratchOutput scratch(request.scratch / fmt::format("{}-{}.{}", manifest.run_id, getpid(),
+                                                            extension_of(request.container)));
+  const auto muxed = TRY(join(manifest, folder, request, commits, scratch.path(), stop));
+  if (muxed.video_frames != report.frames) {
+    return make_error(Code::internal,
+                      "The joined video has {} frames where {} were scored; nothing was published.",
+                      muxed.video_frames, report.frames);
+  }
+  report.copied_packets = muxed.copied_packets;
+  report.bytes = muxed.bytes;
+  report.shifted_seconds = muxed.shifted_seconds;
+  report.notes = muxed.notes;
+
+  const auto file = TRY(FileSource::open(scratch.path()));
+  const auto outcome =
+      TRY(put_source(*request.output, request.output_key, *file,
+                     request.replace ? Condition::always() : Condition::if_absent()));
+  if (!outcome.written) {
+    return make_error(
+        Code::invalid_argument,
+        "'{}' appeared while the run was working and was kept; choose another name or use --force.",
+        request.output->url(request.output_key));
+  }
+  return report;
+}
+
+}  // namespace atelier::run

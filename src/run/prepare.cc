@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/prepare.h"
+
+#include <cmath>
+#include <numeric>
+
+#include "media/hdr.h"
+
+namespace atelier::run {
+namespace {
+
+// x264 gives other bits for another number of threads; four is what a worker of a common size can
+// use.
+constexpr int kEncoderThreads = 4;
+
+int scaled_side(int64_t wanted_other, int side, int other, int shift) {
+  const int64_t exact = (wanted_other * side + other / 2) / other;
+  const int64_t step = int64_t{1} << shift;
+  return static_cast<int>(std::max(step, (exact + step / 2) / step * step));
+}
+
+// Terms of at most 16 bits: what every container can hold.
+Rational reduced(int64_t num, int64_t den) {
+  const int64_t common = std::gcd(num, den);
+  num /= common;
+  den /= common;
+  while (num > 65535 || den > 65535) {
+    num = (num + 1) / 2;
+    den = (den + 1) / 2;
+  }
+  return {static_cast<int>(num), static_cast<int>(den)};
+}
+
+Rational fitted_aspect(const media::VideoFacts& video, model::Size output) {
+  const Rational sar =
+      video.sample_aspect_ratio.num > 0 ? video.sample_aspect_ratio : Rational{1, 1};
+  return reduced(int64_t{sar.num} * video.width * output.height,
+                 int64_t{sar.den} * video.height * output.width);
+}
+
+Result<media::EncodeSettings> encode_settings(const Parameters& parameters,
+                                              const media::VideoFacts& video, const SizePlan& size,
+                                              Rational time_base, media::HdrMetadata hdr,
+                                              std::vector<std::string>& notes) {
+  media::EncodeSettings settings;
+  settings.codec = parameters.codec;
+  settings.crf = parameters.crf;
+  settings.preset = parameters.preset;
+  settings.options = parameters.encoder_options;
+  settings.threads = kEncoderThreads;
+  settings.width = size.output.width;
+  settings.height = size.output.height;
+  const auto choice = TRY(media::choose_format(parameters.codec, video.format));
+  if (!choice.note.empty()) notes.push_back(choice.note);
+  settings.format = choice.format;
+  settings.color = video.color;
+  settings.sample_aspect_ratio = size.sample_aspect_ratio;
+  settings.time_base = time_base;
+  settings.frame_rate = video.average_rate;
+  settings.hdr = std::move(hdr);
+  return settings;
+}
+
+Result<void> check_scan(const media::PacketScan& scan, const std::string& name,
+                        std::vector<std::string>& notes) {
+  if (scan.truncated) {
+    return make_error(Code::invalid_input,
+                      "'{}' is truncated: {} video packets can be read where its index promises "
+                      "more; copy it again, or "
+                      "score the part that is there with --to.",
+                      name, scan.packets.size());
+  }
+  if (scan.damaged_packets > 0) {
+    notes.push_back(fmt::format("{} packets of '{}' are damaged; what decodes is scored.",
+                                scan.damaged_packets, name));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<SizePlan> plan_size(const media::VideoFacts& video, int wanted_width, int wanted_height,
+                           model::Runner& runner) {
+  SizePlan plan;
+  plan.sample_aspect_ratio = video.sample_aspect_ratio;
+  if (wanted_width == 0 && wanted_height == 0) {
+    plan.scored = {video.width, video.height};
+    plan.output = TRY(runner.output_size(plan.scored));
+    return plan;
+  }
+  model::Size wanted{wanted_width, wanted_height};
+  if (wanted.width == 0)
+    wanted.width =
+        scaled_side(wanted.height, video.width, video.height, video.format.chroma_shift_x);
+  if (wanted.height == 0)
+    wanted.height =
+        scaled_side(wanted.width, video.height, video.width, video.format.chroma_shift_y);
+  plan.scored = wanted;
+  plan.output = TRY(runner.output_size(wanted));
+  if (plan.output != wanted && plan.output.width > 0 && plan.output.height > 0) {
+    // A network that enlarges: give it the smaller frame.
+    plan.scored = {static_cast<int>(int64_t{wanted.width} * wanted.width / plan.output.width),
+                   static_cast<int>(int64_t{wanted.height} * wanted.height / plan.output.height)};
+    if (plan.scored.width < 1 || plan.scored.height < 1 ||
+        TRY(runner.output_size(plan.scored)) != wanted) {
+      return make_error(Code::invalid_argument,
+                        "The network cannot give pictures of {}x{}: choose multiples of its scale.",
+                        wanted.width, wanted.height);
+    }
+    plan.output = wanted;
+  }
+  if (wanted_width != 0 && wanted_height != 0)
+    plan.sample_aspect_ratio = fitted_aspect(video, wanted);
+  return plan;
+}
+
+Result<Manifest> prepare(const PrepareRequest& request, ByteSource& input,
+                         const media::MediaInfo& info, model::Runner& runner, RunFolder& folder,
+                         std::stop_token stop) {
+  if (auto standing = TRY(folder.read_manifest())) return *std::move(standing);
+  const media::StreamInfo& stream = info.streams.at(static_cast<size_t>(info.video_stream));
+
+  Manifest manifest;
+  manifest.run_id = folder.run_id();
+  manifest.input = request.input;
+  manifest.model = request.model;
+  manifest.parameters = request.parameters;
+  manifest.video_stream = info.video_stream;
+  const SizePlan size =
+      TRY(plan_size(stream.video, request.parameters.width, request.parameters.height, runner));
+  manifest.scored_size = size.scored;
+
+  const media::PacketScan scan =
+      TRY(media::scan_packets(input, info, request.parameters.range, stop));
+  TRY(check_scan(scan, request.input.name, manifest.notes));
+  manifest.time_base = scan.time_base;
+  manifest.chunks =
+      TRY(plan_chunks(scan, request.parameters.range, request.parameters.chunk_seconds));
+  manifest.copied = scan.copied;
+  manifest.damaged_packets = scan.damaged_packets;
+  manifest.encode =
+      TRY(encode_settings(request.parameters, stream.video, size, scan.time_base,
+                          TRY(media::read_hdr_metadata(input, info)), manifest.notes));
+  manifest.plan = TRY(runner.plan(size.scored));
+  manifest.isa = model::isa_name();
+  manifest.tools = media::library_versions();
+  manifest.tools.merge(model::library_versions());
+  return folder.write_manifest(manifest);
+}
+
+}  // namespace atelier::run

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/run_folder.h"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "base/hash.h"
+
+namespace atelier::run {
+namespace {
+
+using nlohmann::json;
+
+// Far above any manifest (a chunk takes about 100 bytes), far below what would exhaust memory.
+constexpr uint64_t kLargestRecord = 256u << 20;
+
+std::string chunk_name(int chunk) { return fmt::format("chunks/{:06d}", chunk); }
+
+std::string commit_to_json(const ChunkCommit& c) {
+  const json j = {
+      {"object", c.object},
+      {"sha256", c.sha256},
+      {"first_pts", c.first_pts},
+      {"bytes", c.bytes},
+      {"frames", c.frames},
+      {"decode_errors", c.decode_errors},
+      {"seconds",
+       {{"decode", c.seconds.decode}, {"score", c.seconds.score}, {"encode", c.seconds.encode}}}};
+  return j.dump() + "\n";
+}
+
+Result<ChunkCommit> commit_from_json(int chunk, std::string_view text) {
+  try {
+    const json j = json::parse(text);
+    ChunkCommit c;
+    c.index = chunk;
+    c.object = j.at("object").get<std::string>();
+    c.sha256 = j.at("sha256").get<std::string>();
+    c.first_pts = j.at("first_pts").get<int64_t>();
+    c.bytes = j.at("bytes").get<uint64_t>();
+    c.frames = j.at("frames").get<uint64_t>();
+    c.decode_errors = j.at("decode_errors").get<uint64_t>();
+    const json& seconds = j.at("seconds");
+    c.seconds = {seconds.at("decode").get<double>(), seconds.at("score").get<double>(),
+                 seconds.at("encode").get<double>()};
+    return c;
+  } catch (const json::exception& e) {
+    return make_error(Code::corrupt,
+                      "The record of chunk {} is damaged ({}); start anew with --no-reuse.", chunk,
+                      e.what());
+  }
+}
+
+Result<std::string> hash_of(ByteSource& source) {
+  Sha256 hash;
+  std::vector<std::byte> buffer(1 << 20);
+  for (uint64_t offset = 0; offset < source.size();) {
+    const size_t count = TRY(source.read_at(offset, buffer));
+    if (count == 0) break;
+    hash.update(std::span(buffer).first(count));
+    offset += count;
+  }
+  return hash.finish_hex();
+}
+
+}  // namespace
+
+Result<std::optional<std::string>> RunFolder::read_text(const std::string& key) {
+  const auto info = TRY(store_.head(key));
+  if (!info) return std::optional<std::string>();
+  if (info->size > kLargestRecord)
+    return make_error(Code::corrupt, "'{}' is too large to be a record.", store_.url(key));
+  const auto bytes = TRY(store_.get(key, {}, info->etag));
+  return std::optional(std::string(as_text(bytes)));
+}
+
+Result<std::optional<Manifest>> RunFolder::read_manifest() {
+  const auto text = TRY(read_text(key("manifest.json")));
+  if (!text) return std::optional<Manifest>();
+  return std::optional(TRY(manifest_from_json(*text)));
+}
+
+Result<Manifest> RunFolder::write_manifest(const Manifest& manifest) {
+  const std::string text = to_json(manifest);
+  const PutOutcome outcome =
+      TRY(store_.put(key("manifest.json"), as_bytes(text), Condition::if_absent()));
+  if (outcome.written) return manifest;
+  auto standing = TRY(read_manifest());
+  if (!standing)
+    return make_error(Code::unavailable, "The manifest of run {} came and went; run again.",
+                      run_id_);
+  return *std::move(standing);
+}
+
+Result<std::optional<ChunkCommit>> RunFolder::read_commit(int chunk) {
+  const auto text = TRY(read_text(key(chunk_name(chunk) + ".json")));
+  if (!text) return std::optional<ChunkCommit>();
+  return std::optional(TRY(commit_from_json(chunk, *text)));
+}
+
+Result<ChunkCommit> RunFolder::commit_chunk(ChunkCommit commit, ByteSource& result) {
+  const std::string name = chunk_name(commit.index);
+  if (commit.frames > 0) {
+    commit.object = fmt::format("{}-{}.nut", name, commit.sha256);
+    TRY(put_source(store_, key(commit.object), result, Condition::always()));
+  }
+  const std::string record = commit_to_json(commit);
+  const PutOutcome outcome =
+      TRY(store_.put(key(name + ".json"), as_bytes(record), Condition::if_absent()));
+  if (outcome.written) return commit;
+  auto standing = TRY(read_commit(commit.index));
+  if (!standing)
+    return make_error(Code::unavailable, "The record of chunk {} came and went; run again.",
+                      commit.index);
+  return *std::move(standing);
+}
+
+Result<std::unique_ptr<ByteSource>> RunFolder::open_chunk(const ChunkCommit& commit) {
+  auto source = TRY(open_object(store_, key(commit.object)));
+  if (source->size() != commit.bytes || TRY(hash_of(*source)) != commit.sha256) {
+    return make_error(
+        Code::corrupt,
+        "Chunk {} ('{}') was damaged after it was written; start anew with --no-reuse.",
+        commit.index, store_.url(key(commit.object)));
+  }
+  return source;
+}
+
+Result<void> RunFolder::put_frame(uint64_t number, const std::string& extension,
+                                  std::span<const std::byte> picture) {
+  TRY(store_.put(key(fmt::format("frames/{:08d}.{}", number, extension)), picture,
+                 Condition::always()));
+  return {};
+}
+
+Result<void> RunFolder::put_report(std::string_view json) {
+  TRY(store_.put(key("report.json"), as_bytes(json), Condition::always()));
+  return {};
+}
+
+Result<std::optional<std::string>> RunFolder::read_report() {
+  return read_text(key("report.json"));
+}
+
+Result<void> RunFolder::clear() {
+  auto objects = TRY(list_all(store_, run_id_ + "/"));
+  // A record must never outlive what it names.
+  std::stable_partition(objects.begin(), objects.end(),
+                        [](const ObjectInfo& object) { return object.key.ends_with(".json"); });
+  for (const ObjectInfo& object : objects) TRY(store_.remove(object.key));
+  return {};
+}
+
+}  // namespace atelier::run

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The run folder: the only state that must survive. Everything in it is written once, atomically; a
+// chunk counts as done when, and only when, its commit record is there.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "run/manifest.h"
+#include "store/object_store.h"
+
+namespace atelier::run {
+
+// Seconds that each stage worked on a chunk (not waited).
+struct StageSeconds {
+  double decode = 0;
+  double score = 0;
+  double encode = 0;
+};
+
+// chunks/000007.json
+struct ChunkCommit {
+  int index = 0;
+  std::string object;  // key of the encoded chunk inside the run folder; empty when no frame could
+                       // be decoded
+  std::string sha256;
+  int64_t first_pts = 0;  // of the first frame, in the input video stream's time base
+  uint64_t bytes = 0;
+  uint64_t frames = 0;         // decoded, scored and encoded
+  uint64_t decode_errors = 0;  // see media::ReadReport
+  StageSeconds seconds;
+};
+
+// Keeps a reference to the store, which must outlive it. Safe from several threads.
+class RunFolder {
+ public:
+  RunFolder(ObjectStore& store, std::string run_id) : store_(store), run_id_(std::move(run_id)) {}
+
+  const std::string& run_id() const { return run_id_; }
+  std::string url() const { return store_.url(run_id_); }
+
+  Result<std::optional<Manifest>> read_manifest();
+  // Puts the manifest unless there is one; returns the one that stands.
+  Result<Manifest> write_manifest(const Manifest& manifest);
+
+  Result<std::optional<ChunkCommit>> read_commit(int chunk);
+  // The two-step commit: the result's bytes first, then the record that names them. If somebody
+  // else committed the chunk first, theirs stands and is returned.
+  Result<ChunkCommit> commit_chunk(ChunkCommit commit, ByteSource& result);
+  // The bytes of a committed chunk, checked against their hash. Errors: corrupt naming the chunk.
+  Result<std::unique_ptr<ByteSource>> open_chunk(const ChunkCommit& commit);
+
+  // frames/00000001.png: number counts from 1.
+  Result<void> put_frame(uint64_t number, const std::string& extension,
+                         std::span<const std::byte> picture);
+  Result<void> put_report(std::string_view json);
+  Result<std::optional<std::string>> read_report();
+  // Removes everything in the folder, commit records first.
+  Result<void> clear();
+
+ private:
+  std::string key(std::string_view name) const { return run_id_ + "/" + std::string(name); }
+  Result<std::optional<std::string>> read_text(const std::string& key);
+  ObjectStore& store_;
+  std::string run_id_;
+};
+
+}  // namespace atelier::run

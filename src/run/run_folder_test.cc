@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/run_folder.h"
+
+#include <gtest/gtest.h>
+
+#include "base/hash.h"
+#include "run/broker.h"
+#include "store/memory_store.h"
+
+namespace atelier::run {
+namespace {
+
+std::vector<std::byte> bytes_of(std::string_view text) {
+  const auto view = as_bytes(text);
+  return {view.begin(), view.end()};
+}
+
+ChunkCommit commit_of(int index, std::string_view content) {
+  ChunkCommit commit;
+  commit.index = index;
+  commit.sha256 = sha256_hex(as_bytes(content));
+  commit.bytes = content.size();
+  commit.frames = 3;
+  commit.first_pts = -7;
+  commit.seconds = {1, 2, 3};
+  return commit;
+}
+
+class RunFolderTest : public testing::Test {
+ protected:
+  std::unique_ptr<ObjectStore> store_ = make_memory_store();
+  RunFolder folder_{*store_, "run1"};
+};
+
+TEST_F(RunFolderTest, TheFirstManifestStands) {
+  EXPECT_FALSE(folder_.read_manifest().value().has_value());
+  Manifest first;
+  first.run_id = "run1";
+  first.isa = "first";
+  Manifest second = first;
+  second.isa = "second";
+  EXPECT_EQ(folder_.write_manifest(first).value().isa, "first");
+  EXPECT_EQ(folder_.write_manifest(second).value().isa, "first");
+  EXPECT_EQ(folder_.read_manifest().value()->isa, "first");
+}
+
+TEST_F(RunFolderTest, TheFirstCommitStands) {
+  MemorySource one(bytes_of("one"));
+  MemorySource two(bytes_of("two"));
+  EXPECT_FALSE(folder_.read_commit(4).value().has_value());
+  const auto mine = folder_.commit_chunk(commit_of(4, "one"), one).value();
+  const auto theirs = folder_.commit_chunk(commit_of(4, "two"), two).value();
+  EXPECT_EQ(theirs.object, mine.object);
+  const auto read = folder_.read_commit(4).value().value();
+  EXPECT_EQ(read.first_pts, -7);
+  EXPECT_EQ(read.frames, 3u);
+  EXPECT_EQ(read.seconds.encode, 3);
+  EXPECT_EQ(as_text(read_all(*folder_.open_chunk(read).value(), 100, "chunk").value()), "one");
+}
+
+TEST_F(RunFolderTest, TheResultIsThereBeforeItsRecord) {
+  // A worker that dies between the two puts leaves bytes that nobody counts.
+  MemorySource one(bytes_of("one"));
+  ASSERT_TRUE(folder_.commit_chunk(commit_of(0, "one"), one).ok());
+  ASSERT_TRUE(store_->remove("run1/chunks/000000.json").value());
+  EXPECT_FALSE(folder_.read_commit(0).value().has_value());
+}
+
+TEST_F(RunFolderTest, ADamagedChunkIsNamed) {
+  MemorySource one(bytes_of("one"));
+  const auto commit = folder_.commit_chunk(commit_of(2, "one"), one).value();
+  ASSERT_TRUE(store_->put("run1/" + commit.object, as_bytes("onf"), Condition::always()).ok());
+  const auto error = folder_.open_chunk(commit).error();
+  EXPECT_EQ(error.code, Code::corrupt);
+  EXPECT_NE(error.message.find("Chunk 2"), std::string::npos);
+}
+
+TEST_F(RunFolderTest, AnEmptyChunkHasNoObject) {
+  MemorySource none({});
+  auto commit = commit_of(1, "");
+  commit.frames = 0;
+  EXPECT_EQ(folder_.commit_chunk(commit, none).value().object, "");
+  EXPECT_EQ(list_all(*store_, "run1/").value().size(), 1u);
+}
+
+TEST_F(RunFolderTest, BrokerHandsOutOnlyWhatIsNotDone) {
+  Manifest manifest;
+  for (int i = 0; i < 3; ++i) manifest.chunks.push_back({i, i, i + 1, std::nullopt, 0, 1});
+  MemorySource one(bytes_of("one"));
+  ASSERT_TRUE(folder_.commit_chunk(commit_of(1, "one"), one).ok());
+  Broker broker(folder_, manifest, testing::TempDir());
+  EXPECT_EQ(broker.next().value()->index, 0);
+  EXPECT_EQ(broker.next().value()->index, 2);
+  EXPECT_EQ(broker.next().value(), std::nullopt);
+}
+
+TEST_F(RunFolderTest, ClearLeavesOtherRunsAlone) {
+  MemorySource one(bytes_of("one"));
+  ASSERT_TRUE(folder_.commit_chunk(commit_of(0, "one"), one).ok());
+  ASSERT_TRUE(store_->put("run10/manifest.json", as_bytes("{}"), Condition::always()).ok());
+  ASSERT_TRUE(folder_.clear().ok());
+  EXPECT_EQ(list_all(*store_, "run").value().size(), 1u);
+}
+
+}  // namespace
+}  // namespace atelier::run

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/scorer.h"
+
+#include <cstring>
+#include <thread>
+#include <variant>
+
+#include "base/queue.h"
+#include "media/picture.h"
+
+namespace atelier::run {
+namespace {
+
+// Deep enough that a stage's hiccup does not stop the next one, shallow enough to bound memory: at
+// 3840x2160 a frame is 12 MB.
+constexpr size_t kQueueFrames = 3;
+
+struct ChunkBegin {
+  ChunkPlan plan;
+};
+struct ChunkEnd {
+  media::ReadReport report;
+};
+struct FrameItem {
+  media::DecodedFrame decoded;
+  FrameBuffer painted;  // empty until scored
+};
+// What flows through the queues: a begin, its frames, an end; then the next chunk.
+using Item = std::variant<ChunkBegin, FrameItem, ChunkEnd>;
+
+class Stopwatch {
+ public:
+  explicit Stopwatch(const Clock& clock) : clock_(clock) {}
+  template <class F>
+  auto time(F&& work) {
+    const auto begin = clock_.now();
+    auto result = work();
+    total_ += clock_.now() - begin;
+    return result;
+  }
+  double take_seconds() { return std::chrono::duration<double>(std::exchange(total_, {})).count(); }
+
+ private:
+  const Clock& clock_;
+  Clock::Duration total_{};
+};
+
+class Pipeline {
+ public:
+  Pipeline(const ScoreJob& job, ChunkDesk& desk, Progress& progress, std::stop_token stop)
+      : job_(job), desk_(desk), progress_(progress), stop_(std::move(stop)) {}
+
+  Result<void> run() {
+    const std::stop_callback on_stop(stop_, [this] {
+      fail(Error{Code::cancelled, "Interrupted."});
+    });
+    {
+      std::jthread decoder([this] { settle(decode_all()); });
+      std::jthread encoder([this] { settle(encode_all()); });
+      // The caller's thread scores: the runner's threads belong to it.
+      settle(score_all());
+    }
+    MutexLock lock(mutex_);
+    if (error_) return *error_;
+    return {};
+  }
+
+ private:
+  void settle(const Result<void>& result) {
+    if (!result.ok()) fail(result.error());
+  }
+
+  void fail(const Error& error) {
+    {
+      MutexLock lock(mutex_);
+      if (!error_) error_ = error;
+    }
+    decoded_.abort();
+    painted_.abort();
+  }
+
+  Result<void> decode_all() {
+    while (const auto chunk = TRY(desk_.next())) {
+      if (!decoded_.push(ChunkBegin{*chunk})) return {};
+      if (!TRY(decode_chunk(*chunk))) return {};
+    }
+    decoded_.close();
+    return {};
+  }
+
+  // False if the pipeline was stopped.
+  Result<bool> decode_chunk(const ChunkPlan& chunk) {
+    const Manifest& manifest = *job_.manifest;
+    media::ReadRequest request;
+    request.stream = manifest.video_stream;
+    request.first_pts = chunk.first_pts;
+    request.end_pts = chunk.end_pts;
+    request.key_dts = chunk.key_dts;
+    request.width = manifest.scored_size.width;
+    request.height = manifest.scored_size.height;
+    request.threads = job_.threads;
+    Stopwatch watch(*job_.clock);
+    auto reader =
+        TRY(watch.time([&] { return media::FrameReader::open(*job_.input, *job_.info, request); }));
+    for (;;) {
+      auto frame = TRY(watch.time([&] { return reader->next(); }));
+      if (!frame) break;
+      progress_.decoded++;
+      if (!decoded_.push(FrameItem{*std::move(frame), {}})) return false;
+    }
+    {
+      MutexLock lock(mutex_);
+      decode_seconds_[chunk.index] = watch.take_seconds();
+    }
+    return decoded_.push(ChunkEnd{reader->report()});
+  }
+
+  Result<void> score_all() {
+    Stopwatch watch(*job_.clock);
+    int chunk = -1;
+    while (auto item = decoded_.pop()) {
+      if (const auto* begin = std::get_if<ChunkBegin>(&*item)) chunk = begin->plan.index;
+      if (auto* frame = std::get_if<FrameItem>(&*item)) {
+        frame->painted = TRY(watch.time([&] { return paint(frame->decoded.view); }));
+        // Its samples are no longer needed; its time and its extras are.
+        frame->decoded.view = {};
+        frame->decoded.keep_alive.reset();
+        progress_.scored++;
+      }
+      if (std::holds_alternative<ChunkEnd>(*item)) {
+        MutexLock lock(mutex_);
+        score_seconds_[chunk] = watch.take_seconds();
+      }
+      if (!painted_.push(*std::move(item))) return {};
+    }
+    painted_.close();
+    return {};
+  }
+
+  Result<FrameBuffer> paint(const FrameView& in) {
+    const media::EncodeSettings& encode = job_.manifest->encode;
+    FrameBuffer buffer(encode.width, encode.height, encode.format, encode.color);
+    TRY(job_.runner->score(in, buffer.view()));
+    if (encode.format.alpha) copy_alpha(in, buffer.view());
+    return buffer;
+  }
+
+  // Networks paint colour; what was see-through stays so. Where sizes differ the picture is opaque.
+  static void copy_alpha(const FrameView& in, FrameView& out) {
+    const auto& to = out.plane[static_cast<size_t>(out.format.planes() - 1)];
+    const bool same = in.format.alpha && in.width == out.width && in.height == out.height &&
+                      in.format.depth == out.format.depth;
+    const size_t row =
+        static_cast<size_t>(out.width) * static_cast<size_t>(out.format.bytes_per_sample());
+    for (int y = 0; y < out.height; ++y) {
+      std::byte* target = to.data + y * to.stride;
+      if (same) {
+        const auto& from = in.plane[static_cast<size_t>(in.format.planes() - 1)];
+        std::memcpy(target, from.data + y * from.stride, row);
+      } else if (out.format.depth == 8) {
+        std::memset(target, 255, row);
+      } else {
+        const auto opaque = static_cast<uint16_t>((1u << out.format.depth) - 1);
+        for (size_t x = 0; x < row; x += sizeof opaque)
+          std::memcpy(target + x, &opaque, sizeof opaque);
+      }
+    }
+  }
+
+  struct OpenChunk {
+    ChunkPlan plan;
+    std::unique_ptr<ScratchFile> file;
+    std::unique_ptr<media::FrameWriter> writer;  // made with the first frame
+    int64_t first_pts = 0;
+    uint64_t frames = 0;
+  };
+
+  Result<void> encode_all() {
+    Stopwatch watch(*job_.clock);
+    std::optional<OpenChunk> open;
+    while (auto item = painted_.pop()) {
+      if (const auto* begin = std::get_if<ChunkBegin>(&*item)) {
+        open.emplace();
+        open->plan = begin->plan;
+        open->file = TRY(ScratchFile::create(desk_.scratch()));
+      } else if (const auto* frame = std::get_if<FrameItem>(&*item)) {
+        TRY(watch.time([&] { return encode_frame(*open, *frame); }));
+        progress_.encoded++;
+      } else {
+        TRY(finish_chunk(*open, std::get<ChunkEnd>(*item).report, watch));
+        open.reset();
+      }
+    }
+    return {};
+  }
+
+  Result<void> encode_frame(OpenChunk& chunk, const FrameItem& frame) {
+    if (!chunk.writer) {
+      chunk.writer = TRY(media::FrameWriter::create(job_.manifest->encode, *chunk.file));
+      chunk.first_pts = frame.decoded.pts;
+    }
+    const std::string& kept = job_.manifest->parameters.keep_frames;
+    if (!kept.empty()) {
+      const auto picture = TRY(kept == "png" ? media::encode_png(frame.painted.view())
+                                             : media::encode_jpeg(frame.painted.view(), 95));
+      TRY(desk_.keep_frame(chunk.plan.first_frame + chunk.frames + 1, kept, picture));
+    }
+    chunk.frames++;
+    return chunk.writer->write(frame.painted.view(), frame.decoded.pts - chunk.first_pts,
+                               frame.decoded.duration, frame.decoded.extras);
+  }
+
+  Result<void> finish_chunk(OpenChunk& chunk, const media::ReadReport& report, Stopwatch& watch) {
+    if (chunk.writer) {
+      const auto done = TRY(watch.time([&] { return chunk.writer->finish(); }));
+      if (done.frames != chunk.frames || done.packets != chunk.frames) {
+        return make_error(Code::internal, "The encoder made {} packets of {} frames in chunk {}.",
+                          done.packets, chunk.frames, chunk.plan.index);
+      }
+    }
+    ChunkCommit commit;
+    commit.index = chunk.plan.index;
+    commit.first_pts = chunk.first_pts;
+    commit.sha256 = chunk.file->finish_sha256();
+    commit.bytes = chunk.file->size();
+    commit.frames = chunk.frames;
+    commit.decode_errors = report.decode_errors;
+    {
+      MutexLock lock(mutex_);
+      commit.seconds = {decode_seconds_[commit.index], score_seconds_[commit.index],
+                        watch.take_seconds()};
+    }
+    TRY(desk_.commit(std::move(commit), *chunk.file));
+    progress_.chunks++;
+    return {};
+  }
+
+  const ScoreJob& job_;
+  ChunkDesk& desk_;
+  Progress& progress_;
+  std::stop_token stop_;
+  BoundedQueue<Item> decoded_{kQueueFrames};
+  BoundedQueue<Item> painted_{kQueueFrames};
+  Mutex mutex_;
+  std::optional<Error> error_ GUARDED_BY(mutex_);
+  std::map<int, double> decode_seconds_ GUARDED_BY(mutex_);
+  std::map<int, double> score_seconds_ GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+Result<void> score_chunks(const ScoreJob& job, ChunkDesk& desk, Progress& progress,
+                          std::stop_token stop) {
+  return Pipeline(job, desk, progress, std::move(stop)).run();
+}
+
+}  // namespace atelier::run

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decode, score and encode chunks, the three overlapped. The scorer parses what strangers wrote and
+// sees neither store nor credentials: what it needs comes and goes through a ChunkDesk and a
+// ByteSource. That is the seam between the scorer and the broker.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <stop_token>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "model/runner.h"
+#include "run/manifest.h"
+#include "run/run_folder.h"
+
+namespace atelier::run {
+
+// The broker's side. next() is called by the decoding stage, the others by the encoding stage:
+// calls from two threads.
+class ChunkDesk {
+ public:
+  virtual ~ChunkDesk() = default;
+  // The next chunk to score, or nothing when there is no more to do.
+  virtual Result<std::optional<ChunkPlan>> next() = 0;
+  virtual Result<void> commit(ChunkCommit commit, ScratchFile& result) = 0;
+  virtual Result<void> keep_frame(uint64_t number, const std::string& extension,
+                                  std::span<const std::byte> picture) = 0;
+  // A folder for scratch files.
+  virtual const std::filesystem::path& scratch() const = 0;
+};
+
+// Read by whoever shows progress; frames that passed each stage since the scorer started.
+struct Progress {
+  std::atomic<uint64_t> decoded{0};
+  std::atomic<uint64_t> scored{0};
+  std::atomic<uint64_t> encoded{0};
+  std::atomic<uint64_t> chunks{0};
+};
+
+struct ScoreJob {
+  const Manifest* manifest = nullptr;
+  const media::MediaInfo* info = nullptr;
+  ByteSource* input = nullptr;
+  model::Runner* runner = nullptr;
+  const Clock* clock = nullptr;
+  int threads = 0;  // for the decoder; 0: one per core
+};
+
+// Scores chunks until the desk has none or something fails; the first error wins. Memory: a few
+// frames per stage, whatever the length of a chunk. Blocks; three threads inside. Errors: those of
+// reader, runner, writer and desk; cancelled.
+Result<void> score_chunks(const ScoreJob& job, ChunkDesk& desk, Progress& progress,
+                          std::stop_token stop);
+
+}  // namespace atelier::run
