@@ -82,7 +82,7 @@ class BadInputs(Refused):
 
     def test_interlaced_is_refused(self):
         source = make_video(self.folder / "in.mkv", "-flags", "+ildct+ilme", "-x264-params",
-                            "interlaced=1", filters=",interlace")
+                            "interlaced=1", filters=",interlace,setfield=tff")
         self.refuse(3, source, saying="interlace")
 
     def test_broken_bitstream(self):

@@ -67,7 +67,7 @@ class PixelCase(support.Case):
                 self.assertLessEqual(largest_difference(a[luma_count:], b[luma_count:]), chroma,
                                      f"chroma of frame {number} of {source}")
 
-    def identity(self, source, stream=0, frames=10, options=()):
+    def check(self, source, stream=0, frames=10, options=()):
         output = self.folder / "out.mkv"
         self.score(source, output, "--codec", "ffv1", "--force", *options)
         lossless = [s["index"] for s in streams(output) if s.get("codec_name") == "ffv1"]
@@ -87,7 +87,7 @@ class MadePixels(PixelCase):
         ffmpeg("-f", "lavfi", "-i", picture, "-c:v", "ffv1", "-colorspace", tags, "-color_range",
                span, "-chroma_sample_location", siting, source)
         self.assertEqual(streams(source)[0]["pix_fmt"], pixel_format)
-        self.identity(source)
+        self.check(source)
         found = streams(source)[0]
         self.assertEqual(found.get("color_space"), tags)
 
@@ -111,7 +111,7 @@ class MadePixels(PixelCase):
                 self.colours("bt709", "tv", "yuv420p", siting)
 
     def test_gray(self):
-        self.identity(make_video(self.folder / "in.mkv", "-c:v", "ffv1", "-pix_fmt", "gray"))
+        self.check(make_video(self.folder / "in.mkv", "-c:v", "ffv1", "-pix_fmt", "gray"))
 
     def test_odd_sizes(self):
         for size in ("63x47", "1x1", "2x2", "17x5"):
@@ -120,7 +120,7 @@ class MadePixels(PixelCase):
                 ffmpeg("-f", "lavfi", "-i",
                        f"gradients=size=64x48:n=4:seed=3,trim=end_frame=5,scale={size.replace('x', ':')}",
                        "-c:v", "ffv1", "-pix_fmt", "yuv420p", source)
-                self.identity(source)
+                self.check(source)
 
     def test_the_model_sees_the_right_colours(self):
         """A model that keeps red only: matrix, range and channel order as a player shows them."""
@@ -156,7 +156,7 @@ class RealPixels(PixelCase):
                 seen = json.loads(support.run("probe", "--json", source).stdout)
                 large = streams(source)[seen["video_stream"]]["width"] > 1000
                 frames = 3 if large else 10
-                self.identity(source, seen["video_stream"], frames,
+                self.check(source, seen["video_stream"], frames,
                               ["--to", "0.5", "--chunk-seconds", "0.2"])
 
 
