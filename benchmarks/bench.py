@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Prints what Atelier's speed claims rest on, beside ONNX Runtime in the same run.
+
+Three tables: seconds per frame against onnxruntime-node (same threads, warm, all its optimisations); whole job against
+scoring alone; peak memory of short, long and very long videos. Nothing here asserts a time: machines are noisy.
+
+usage: bench.py [--quick]      environment: ATELIER (program), SHARED (folder with models/ and media/)
+"""
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ATELIER = os.environ.get("ATELIER", str(ROOT / "build/release/atelier"))
+SHARED = pathlib.Path(os.environ.get("SHARED", ROOT.parent / "shared"))
+GOLDEN = ROOT / "tools/golden"
+THREADS = os.cpu_count() or 1
+ROUNDS = 3
+
+
+def atelier_json(*args):
+    out = subprocess.run([ATELIER, *map(str, args), "--json"], check=True, stdout=subprocess.PIPE).stdout
+    return json.loads(out)
+
+
+def ort_json(model, height, width, repeats):
+    script = ROOT / "benchmarks/ort_bench.mjs"
+    out = subprocess.run(["node", str(script), str(model), str(height), str(width), str(THREADS), str(repeats)],
+                         check=True, stdout=subprocess.PIPE, cwd=GOLDEN).stdout
+    return json.loads(out)
+
+
+def against_onnxruntime(quick):
+    """Rounds alternate between the two, so that a noisy minute hits both."""
+    cases = [(ROOT / "models/starry-night.onnx", 1280, 720), (ROOT / "models/starry-night.onnx", 1920, 1080)]
+    wave = SHARED / "models/dyn/wave.onnx"
+    if wave.exists():
+        cases.insert(0, (wave, 512, 512))
+        if not quick:
+            cases.insert(1, (wave, 1920, 1080))
+    else:
+        print(f"SKIPPED: {wave} is not there; wave.onnx is not measured")
+    print(f"\nSeconds per frame, {THREADS} threads, medians of {ROUNDS} alternating rounds")
+    print(f"{'model':14} {'size':>10} {'atelier':>9} {'onnxruntime':>12} {'ratio':>6}")
+    settings = None
+    for model, width, height in cases:
+        ours, theirs = [], []
+        repeats = 3 if model.name.startswith("wave") and width > 1000 else 9
+        for _ in range(ROUNDS):
+            theirs_now = ort_json(model, height, width, repeats)
+            settings = {k: v for k, v in theirs_now.items() if k in ("runtime", "version", "threads", "optimisations")}
+            theirs.append(theirs_now["seconds_median"])
+            ours.append(atelier_json("bench", "--model", model, "--size", f"{width}x{height}", "--threads", THREADS,
+                                     "--repeats", repeats)["score_seconds_per_frame"])
+        a, b = statistics.median(ours), statistics.median(theirs)
+        print(f"{model.stem:14} {f'{width}x{height}':>10} {a:9.4f} {b:12.4f} {b / a:6.2f}", flush=True)
+    print(f"peer settings: {json.dumps(settings)}; atelier includes colour conversion of the frame, the peer does not")
+
+
+def whole_job():
+    model, clip = SHARED / "models/dyn/wave.onnx", SHARED / "media/chaplin.mp4"
+    if not (model.exists() and clip.exists()):
+        print("\nSKIPPED: the whole job needs wave.onnx and chaplin.mp4")
+        return
+    print("\nWhole job (decode, score, encode, join, sound) over scoring alone, wave.onnx, 640x360, 75 frames")
+    ratios = []
+    for _ in range(ROUNDS):
+        alone = atelier_json("bench", "--model", model, "--size", "640x360", "--repeats", 7)
+        with tempfile.TemporaryDirectory() as folder:
+            job = atelier_json("run", clip, f"{folder}/out.mp4", "--model", model, "--to", 3, "--runs", f"{folder}/runs")
+        fps_alone, fps_job = 1 / alone["score_seconds_per_frame"], job["frames"] / job["wall_seconds"]
+        ratios.append(fps_job / fps_alone)
+        print(f"  scoring {fps_alone:6.2f} fps   job {fps_job:6.2f} fps   ratio {ratios[-1]:.3f}", flush=True)
+    print(f"  median ratio {statistics.median(ratios):.3f}")
+
+
+def peak_mib(*args):
+    """Peak resident memory of one run of the program, as the kernel counted it."""
+    process = subprocess.Popen([ATELIER, *map(str, args)], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"the program ended with {process.returncode}")
+    return usage.ru_maxrss / 1024
+
+
+def peak_memory(quick):
+    frames = 2000 if quick else 20000
+    print("\nPeak memory, starry-night, --size 320x180")
+    with tempfile.TemporaryDirectory() as folder:
+        long_clip = f"{folder}/long.mp4"
+        subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc2=s=480x270:r=30:d={frames / 30}",
+                        "-c:v", "libx264", "-preset", "ultrafast", "-g", "60", long_clip], check=True)
+        cases = [("generated", long_clip)]
+        if (SHARED / "media").exists():
+            cases = [("shortest", SHARED / "media/video_0.mov"), ("longest", SHARED / "media/nasa_13013.mp4"), *cases]
+        peaks = []
+        for name, clip in cases:
+            run = atelier_run_frames(clip, folder)
+            peaks.append(run[1])
+            print(f"  {name:10} {run[0]:6} frames  {run[1]:8.1f} MiB", flush=True)
+        print(f"  largest over smallest {max(peaks) / min(peaks):.3f}")
+
+
+def atelier_run_frames(clip, folder):
+    runs, out = f"{folder}/runs-{pathlib.Path(clip).stem}", f"{folder}/{pathlib.Path(clip).stem}-out.mkv"
+    peak = peak_mib("run", clip, out, "--model", "starry-night", "--size", "320x180", "--runs", runs)
+    state = json.loads(next(pathlib.Path(runs).glob("*/report.json")).read_text())
+    return state["frames"], peak
+
+
+def main():
+    quick = "--quick" in sys.argv[1:]
+    against_onnxruntime(quick)
+    whole_job()
+    peak_memory(quick)
+
+
+if __name__ == "__main__":
+    main()
