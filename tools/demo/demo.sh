@@ -34,7 +34,7 @@ force=(--force)
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
 "$program" run "$video" "$out" --model "$style" "${force[@]}" | tee "$lines"
-"$program" preview "$video" "$sheet" --model "$style" >/dev/null
+"$program" preview "$video" "$sheet" --model "$style" --force --quiet
 
 echo
 echo "Painted video:        $out"
