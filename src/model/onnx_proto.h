@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// The only door to libonnx and protobuf. Internal to src/model: no public header includes it.
+#pragma once
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wextra"
+#include <onnx/checker.h>
+#include <onnx/onnx_pb.h>
+#include <onnx/shape_inference/implementation.h>
+#include <onnx/version_converter/convert.h>
+#pragma GCC diagnostic pop
