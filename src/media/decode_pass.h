@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private to src/media: one decoder running once over a video stream from one starting packet.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "media/av.h"
+#include "media/frame_reader.h"
+#include "media/media_info.h"
+
+namespace atelier::media {
+
+// Where a pass starts, from near to far.
+enum class PassStart {
+  key,          // the key packet that the request names
+  earlier_key,  // a key packet before that
+  beginning,    // the file's first packet
+};
+
+// fast: any number of threads; the first sign of damage ends the pass. careful: one thread, damage
+// is counted and decoding goes on as well as the decoder can.
+enum class PassMode { fast, careful };
+
+struct PassRequest {
+  int stream = -1;
+  std::optional<int64_t> first_pts;
+  std::optional<int64_t> end_pts;
+  std::optional<int64_t> key_dts;
+  PassStart start = PassStart::key;
+  PassMode mode = PassMode::fast;
+  int threads = 0;
+  // With earlier_key: the time of the key packet that was not early enough.
+  std::optional<int64_t> before_dts;
+  std::optional<int64_t> before_pts;
+};
+
+class DecodePass {
+ public:
+  enum class Step { frame, end, damage };
+
+  // Errors: invalid_input (no decoder, the stream is gone), the source's own.
+  static Result<std::unique_ptr<DecodePass>> open(ByteSource& source, const PassRequest& request);
+
+  // The next frame in display order into `frame`; frames of discarded packets do not come out.
+  // damage is for fast passes only; after it or end nothing more comes.
+  Result<Step> step(AVFrame& frame);
+
+  // Careful passes: packets and frames between first_pts and end_pts that were refused or flagged.
+  uint64_t errors() const { return errors_; }
+  // The lowest pts at or after first_pts among the shown packets decoded so far.
+  std::optional<int64_t> lowest_wanted_pts() const { return lowest_wanted_; }
+  // The first packet decoded.
+  std::optional<int64_t> start_pts() const { return start_pts_; }
+  std::optional<int64_t> start_dts() const { return start_dts_; }
+
+ private:
+  DecodePass(ByteSource& source, const PassRequest& request)
+      : source_(source), request_(request), packet_(make_packet()) {}
+  Result<void> reopen_input();
+  Result<void> open_decoder();
+  Result<void> position();
+  Result<bool> seek_to(int64_t time);
+  Result<bool> seek_to_key();
+  Result<bool> seek_to_earlier_key();
+  Result<bool> read_on_to_key();
+  Result<bool> next_packet();
+  Result<void> rewind();
+  // Feeds one packet, or the end. Returns false on damage.
+  Result<bool> feed();
+  bool is_hidden(const AVFrame& frame);
+  void count_error(int64_t pts);
+
+  ByteSource& source_;
+  PassRequest request_;
+  std::unique_ptr<Input> input_;
+  CodecContextPtr decoder_;
+  PacketPtr packet_;
+  bool packet_is_held_ = false;  // packet_ was read while positioning and is the first to decode
+  bool draining_ = false;
+  uint64_t errors_ = 0;
+  std::optional<int64_t> lowest_wanted_;
+  std::optional<int64_t> start_pts_;
+  std::optional<int64_t> start_dts_;
+  std::set<int64_t> discarded_;  // pts of packets that are decoded but not shown
+};
+
+}  // namespace atelier::media

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// The same frames whatever the number of threads and wherever the file is cut.
+//
+// Damage. Decoders conceal damage differently with other thread counts (H.264 even switches its
+// concealment by the kind of threading), so a damaged stretch counts as decoded by one thread,
+// always. A fast pass runs with all threads and AV_EF_EXPLODE, under which a decoder must refuse
+// what it would else conceal. libav reports the results of frame threads in the order of the
+// packets, so every frame that came out before the first refusal depends on sound packets only and
+// is what one thread gives too. Hence on the first refusal a careful pass (one thread, no
+// AV_EF_EXPLODE) starts at the same packet, passes over as many frames as were handed out, and
+// goes on from there. Asked for one thread, the reader is careful from the start. Cost: an
+// undamaged stretch pays nothing, a damaged one is decoded twice up to the damage.
+//
+// Starts. A stretch starts at the key packet that the plan names. If its first frame does not come
+// out from there (intra refresh: the decoder holds frames back until the picture is whole), the
+// pass starts again one key packet earlier, then at the file's beginning. Nothing is handed out
+// before the first frame has appeared.
+#include "media/frame_reader.h"
+
+#include <algorithm>
+
+#include "media/av.h"
+#include "media/decode_pass.h"
+#include "media/frame_convert.h"
+#include "media/frame_extras.h"
+
+namespace atelier::media {
+namespace {
+
+ColorSpec complete(ColorSpec color, const ColorSpec& from) {
+  if (color.matrix == AVCOL_SPC_UNSPECIFIED) color.matrix = from.matrix;
+  if (color.primaries == AVCOL_PRI_UNSPECIFIED) color.primaries = from.primaries;
+  if (color.transfer == AVCOL_TRC_UNSPECIFIED) color.transfer = from.transfer;
+  if (color.range == ColorSpec::Range::unspecified) color.range = from.range;
+  if (color.siting == ColorSpec::Siting::unspecified) color.siting = from.siting;
+  return color;
+}
+
+class StretchReader final : public FrameReader {
+ public:
+  StretchReader(ByteSource& source, const StreamInfo& stream, const ReadRequest& request)
+      : source_(source),
+        request_(request),
+        color_(stream.video.color),
+        // In these every key packet is complete, and packets that show nothing are common.
+        goes_back_(stream.codec != "vp8" && stream.codec != "vp9"),
+        frame_(make_frame()),
+        scaler_(request.width > 0 && request.height > 0 ? request.width : stream.video.width,
+                request.width > 0 && request.height > 0 ? request.height : stream.video.height,
+                stream.video.format) {}
+
+  Result<void> start() {
+    return start_pass(PassStart::key, request_.threads == 1 ? PassMode::careful : PassMode::fast);
+  }
+
+  Result<std::optional<DecodedFrame>> next() override {
+    while (!done_) {
+      const DecodePass::Step step = TRY(pass_->step(*frame_));
+      report_.decode_errors = pass_->errors();
+      if (step == DecodePass::Step::damage) {
+        report_.reread_single_threaded = true;
+        TRY(start_pass(start_, PassMode::careful));
+        continue;
+      }
+      const bool over = step == DecodePass::Step::end;
+      const int64_t time = over ? 0 : time_of(*frame_);
+      if (!over && request_.first_pts && time < *request_.first_pts) continue;
+      const bool past_end = over || (request_.end_pts && time >= *request_.end_pts);
+      if (!appeared_ && first_frame_is_missing(past_end ? std::nullopt : std::optional(time)) &&
+          TRY(went_back())) {
+        continue;
+      }
+      if (past_end) {
+        done_ = true;
+        break;
+      }
+      appeared_ = true;
+      if (to_skip_ > 0) {
+        --to_skip_;
+        continue;
+      }
+      return std::optional<DecodedFrame>(TRY(hand_out(time)));
+    }
+    pass_.reset();
+    return std::optional<DecodedFrame>();
+  }
+
+  const ReadReport& report() const override { return report_; }
+
+ private:
+  Result<void> start_pass(PassStart start, PassMode mode) {
+    PassRequest pass;
+    pass.stream = request_.stream;
+    pass.first_pts = request_.first_pts;
+    pass.end_pts = request_.end_pts;
+    pass.key_dts = request_.key_dts;
+    pass.start = start;
+    pass.mode = mode;
+    pass.threads = request_.threads;
+    pass.before_dts = before_dts_;
+    pass.before_pts = before_pts_;
+    pass_.reset();  // its threads and frames, before there are others
+    pass_ = TRY(DecodePass::open(source_, pass));
+    start_ = start;
+    to_skip_ = report_.frames;
+    last_time_.reset();
+    return {};
+  }
+
+  bool first_frame_is_missing(std::optional<int64_t> first_out) const {
+    const std::optional<int64_t> wanted = pass_->lowest_wanted_pts();
+    if (!goes_back_ || !request_.first_pts || !request_.key_dts || !wanted) return false;
+    if (request_.end_pts && *wanted >= *request_.end_pts) return false;
+    return !first_out || *first_out > *wanted;
+  }
+
+  // False when the pass started at the beginning already.
+  Result<bool> went_back() {
+    if (start_ == PassStart::beginning) return false;
+    PassStart earlier = PassStart::beginning;
+    if (start_ == PassStart::key) {
+      earlier = PassStart::earlier_key;
+      before_dts_ = pass_->start_dts();
+      before_pts_ = pass_->start_pts();
+    }
+    TRY(start_pass(earlier, request_.threads == 1 ? PassMode::careful : PassMode::fast));
+    return true;
+  }
+
+  // The packet's own pts where the container has one: libav's best effort looks at what came
+  // before, so it depends on where decoding started.
+  int64_t time_of(const AVFrame& frame) {
+    int64_t time = frame.pts != AV_NOPTS_VALUE ? frame.pts : frame.best_effort_timestamp;
+    if (time == AV_NOPTS_VALUE) {
+      const int64_t step = std::max<int64_t>(frame.pkt_duration, 1);
+      if (!last_time_ || __builtin_add_overflow(*last_time_, step, &time)) time = 0;
+    }
+    last_time_ = time;
+    return time;
+  }
+
+  Result<DecodedFrame> hand_out(int64_t time) {
+    PlanarPicture planar = TRY(to_planar(*frame_));
+    planar.view.color = complete(planar.view.color, color_);
+    PlanarPicture fitted = TRY(scaler_.fit(std::move(planar)));
+    DecodedFrame out;
+    out.view = fitted.view;
+    out.keep_alive = std::move(fitted.keep_alive);
+    // A broken file may give two frames one time; both are kept, one tick apart.
+    out.pts = last_pts_ && time <= *last_pts_ && *last_pts_ < INT64_MAX ? *last_pts_ + 1 : time;
+    last_pts_ = out.pts;
+    out.duration = std::max<int64_t>(frame_->pkt_duration, 0);
+    out.extras = FrameExtras::of(*frame_);
+    ++report_.frames;
+    return out;
+  }
+
+  ByteSource& source_;
+  ReadRequest request_;
+  ColorSpec color_;
+  bool goes_back_;
+  FramePtr frame_;
+  PictureScaler scaler_;
+  std::unique_ptr<DecodePass> pass_;
+  PassStart start_ = PassStart::key;
+  std::optional<int64_t> before_dts_;
+  std::optional<int64_t> before_pts_;
+  bool appeared_ = false;  // the first frame of the stretch has come out
+  bool done_ = false;
+  uint64_t to_skip_ = 0;  // frames of this pass that an earlier pass handed out
+  std::optional<int64_t> last_time_;
+  std::optional<int64_t> last_pts_;
+  ReadReport report_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<FrameReader>> FrameReader::open(ByteSource& source, const MediaInfo& info,
+                                                       const ReadRequest& request) {
+  if (request.stream < 0 || static_cast<size_t>(request.stream) >= info.streams.size() ||
+      info.streams[static_cast<size_t>(request.stream)].kind != StreamKind::video) {
+    return make_error(Code::invalid_input, "The input has no video stream {}.", request.stream);
+  }
+  const StreamInfo& stream = info.streams[static_cast<size_t>(request.stream)];
+  const VideoFacts& video = stream.video;
+  if (video.interlaced) {
+    return make_error(Code::invalid_input,
+                      "Video stream {} is interlaced, which this version cannot score.",
+                      request.stream);
+  }
+  const AVPixelFormat pixels = av_get_pix_fmt(video.source_pixel_format.c_str());
+  if (video.width <= 0 || video.height <= 0 || pixels == AV_PIX_FMT_NONE) {
+    return make_error(Code::invalid_input,
+                      "Video stream {} ({}) cannot be decoded: no picture size or pixel format "
+                      "could be found in it.",
+                      request.stream, stream.codec);
+  }
+  if (planar_equivalent(pixels) == AV_PIX_FMT_NONE) {
+    return make_error(Code::invalid_input,
+                      "Video stream {} has the pixel format '{}', which Atelier cannot score.",
+                      request.stream, video.source_pixel_format);
+  }
+  auto reader = std::make_unique<StretchReader>(source, stream, request);
+  TRY(reader->start());
+  return std::unique_ptr<FrameReader>(std::move(reader));
+}
+
+}  // namespace atelier::media
