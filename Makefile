@@ -35,7 +35,7 @@ tidy: ## clang-tidy over src/
 	@tools/test.py tidy
 
 bench: ## speed beside a peer, job overhead, memory: prints its settings
-	@tools/setup build test
+	@tools/setup build test node
 	@tools/build release
 	@benchmarks/run
 
