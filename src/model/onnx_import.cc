@@ -14,7 +14,9 @@ constexpr int64_t kIrVersion = 8;
 
 std::string first_line(const char* text) {
   const std::string_view view(text);
-  return printable(view.substr(0, view.find('\n')));
+  std::string line = printable(view.substr(0, view.find('\n')));
+  while (!line.empty() && line.back() == '.') line.pop_back();
+  return line;
 }
 
 // Runs a step of libonnx; whatever it throws becomes a sentence.
@@ -96,10 +98,10 @@ Result<Graph> import_checked(std::span<const std::byte> file, std::string_view n
   forget_shapes(*model.mutable_graph());
   TRY(rewrite_old_operators(model, name));
   TRY(to_common_opset(model, opset, name));
-  TRY(guarded(name, "is not a valid ONNX model", [&] { onnx::checker::check_model(model); }));
   forget_shapes(*model.mutable_graph());
   TRY(guarded(name, "has shapes that do not fit together",
               [&] { onnx::shape_inference::InferShapes(model); }));
+  TRY(guarded(name, "is not a valid ONNX model", [&] { onnx::checker::check_model(model); }));
   Graph graph = TRY(to_graph(model, name));
   TRY(normalise(graph, shapes_of(model), name));
   return graph;
