@@ -53,7 +53,7 @@ struct ListPage {
 };
 
 // An object in the making: invisible until commit; dropping it without commit leaves nothing
-// behind.
+// behind. After a failed append, commit answers an error and writes nothing.
 class Upload {
  public:
   virtual ~Upload() = default;
@@ -63,8 +63,9 @@ class Upload {
   virtual void abort() = 0;
 };
 
-// Keys are non-empty relative paths of bytes separated by '/', without empty, "." or ".." parts and
-// without NUL; any other key is invalid_argument. All verbs are safe from several threads. Errors:
+// Keys are non-empty relative paths of bytes separated by '/', without empty, "." or ".." parts,
+// without NUL and without parts that start with kReservedName (names.h); any other key is
+// invalid_argument. All verbs are safe from several threads. Errors:
 // unavailable (retry), no_space, invalid_argument, internal. Only an authoritative answer is
 // "absent".
 class ObjectStore {
@@ -78,10 +79,14 @@ class ObjectStore {
   virtual Result<PutOutcome> put(std::string_view key, std::span<const std::byte> bytes,
                                  const Condition& condition) = 0;
   virtual Result<std::unique_ptr<Upload>> begin_upload(std::string_view key) = 0;
-  // Up to `limit` objects whose key starts with `prefix` and sorts after `after`.
+  // Up to `limit` objects (at least 1) whose key starts with `prefix` and sorts after `after`.
   virtual Result<ListPage> list(std::string_view prefix, std::string_view after, size_t limit) = 0;
   // True if an object was there. Removing an absent object is no error.
   virtual Result<bool> remove(std::string_view key) = 0;
+  // What open_object and open_object_at call. Reads by head and get(range, if_match) unless a kind
+  // knows something faster; decorators keep this one, so that they see every read.
+  virtual Result<std::unique_ptr<ByteSource>> open_source(std::string_view key,
+                                                          std::string_view if_match);
   // For messages: "file:///runs/ab12" plus the key, percent-encoded where a URL needs it.
   virtual std::string url(std::string_view key) const = 0;
 };

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/object_store.h"
+
+#include <algorithm>
+
+namespace atelier {
+namespace {
+
+constexpr size_t kPiece = size_t{8} << 20;
+constexpr size_t kPage = 1000;
+
+// Reads through get(), so that decorators see, count and repeat every read.
+class StoreSource final : public ByteSource {
+ public:
+  StoreSource(ObjectStore& store, ObjectInfo info) : store_(store), info_(std::move(info)) {}
+  uint64_t size() const override { return info_.size; }
+
+  Result<size_t> read_at(uint64_t offset, std::span<std::byte> into) override {
+    if (into.empty() || offset >= info_.size) return size_t{0};
+    Result<std::vector<std::byte>> bytes = store_.get(info_.key, {offset, into.size()}, info_.etag);
+    if (!bytes.ok()) {
+      // Absent now, there when it was opened: it changed.
+      if (bytes.error().code != Code::invalid_input) return bytes.error();
+      return make_error(Code::conflict, "{} was removed while it was being read; start again.",
+                        store_.url(info_.key));
+    }
+    const size_t count = std::min(bytes->size(), into.size());
+    std::copy_n(bytes->begin(), count, into.begin());
+    return count;
+  }
+
+ private:
+  ObjectStore& store_;
+  const ObjectInfo info_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ByteSource>> ObjectStore::open_source(std::string_view key,
+                                                             std::string_view if_match) {
+  std::optional<ObjectInfo> info = TRY(head(key));
+  if (!info) {
+    return make_error(Code::invalid_input, "{} does not exist; check its name.", url(key));
+  }
+  if (!if_match.empty() && info->etag != if_match) {
+    return make_error(Code::conflict, "{} has changed since it was looked at; start again.",
+                      url(key));
+  }
+  return std::unique_ptr<ByteSource>(std::make_unique<StoreSource>(*this, *std::move(info)));
+}
+
+Result<std::unique_ptr<ByteSource>> open_object(ObjectStore& store, std::string_view key) {
+  return store.open_source(key, {});
+}
+
+Result<std::unique_ptr<ByteSource>> open_object_at(ObjectStore& store, std::string_view key,
+                                                   std::string_view etag) {
+  return store.open_source(key, etag);
+}
+
+Result<std::vector<ObjectInfo>> list_all(ObjectStore& store, std::string_view prefix) {
+  std::vector<ObjectInfo> objects;
+  std::string after;
+  do {
+    ListPage page = TRY(store.list(prefix, after, kPage));
+    std::move(page.objects.begin(), page.objects.end(), std::back_inserter(objects));
+    after = std::move(page.next);
+  } while (!after.empty());
+  return objects;
+}
+
+Result<PutOutcome> put_source(ObjectStore& store, std::string_view key, ByteSource& source,
+                              const Condition& condition) {
+  const uint64_t size = source.size();
+  std::unique_ptr<Upload> upload = TRY(store.begin_upload(key));
+  std::vector<std::byte> piece(static_cast<size_t>(std::min<uint64_t>(size, kPiece)));
+  for (uint64_t offset = 0; offset < size;) {
+    const size_t wanted = static_cast<size_t>(std::min<uint64_t>(size - offset, piece.size()));
+    const size_t count = TRY(source.read_at(offset, std::span(piece).first(wanted)));
+    if (count == 0) {
+      return make_error(Code::corrupt,
+                        "The source of {} ended after {} of {} bytes; make it again.",
+                        store.url(key), offset, size);
+    }
+    TRY(upload->append(std::span(piece).first(count)));
+    offset += count;
+  }
+  return upload->commit(condition);
+}
+
+}  // namespace atelier
