@@ -41,13 +41,17 @@ struct EncodeSettings {
   HdrMetadata hdr;
 };
 
-// The nearest format that `codec` can hold (e.g. odd sizes and 4:2:0, gray, alpha dropped), and a
-// line that says what is lost, or an empty line.
+// The nearest format that `codec` can hold, and a line that says what is lost, or an empty line
+// (alpha dropped, fewer bits a sample; gray in libx264 becomes 4:2:0, which loses nothing).
+// `width` and `height` matter because H.264 crops 4:2:0 by whole chroma samples (7.4.2.1.1): an odd
+// size needs chroma that is not subsampled in that direction. 0 stands for an even number.
+// Errors: invalid_argument (unknown codec).
 struct FormatChoice {
   PixelFormat format;
   std::string note;
 };
-Result<FormatChoice> choose_format(const std::string& codec, const PixelFormat& wanted);
+Result<FormatChoice> choose_format(const std::string& codec, const PixelFormat& wanted,
+                                   int width = 0, int height = 0);
 
 struct EncodeReport {
   uint64_t frames = 0;

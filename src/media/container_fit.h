@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private to src/media: what becomes of each stream of the input in the output container.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "media/av.h"
+#include "media/muxer.h"
+
+namespace atelier::media {
+
+enum class Fate {
+  scored,     // replaced by the joined chunks
+  copied,     // packet for packet
+  attached,   // cover art as a Matroska attachment
+  converted,  // text subtitles in the container's own text codec
+  remade,     // the muxer writes it anew from metadata: chapter text, time code
+  dropped,    // cannot be held
+};
+
+struct StreamFate {
+  Fate fate = Fate::copied;
+  AVCodecID codec = AV_CODEC_ID_NONE;  // with converted
+  std::string note;                    // one sentence, or empty
+};
+
+const char* muxer_name(Container container);
+// One for each stream of `input`, in its order.
+std::vector<StreamFate> stream_fates(const Input& input, Container container, int scored);
+// A muxer's own tag for the codec where the input's means nothing to it, as libav wants it.
+uint32_t tag_for(const AVOutputFormat& muxer, const AVCodecParameters& parameters);
+// The attached picture's type ("image/png"), empty when it is none that a Matroska attachment or
+// an MP4 cover can be.
+std::string picture_type(AVCodecID codec);
+
+}  // namespace atelier::media

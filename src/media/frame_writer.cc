@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+// One chunk: an encoder that starts afresh (closed GOPs, the first frame IDR) and a NUT file. Two
+// chunks of the same settings have the same codec parameters, so that they can be joined without
+// encoding again. Nothing that reaches the encoder depends on the machine: threads are fixed and
+// x264 chooses no other arithmetic on another processor (cpu-independent).
+#include "media/frame_writer.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+
+#include "media/av.h"
+#include "media/av_sink.h"
+#include "media/encoder_format.h"
+#include "media/frame_extras.h"
+
+extern "C" {
+#include <libavutil/imgutils.h>
+#include <libavutil/mastering_display_metadata.h>
+#include <libavutil/opt.h>
+}
+
+namespace atelier::media {
+namespace {
+
+struct OutputDelete {
+  void operator()(AVFormatContext* p) const { avformat_free_context(p); }
+};
+
+class Options {
+ public:
+  ~Options() { av_dict_free(&dict_); }
+  Options() = default;
+  Options(const Options&) = delete;
+  Options& operator=(const Options&) = delete;
+  void set(const char* key, const std::string& value) {
+    av_dict_set(&dict_, key, value.c_str(), 0);
+  }
+  AVDictionary** get() { return &dict_; }
+  // What an encoder did not take.
+  std::string left() const {
+    const AVDictionaryEntry* entry = av_dict_get(dict_, "", nullptr, AV_DICT_IGNORE_SUFFIX);
+    return entry ? entry->key : "";
+  }
+
+ private:
+  AVDictionary* dict_ = nullptr;
+};
+
+long long in_units(AVRational value, int per_one) {
+  return av_rescale(value.num, per_one, value.den == 0 ? 1 : value.den);
+}
+
+// x264's own spelling of SMPTE ST 2086 and CTA-861.3: chromaticities in 1/50000, luminance in
+// 1/10000 cd/m2 (H.264 D.2.29).
+std::string hdr_parameters(const HdrMetadata& hdr) {
+  std::string text;
+  AVMasteringDisplayMetadata display{};
+  if (hdr.mastering_display.size() == sizeof display) {
+    std::memcpy(&display, hdr.mastering_display.data(), sizeof display);
+    if (display.has_primaries && display.has_luminance) {
+      const auto& p = display.display_primaries;
+      const auto xy = [](const AVRational(&v)[2]) {
+        return fmt::format("({},{})", in_units(v[0], 50000), in_units(v[1], 50000));
+      };
+      text += fmt::format(":mastering-display=G{}B{}R{}WP{}L({},{})", xy(p[1]), xy(p[2]), xy(p[0]),
+                          xy(display.white_point), in_units(display.max_luminance, 10000),
+                          in_units(display.min_luminance, 10000));
+    }
+  }
+  AVContentLightMetadata light{};
+  if (hdr.content_light.size() >= sizeof light) {
+    std::memcpy(&light, hdr.content_light.data(), sizeof light);
+    text += fmt::format(":cll={},{}", light.MaxCLL, light.MaxFALL);
+  }
+  return text;
+}
+
+void set_x264_options(const EncodeSettings& settings, Options& options) {
+  options.set("crf", std::to_string(settings.crf));
+  options.set("preset", settings.preset);
+  options.set("forced-idr", "1");
+  std::string parameters = "cpu-independent=1:lookahead-threads=1:sliced-threads=0:open-gop=0";
+  parameters += hdr_parameters(settings.hdr);
+  for (const auto& [key, value] : settings.options) {
+    if (key == "x264-params" || key == "x264opts") {
+      parameters += ":" + value;
+    } else {
+      options.set(key.c_str(), value);
+    }
+  }
+  options.set("x264-params", parameters);
+}
+
+void set_ffv1_options(const EncodeSettings& settings, int slices, Options& options) {
+  options.set("level", "3");
+  options.set("coder", settings.format.depth > 8 ? "range_def" : "rice");
+  options.set("context", "0");
+  options.set("slicecrc", "1");
+  options.set("slices", std::to_string(slices));
+  options.set("g", "1");
+  for (const auto& [key, value] : settings.options) options.set(key.c_str(), value);
+}
+
+CodecContextPtr make_context(const AVCodec& codec, const EncodeSettings& settings,
+                             AVPixelFormat format) {
+  CodecContextPtr context(avcodec_alloc_context3(&codec));
+  if (!context) throw std::bad_alloc();
+  context->width = settings.width;
+  context->height = settings.height;
+  context->pix_fmt = format;
+  context->bits_per_raw_sample = settings.format.depth;
+  context->time_base = to_av(settings.time_base);
+  // x264 derives the level from the rate; a variable one leaves it open, and taking the time base
+  // for it would demand a level that no player has.
+  context->framerate = settings.frame_rate.num > 0 && settings.frame_rate.den > 0
+                           ? to_av(settings.frame_rate)
+                           : AVRational{30, 1};
+  context->sample_aspect_ratio = to_av(settings.sample_aspect_ratio);
+  context->thread_count = settings.threads;
+  context->thread_type = codec.id == AV_CODEC_ID_FFV1 ? FF_THREAD_SLICE : FF_THREAD_FRAME;
+  context->flags |= AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_CLOSED_GOP;
+  context->field_order = AV_FIELD_PROGRESSIVE;
+  set_color(*context, settings.color);
+  return context;
+}
+
+// FFV1 takes only some numbers of slices for a size (its slices must hold whole chroma samples and
+// must not be too large); the first of these that it takes is the same on every machine.
+constexpr std::array kFfv1Slices = {4, 1, 6, 9, 12, 16, 24, 30};
+
+Result<CodecContextPtr> open_encoder(const EncodeSettings& settings, const AVCodec& codec,
+                                     AVPixelFormat format) {
+  const bool ffv1 = codec.id == AV_CODEC_ID_FFV1;
+  int opened = 0;
+  for (const int slices : kFfv1Slices) {
+    CodecContextPtr context = make_context(codec, settings, format);
+    Options options;
+    if (ffv1) {
+      set_ffv1_options(settings, slices, options);
+    } else {
+      set_x264_options(settings, options);
+    }
+    opened = avcodec_open2(context.get(), &codec, options.get());
+    if (opened >= 0) {
+      if (!options.left().empty()) {
+        return make_error(Code::invalid_argument,
+                          "The encoder {} has no option '{}': leave it out of --encoder-opts.",
+                          settings.codec, options.left());
+      }
+      return context;
+    }
+    if (!ffv1) break;
+  }
+  return make_error(
+      code_of_av(opened, Code::invalid_argument),
+      "The encoder {} refuses its settings ({}x{}, preset '{}', crf {} and {} further "
+      "options): {}.",
+      settings.codec, settings.width, settings.height, settings.preset, settings.crf,
+      settings.options.size(), describe_av(opened));
+}
+
+Result<void> check_settings(const EncodeSettings& settings) {
+  if (settings.width <= 0 || settings.height <= 0 || settings.time_base.num <= 0 ||
+      settings.time_base.den <= 0 || settings.threads <= 0) {
+    return make_error(Code::internal,
+                      "A video of {}x{} with the time base {}/{} and {} threads "
+                      "cannot be encoded.",
+                      settings.width, settings.height, settings.time_base.num,
+                      settings.time_base.den, settings.threads);
+  }
+  return {};
+}
+
+class EncodingWriter final : public FrameWriter {
+ public:
+  EncodingWriter(const EncodeSettings& settings, ByteSink& sink, CodecContextPtr encoder)
+      : settings_(settings), io_(sink), encoder_(std::move(encoder)) {}
+
+  Result<void> start();
+  Result<void> write(const FrameView& frame, int64_t pts, int64_t duration,
+                     const std::shared_ptr<const FrameExtras>& extras) override;
+  Result<EncodeReport> finish() override;
+
+ private:
+  Result<void> prepare_frame();
+  void copy(const FrameView& from);
+  void pack(const FrameView& from);
+  Result<void> drain();
+  Error failed(const char* what, int error) const;
+
+  EncodeSettings settings_;
+  SinkIo io_;
+  CodecContextPtr encoder_;
+  std::unique_ptr<AVFormatContext, OutputDelete> output_;
+  AVStream* stream_ = nullptr;
+  FramePtr frame_ = make_frame();
+  PacketPtr packet_ = make_packet();
+  std::optional<int64_t> last_pts_;
+  EncodeReport report_;
+};
+
+Error EncodingWriter::failed(const char* what, int error) const {
+  if (io_.error()) return *io_.error();
+  return make_error(code_of_av(error, Code::internal), "{} failed in libav ({}): {}.", what,
+                    settings_.codec, describe_av(error));
+}
+
+Result<void> EncodingWriter::start() {
+  AVFormatContext* output = nullptr;
+  const int made = avformat_alloc_output_context2(&output, nullptr, "nut", nullptr);
+  output_.reset(output);
+  if (made < 0) return failed("Starting a chunk", made);
+  output->pb = io_.get();
+  output->flags |= AVFMT_FLAG_BITEXACT | AVFMT_FLAG_CUSTOM_IO;
+  // NUT stores no dts; shifting them to zero would move every pts.
+  output->avoid_negative_ts = 0;
+  stream_ = avformat_new_stream(output, nullptr);
+  if (!stream_) return failed("Starting a chunk", AVERROR(ENOMEM));
+  const int copied = avcodec_parameters_from_context(stream_->codecpar, encoder_.get());
+  if (copied < 0) return failed("Starting a chunk", copied);
+  stream_->time_base = encoder_->time_base;
+  stream_->sample_aspect_ratio = encoder_->sample_aspect_ratio;
+  const int written = avformat_write_header(output, nullptr);
+  if (written < 0 || io_.error()) return failed("Starting a chunk", written);
+  return {};
+}
+
+Result<void> EncodingWriter::prepare_frame() {
+  if (!frame_->buf[0] || !av_frame_is_writable(frame_.get())) {
+    av_frame_unref(frame_.get());
+    frame_->width = settings_.width;
+    frame_->height = settings_.height;
+    frame_->format = encoder_->pix_fmt;
+    const int got = av_frame_get_buffer(frame_.get(), 0);
+    if (got < 0) return failed("Encoding a frame", got);
+    set_color(*frame_, settings_.color);
+    frame_->sample_aspect_ratio = encoder_->sample_aspect_ratio;
+  }
+  while (frame_->nb_side_data > 0) {
+    av_frame_remove_side_data(frame_.get(), frame_->side_data[0]->type);
+  }
+  return {};
+}
+
+void EncodingWriter::copy(const FrameView& from) {
+  const bool rgb = from.format.family == PixelFormat::Family::rgb;
+  for (int p = 0; p < from.format.planes(); ++p) {
+    // libav keeps RGB planes in the order G, B, R.
+    const int to = rgb && p < 3 ? (p + 2) % 3 : p;
+    const auto& plane = from.plane[static_cast<size_t>(p)];
+    const int row = from.plane_width(p) * from.format.bytes_per_sample();
+    av_image_copy_plane(frame_->data[to], frame_->linesize[to],
+                        reinterpret_cast<const uint8_t*>(plane.data),
+                        static_cast<int>(plane.stride), row, from.plane_height(p));
+  }
+}
+
+// 8-bit RGB into BGR0 or BGRA.
+void EncodingWriter::pack(const FrameView& from) {
+  for (int y = 0; y < from.height; ++y) {
+    std::array<const std::byte*, 4> row{};
+    for (int p = 0; p < from.format.planes(); ++p) {
+      const auto& plane = from.plane[static_cast<size_t>(p)];
+      row[static_cast<size_t>(p)] = plane.data + y * plane.stride;
+    }
+    uint8_t* to = frame_->data[0] + static_cast<ptrdiff_t>(y) * frame_->linesize[0];
+    for (int x = 0; x < from.width; ++x) {
+      for (size_t c = 0; c < 3; ++c)
+        to[4 * x + static_cast<int>(c)] = static_cast<uint8_t>(row[2 - c][x]);
+      to[4 * x + 3] = row[3] ? static_cast<uint8_t>(row[3][x]) : uint8_t{0};
+    }
+  }
+}
+
+Result<void> EncodingWriter::write(const FrameView& frame, int64_t pts, int64_t duration,
+                                   const std::shared_ptr<const FrameExtras>& extras) {
+  if (frame.width != settings_.width || frame.height != settings_.height ||
+      frame.format != settings_.format) {
+    return make_error(Code::internal,
+                      "Frame {} of a chunk has another size or format than the {}x{} "
+                      "the encoder was made for.",
+                      report_.frames, settings_.width, settings_.height);
+  }
+  if (last_pts_ ? pts <= *last_pts_ : pts != 0) {
+    return make_error(Code::internal,
+                      "Frame {} of a chunk has the timestamp {}, which does not follow "
+                      "the one before it.",
+                      report_.frames, pts);
+  }
+  last_pts_ = pts;
+  TRY(prepare_frame());
+  if (encoder_->pix_fmt == AV_PIX_FMT_BGR0 || encoder_->pix_fmt == AV_PIX_FMT_BGRA) {
+    pack(frame);
+  } else {
+    copy(frame);
+  }
+  frame_->pts = pts;
+  frame_->pkt_duration = duration;
+  frame_->pict_type = report_.frames == 0 ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
+  if (extras) TRY(extras->attach_to(*frame_));
+  const int sent = avcodec_send_frame(encoder_.get(), frame_.get());
+  if (sent < 0) return failed("Encoding a frame", sent);
+  ++report_.frames;
+  return drain();
+}
+
+Result<void> EncodingWriter::drain() {
+  for (;;) {
+    const int got = avcodec_receive_packet(encoder_.get(), packet_.get());
+    if (got == AVERROR(EAGAIN) || got == AVERROR_EOF) return {};
+    if (got < 0) return failed("Encoding a frame", got);
+    packet_->stream_index = 0;
+    av_packet_rescale_ts(packet_.get(), encoder_->time_base, stream_->time_base);
+    ++report_.packets;
+    const int written = av_write_frame(output_.get(), packet_.get());
+    av_packet_unref(packet_.get());
+    if (written < 0 || io_.error()) return failed("Writing a chunk", written);
+  }
+}
+
+Result<EncodeReport> EncodingWriter::finish() {
+  const int sent = avcodec_send_frame(encoder_.get(), nullptr);
+  if (sent < 0 && sent != AVERROR_EOF) return failed("Ending a chunk", sent);
+  TRY(drain());
+  const int ended = av_write_trailer(output_.get());
+  avio_flush(io_.get());
+  if (ended < 0 || io_.error()) return failed("Ending a chunk", ended);
+  if (report_.packets != report_.frames) {
+    return make_error(Code::internal, "The encoder {} made {} packets of {} frames.",
+                      settings_.codec, report_.packets, report_.frames);
+  }
+  report_.bytes = io_.bytes();
+  return report_;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FrameWriter>> FrameWriter::create(const EncodeSettings& settings,
+                                                         ByteSink& sink) {
+  const AVCodec* codec = TRY(find_encoder(settings.codec));
+  TRY(check_settings(settings));
+  const AVPixelFormat format = encoder_pixel_format(*codec, settings.format);
+  if (format == AV_PIX_FMT_NONE) {
+    return make_error(Code::invalid_argument,
+                      "The encoder {} cannot hold {} bits a sample of this kind of picture.",
+                      settings.codec, settings.format.depth);
+  }
+  CodecContextPtr encoder = TRY(open_encoder(settings, *codec, format));
+  auto writer = std::make_unique<EncodingWriter>(settings, sink, std::move(encoder));
+  TRY(writer->start());
+  return std::unique_ptr<FrameWriter>(std::move(writer));
+}
+
+}  // namespace atelier::media

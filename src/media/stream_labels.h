@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private to src/media: tags that stay true in the output.
+#pragma once
+
+#include "media/av.h"
+
+namespace atelier::media {
+
+// All of a stream's tags but those that speak of its old container and, with `reencoded`, of its
+// old bytes (encoder, statistics).
+void copy_stream_tags(const AVStream& from, bool reencoded, AVStream& to);
+// The file's tags but those that speak of the old file itself.
+void copy_file_tags(const AVFormatContext& from, AVFormatContext& to);
+// Whether a plain MP4 or MOV keeps this tag of a file; the others need the "mdta" form.
+bool is_itunes_tag(std::string_view key);
+
+}  // namespace atelier::media
