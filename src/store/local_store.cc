@@ -183,7 +183,11 @@ class LocalStore final : public ObjectStore {
     const Code code = lock.ok() ? Code::internal : lock.error().code;
     // A full disk has no room for the lock, and removing is what it needs; without locks there is
     // no if_match either.
-    if (!lock.ok() && code != Code::no_space && code != Code::unavailable) return lock.error();
+    if (!lock.ok() && code != Code::no_space && code != Code::unavailable) {
+      // The folder may have gone with the object while we came.
+      if (!TRY(local::find_file(path))) return false;
+      return lock.error();
+    }
     if (::unlink(path.c_str()) == 0) return true;
     if (local::means_absent(errno)) return false;
     return local::errno_error("remove", path, errno);

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/location.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace atelier {
+namespace {
+
+using namespace std::string_literals;
+
+std::string path_of(std::string_view text) { return parse_location(text).value().path.native(); }
+
+TEST(Location, PathsAreTakenLiterally) {
+  for (const char* path : {"/a b", "/it's \"$(x)\"", "/-dash", "/\xff\xfe", "/a:b.mp4", "/100%25",
+                           "/what?#", "/file:x"}) {
+    EXPECT_EQ(path_of(path), path);
+  }
+}
+
+TEST(Location, RelativePathsStartHere) {
+  const std::string here = std::filesystem::current_path().native();
+  for (const char* path :
+       {"a b.mp4", "-dash.mp4", "a:b.mp4", "\xff", "1://x", "a_b://x", "files:x", "c++:x"}) {
+    EXPECT_EQ(path_of(path), std::filesystem::path(here + "/" + path).lexically_normal().native());
+  }
+}
+
+TEST(Location, PathsAreNormal) {
+  EXPECT_EQ(path_of("/a/./b//c/../d"), "/a/b/d");
+  EXPECT_EQ(path_of("/a/b/"), "/a/b");
+  EXPECT_EQ(path_of("//a"), "/a");
+  EXPECT_EQ(path_of("/../a"), "/a");
+  EXPECT_EQ(path_of("/"), "/");
+}
+
+TEST(Location, FileUrlsAreDecoded) {
+  for (const char* url : {"file:/a%20b/%ff", "file:///a%20b/%FF", "file://localhost/a b/%fF",
+                          "FILE://LocalHost/a%20b/%FF"}) {
+    EXPECT_EQ(path_of(url), "/a b/\xff") << url;
+  }
+  EXPECT_EQ(path_of("file:///a%2Fb%3F"), "/a/b?");
+}
+
+TEST(Location, BadLocationsAreRefusedInOneSentence) {
+  for (const std::string& text :
+       {""s, "file:"s, "file:a"s, "file://"s, "file://host/a"s, "file://host"s, "file:///a%"s,
+        "file:///a%2"s, "file:///a%2x"s, "file:///a%zz"s, "file:///a%00"s, "file:///a?b"s,
+        "file:///a#b"s, "a\0b"s, "az://account/c/x"s, "s3://bucket/x"s, "http://h/x"s,
+        "https://h/x"s, "S3://b/x"s}) {
+    const auto result = parse_location(text);
+    ASSERT_FALSE(result.ok()) << text;
+    EXPECT_EQ(result.error().code, Code::invalid_argument) << text;
+    EXPECT_THAT(result.error().message, testing::EndsWith(".")) << text;
+    EXPECT_EQ(result.error().message.find('\n'), std::string::npos) << text;
+  }
+}
+
+TEST(Location, ARefusalDoesNotRepeatAPassword) {
+  const auto result = parse_location("https://me:secret@host/x");
+  EXPECT_THAT(result.error().message, testing::HasSubstr("https://"));
+  EXPECT_THAT(result.error().message, testing::Not(testing::HasSubstr("secret")));
+}
+
+TEST(Location, TheUrlReadsBackAsTheSamePath) {
+  for (const char* path : {"/a b/c", "/it's \"$(x)\"", "/\xff\xfe", "/a:b%20?#&+,;=@[]", "/"}) {
+    const Location location = parse_location(path).value();
+    const std::string url = location.url();
+    EXPECT_EQ(path_of(url), path) << url;
+    EXPECT_EQ(url.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                    "0123456789-._~/%:"),
+              std::string::npos);
+  }
+  EXPECT_EQ(parse_location("/a b~").value().url(), "file:///a%20b~");
+}
+
+}  // namespace
+}  // namespace atelier
