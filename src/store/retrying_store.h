@@ -5,7 +5,8 @@
 // A conditional put that is repeated after a lost answer may meet its own first write as a
 // conflict. The object is then read back: if it holds the bytes of this put (size and SHA-256), the
 // answer is written. So two writers of the same bytes may both be told "written": who must know
-// whether it was them puts something of their own into the bytes, as a claim does.
+// whether it was them puts something of their own into the bytes, as a claim does. A write whose
+// answer was lost and that another replaced before it was read back is told as a conflict.
 #pragma once
 
 #include "base/clock.h"
