@@ -78,22 +78,29 @@ Result<Tensor> conv(const Arguments& a) {
   }
   Tensor out = make(shape);
   const int64_t per_group = w.shape[0] / group;
-  for_each_pixel(shape, [&](int64_t n, int64_t m, int64_t y, int64_t x) {
-    double sum = bias != nullptr ? bias->floats[static_cast<size_t>(m)] : 0;
-    for (int64_t c = 0; c < w.shape[1]; ++c) {
-      for (int64_t i = 0; i < w.shape[2]; ++i) {
-        const int64_t sy = y * stride[0] - begin[0] + i * dilation[0];
-        if (sy < 0 || sy >= in.shape[2]) continue;
-        for (int64_t j = 0; j < w.shape[3]; ++j) {
-          const int64_t sx = x * stride[1] - begin[1] + j * dilation[1];
-          if (sx < 0 || sx >= in.shape[3]) continue;
-          const int64_t channel = m / per_group * w.shape[1] + c;
-          sum += double{in.floats[at(in, n, channel, sy, sx)]} * w.floats[at(w, m, c, i, j)];
-        }
+  // One row of sums at a time, because 720x720 pixels are tested too.
+  std::vector<double> row(static_cast<size_t>(shape[3]));
+  for (int64_t r = 0; r < shape[0] * shape[1] * shape[2]; ++r) {
+    const int64_t n = r / shape[2] / shape[1];
+    const int64_t m = r / shape[2] % shape[1];
+    const int64_t y = r % shape[2];
+    std::fill(row.begin(), row.end(), bias != nullptr ? bias->floats[static_cast<size_t>(m)] : 0);
+    for (int64_t tap = 0; tap < w.shape[1] * w.shape[2] * w.shape[3]; ++tap) {
+      const int64_t c = tap / w.shape[3] / w.shape[2];
+      const int64_t i = tap / w.shape[3] % w.shape[2];
+      const int64_t j = tap % w.shape[3];
+      const int64_t sy = y * stride[0] - begin[0] + i * dilation[0];
+      if (sy < 0 || sy >= in.shape[2]) continue;
+      const float* from = &in.floats[at(in, n, m / per_group * w.shape[1] + c, sy, 0)];
+      const double weight = w.floats[at(w, m, c, i, j)];
+      for (int64_t x = 0; x < shape[3]; ++x) {
+        const int64_t sx = x * stride[1] - begin[1] + j * dilation[1];
+        if (sx >= 0 && sx < in.shape[3]) row[static_cast<size_t>(x)] += weight * from[sx];
       }
     }
-    out.floats[at(out, n, m, y, x)] = static_cast<float>(sum);
-  });
+    std::transform(row.begin(), row.end(), out.floats.begin() + r * shape[3],
+                   [](double sum) { return static_cast<float>(sum); });
+  }
   return out;
 }
 
