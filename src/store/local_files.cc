@@ -61,8 +61,9 @@ const char* advice_for(int error) {
 Result<void> flush_folder(const fs::path& folder) {
   const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (fd && (::fsync(fd.get()) == 0 || errno == EINVAL || errno == EROFS)) return {};
-  // A folder that may be written but not read cannot be opened, hence not flushed.
-  if (!fd && errno == EACCES) return {};
+  // A folder that may be written but not read cannot be opened, hence not flushed; one that another
+  // writer's remove took away with all that was in it need not be.
+  if (!fd && (errno == EACCES || errno == ENOENT)) return {};
   const int error = errno;
   Error result = errno_error("flush the folder", folder, error);
   // The name may be taken by now: the outcome is unknown.
