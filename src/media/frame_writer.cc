@@ -16,6 +16,7 @@
 #include "media/frame_extras.h"
 
 extern "C" {
+#include <libavcodec/bsf.h>
 #include <libavutil/imgutils.h>
 #include <libavutil/mastering_display_metadata.h>
 #include <libavutil/opt.h>
@@ -161,6 +162,25 @@ Result<CodecContextPtr> open_encoder(const EncodeSettings& settings, const AVCod
       settings.options.size(), describe_av(opened));
 }
 
+struct FilterDelete {
+  void operator()(AVBSFContext* p) const { av_bsf_free(&p); }
+};
+
+// x264 writes the range only beside other colours or when it is full, so a limited one that the
+// source names would become "unknown" where the container has no place for it (MOV). Only the
+// parameter sets change, which stand in `parameters` alone.
+int write_limited_range(AVCodecParameters& parameters) {
+  AVBSFContext* raw = nullptr;
+  const AVBitStreamFilter* filter = av_bsf_get_by_name("h264_metadata");
+  int done = filter ? av_bsf_alloc(filter, &raw) : AVERROR_BSF_NOT_FOUND;
+  const std::unique_ptr<AVBSFContext, FilterDelete> owner(raw);
+  if (done >= 0) done = avcodec_parameters_copy(raw->par_in, &parameters);
+  if (done >= 0) done = av_opt_set_int(raw->priv_data, "video_full_range_flag", 0, 0);
+  if (done >= 0) done = av_bsf_init(raw);
+  if (done >= 0) done = avcodec_parameters_copy(&parameters, raw->par_out);
+  return done;
+}
+
 Result<void> check_settings(const EncodeSettings& settings) {
   if (settings.width <= 0 || settings.height <= 0 || settings.time_base.num <= 0 ||
       settings.time_base.den <= 0 || settings.threads <= 0) {
@@ -218,7 +238,11 @@ Result<void> EncodingWriter::start() {
   output->avoid_negative_ts = 0;
   stream_ = avformat_new_stream(output, nullptr);
   if (!stream_) return failed("Starting a chunk", AVERROR(ENOMEM));
-  const int copied = avcodec_parameters_from_context(stream_->codecpar, encoder_.get());
+  int copied = avcodec_parameters_from_context(stream_->codecpar, encoder_.get());
+  if (copied >= 0 && encoder_->codec_id == AV_CODEC_ID_H264 &&
+      settings_.color.range == ColorSpec::Range::limited) {
+    copied = write_limited_range(*stream_->codecpar);
+  }
   if (copied < 0) return failed("Starting a chunk", copied);
   stream_->time_base = encoder_->time_base;
   stream_->sample_aspect_ratio = encoder_->sample_aspect_ratio;

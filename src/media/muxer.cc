@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "media/av.h"
 #include "media/joiner.h"
+#include "media/matroska_rotation.h"
 #include "media/remuxer.h"
 #include "media/stream_labels.h"
 
@@ -62,11 +63,12 @@ class OutputFile {
                       describe_av(error));
   }
   // Checks the last bytes too, which leave the buffer only now.
-  Result<uint64_t> keep() {
+  Result<uint64_t> keep(std::span<const double> rolls) {
     avio_flush(format_->pb);
     const int before = format_->pb->error;
     const int closed = avio_closep(&format_->pb);
     if (before < 0 || closed < 0) return failed(before < 0 ? before : closed);
+    TRY(make_rotations_flat(path_, rolls));
     std::error_code error;
     const auto size = std::filesystem::file_size(path_, error);
     if (error) return failed(AVERROR(error.value()));
@@ -99,6 +101,8 @@ class Mux {
   void note_start(const AVPacket& packet);
   void set_movie_timescale();
   bool time_codes_work();
+  void turn_in_matroska();
+  void movie_options(AVDictionary** options);
 
   const MuxRequest& request_;
   std::stop_token stop_;
@@ -111,6 +115,7 @@ class Mux {
   PacketPtr other_packet_ = make_packet();
   std::vector<std::optional<int64_t>> last_dts_;   // by output stream
   std::vector<std::optional<int64_t>> first_pts_;  // by output stream
+  std::vector<double> rolls_;                      // see matroska_rotation.h
   MuxReport report_;
 };
 
@@ -200,41 +205,60 @@ bool Mux::time_codes_work() {
   return true;
 }
 
+void Mux::turn_in_matroska() {
+  AVFormatContext& format = file_.get();
+  for (unsigned i = 0; i < format.nb_streams; ++i) {
+    AVStream& stream = *format.streams[i];
+    if (stream.codecpar->codec_type != AVMEDIA_TYPE_VIDEO) continue;
+    if (add_rotation_stand_in(stream, rolls_) == Turn::not_possible) {
+      report_.notes.push_back(
+          "Matroska cannot say that the picture is mirrored: it is left as it is stored; MP4 "
+          "(.mp4) "
+          "keeps it.");
+    }
+  }
+}
+
+void Mux::movie_options(AVDictionary** options) {
+  AVFormatContext& format = file_.get();
+  std::string flags = "+faststart";
+  // Without it colours are written only where all three of matrix, primaries and transfer are
+  // known; with it a range that nobody named would become "limited".
+  const ColorSpec& color = request_.encode.color;
+  if (color != ColorSpec{.siting = color.siting}) flags += "+write_colr";
+  bool plain = true;
+  const AVDictionaryEntry* entry = nullptr;
+  while ((entry = av_dict_get(format.metadata, "", entry, AV_DICT_IGNORE_SUFFIX))) {
+    plain = plain && is_itunes_tag(entry->key);
+  }
+  // QuickTime's keys hold any tag, but then there is no place for a cover.
+  bool cover = false;
+  for (unsigned i = 0; i < format.nb_streams; ++i) {
+    cover = cover || (format.streams[i]->disposition & AV_DISPOSITION_ATTACHED_PIC);
+  }
+  const bool keys = !plain || request_.container == Container::mov;
+  if (keys && !cover) flags += "+use_metadata_tags";
+  if (cover && !plain) {
+    report_.notes.push_back(
+        "MP4 holds either a cover picture or tags of one's own: the cover is kept and some tags "
+        "are left out; Matroska (.mkv) keeps both.");
+  }
+  av_dict_set(options, "movflags", flags.c_str(), 0);
+  av_dict_set(options, "use_editlist", "1", 0);
+  if (time_codes_work()) return;
+  av_dict_set(options, "write_tmcd", "0", 0);
+  report_.notes.push_back(
+      "The time code is left out: this frame rate has none; Matroska (.mkv) keeps it as a tag.");
+}
+
 Result<void> Mux::write_header() {
   AVFormatContext& format = file_.get();
   AVDictionary* options = nullptr;
   if (request_.container == Container::matroska) {
+    turn_in_matroska();
     av_dict_set(&options, "default_mode", "passthrough", 0);
   } else {
-    std::string flags = "+faststart";
-    // Without it colours are written only where all three of matrix, primaries and transfer are
-    // known; with it a range that nobody named would become "limited".
-    const ColorSpec& color = request_.encode.color;
-    if (color != ColorSpec{.siting = color.siting}) flags += "+write_colr";
-    const AVDictionaryEntry* entry = nullptr;
-    bool plain = true;
-    while ((entry = av_dict_get(format.metadata, "", entry, AV_DICT_IGNORE_SUFFIX))) {
-      plain = plain && is_itunes_tag(entry->key);
-    }
-    // QuickTime's keys hold any tag, but then there is no place for a cover.
-    bool cover = false;
-    for (unsigned i = 0; i < format.nb_streams; ++i) {
-      cover = cover || (format.streams[i]->disposition & AV_DISPOSITION_ATTACHED_PIC);
-    }
-    if (!cover && (!plain || request_.container == Container::mov)) flags += "+use_metadata_tags";
-    if (cover && !plain) {
-      report_.notes.push_back(
-          "MP4 holds either a cover picture or tags of one's own: the cover is kept and some tags "
-          "are left out; Matroska (.mkv) keeps both.");
-    }
-    av_dict_set(&options, "movflags", flags.c_str(), 0);
-    av_dict_set(&options, "use_editlist", "1", 0);
-    if (!time_codes_work()) {
-      av_dict_set(&options, "write_tmcd", "0", 0);
-      report_.notes.push_back(
-          "The time code is left out: this frame rate has none; Matroska (.mkv) keeps it as a "
-          "tag.");
-    }
+    movie_options(&options);
   }
   const int written = avformat_write_header(&format, &options);
   av_dict_free(&options);
@@ -366,7 +390,7 @@ Result<MuxReport> Mux::run() {
   if (request_.container != Container::matroska) set_movie_timescale();
   const int ended = av_write_trailer(&file_.get());
   if (ended < 0) return file_.failed(ended);
-  report_.bytes = TRY(file_.keep());
+  report_.bytes = TRY(file_.keep(rolls_));
   report_.copied_packets = remuxer_->packets();
   return std::move(report_);
 }

@@ -60,6 +60,14 @@ void copy_stream_tags(const AVStream& from, bool reencoded, AVStream& to) {
   });
 }
 
+void name_in_movie(AVStream& stream) {
+  const AVDictionaryEntry* title = av_dict_get(stream.metadata, "title", nullptr, 0);
+  const AVDictionaryEntry* handler = av_dict_get(stream.metadata, "handler_name", nullptr, 0);
+  const bool generic =
+      !handler || std::string_view(handler->value).find("Handler") != std::string_view::npos;
+  if (title && generic) av_dict_set(&stream.metadata, "handler_name", title->value, 0);
+}
+
 void copy_file_tags(const AVFormatContext& from, AVFormatContext& to) {
   copy_if(from.metadata, to.metadata, [](std::string_view key) {
     return std::none_of(kOldFile.begin(), kOldFile.end(),

@@ -9,6 +9,9 @@ namespace atelier::media {
 // All of a stream's tags but those that speak of its old container and, with `reencoded`, of its
 // old bytes (encoder, statistics).
 void copy_stream_tags(const AVStream& from, bool reencoded, AVStream& to);
+// MP4 and MOV show a track's title where its handler is named: puts it there unless a real handler
+// name is in the way.
+void name_in_movie(AVStream& stream);
 // The file's tags but those that speak of the old file itself.
 void copy_file_tags(const AVFormatContext& from, AVFormatContext& to);
 // Whether a plain MP4 or MOV keeps this tag of a file; the others need the "mdta" form.
