@@ -411,9 +411,12 @@ TEST_P(StoreContract, PutsAndRemovesOfOneFolderDoNotHurtEachOther) {
     threads.emplace_back([&, i] {
       const std::string key = fmt::format("deep/er/{}", i);
       for (int round = 0; round < 25; ++round) {
-        EXPECT_TRUE(put(key, "x").written);
+        const auto outcome = store().put(key, as_bytes("x"), Condition::always());
+        ASSERT_TRUE(outcome.ok()) << outcome.error().message;
         EXPECT_EQ(get(key), "x");
-        EXPECT_TRUE(store().remove(key).value());
+        const auto removed = store().remove(key);
+        ASSERT_TRUE(removed.ok()) << removed.error().message;
+        EXPECT_TRUE(*removed);
       }
     });
   }

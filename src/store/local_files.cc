@@ -90,7 +90,8 @@ Result<void> make_folders(const fs::path& folder, std::vector<fs::path>& made) {
     if (S_ISDIR(info.st_mode)) return {};
     return errno_error("make the folder", folder, ENOTDIR);
   }
-  if (error == ENOENT) return {};  // removed by someone meanwhile: the caller tries again
+  // Removed by someone meanwhile: the caller tries again.
+  if (error == ENOENT || error == EEXIST) return {};
   return errno_error("make the folder", folder, error);
 }
 
