@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model ready for a runner: its graph and its spec, checked against each other.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "model/graph.h"
+#include "model/model_spec.h"
+
+namespace atelier::model {
+
+// A model as it travels and is recorded.
+struct ModelFile {
+  std::vector<std::byte> onnx;
+  ModelSpec spec;
+  std::string sha256;  // of onnx, 64 hex digits
+};
+
+struct LoadedModel {
+  Graph graph;
+  ModelSpec spec;      // input and output are never empty
+  std::string sha256;  // of the onnx bytes
+};
+
+// Imports the model and checks it against its toml, or against a guessed spec where there is none.
+// Where the spec leaves out input or output, the graph's only one is taken. Afterwards the input is
+// [N, 3 or 1, H, W], and so is the output of a spec whose kind is image.
+// Errors: those of import_onnx and parse_model_spec; invalid_argument if a name is not in the graph
+// or is ambiguous, if the input takes no picture, or if the output is none.
+Result<LoadedModel> load_model(std::span<const std::byte> onnx,
+                               const std::optional<std::string>& toml, std::string_view name);
+
+}  // namespace atelier::model
