@@ -2,6 +2,7 @@
 // Time as a dependency, so that tests never sleep.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 
 namespace atelier {
@@ -25,12 +26,12 @@ class SystemClock final : public Clock {
 // Advances only when told to, or by sleeping.
 class FakeClock final : public Clock {
  public:
-  Duration now() const override { return now_; }
-  void sleep_for(Duration duration) override { now_ += duration; }
-  void advance(Duration duration) { now_ += duration; }
+  Duration now() const override { return Duration(now_.load()); }
+  void sleep_for(Duration duration) override { now_ += duration.count(); }
+  void advance(Duration duration) { now_ += duration.count(); }
 
  private:
-  Duration now_{0};
+  std::atomic<Duration::rep> now_{0};
 };
 
 }  // namespace atelier

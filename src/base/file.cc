@@ -50,7 +50,8 @@ Result<void> write_fully(int fd, std::span<const std::byte> bytes,
 }
 
 Result<std::unique_ptr<FileSource>> FileSource::open(const std::filesystem::path& path) {
-  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Without O_NONBLOCK a FIFO would block here until somebody writes.
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) {
     return make_error(code_of_errno(errno, Code::invalid_input), "Cannot open '{}': {}.",
                       path.string(), describe_errno(errno));
@@ -96,8 +97,8 @@ Result<void> ScratchFile::write(std::span<const std::byte> bytes) {
 Result<std::unique_ptr<FileSource>> ScratchFile::open() const {
   Fd copy(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
   if (!copy) {
-    return make_error(Code::internal, "Cannot read a scratch file in '{}' back: {}.", folder_.string(),
-                      describe_errno(errno));
+    return make_error(Code::internal, "Cannot read a scratch file in '{}' back: {}.",
+                      folder_.string(), describe_errno(errno));
   }
   return std::unique_ptr<FileSource>(new FileSource(std::move(copy), size_, folder_ / "scratch"));
 }

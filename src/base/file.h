@@ -67,7 +67,8 @@ class ScratchFile final : public ByteSink {
   Result<std::unique_ptr<FileSource>> open() const;
 
  private:
-  ScratchFile(Fd fd, std::filesystem::path folder) : fd_(std::move(fd)), folder_(std::move(folder)) {}
+  ScratchFile(Fd fd, std::filesystem::path folder)
+      : fd_(std::move(fd)), folder_(std::move(folder)) {}
   Fd fd_;
   std::filesystem::path folder_;
   uint64_t size_ = 0;

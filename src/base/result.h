@@ -54,7 +54,8 @@ class [[nodiscard]] Result {
   const T& value() const& {
     return ok() ? std::get<0>(state_) : (std::abort(), std::get<0>(state_));
   }
-  T&& value() && {
+  // By value, so that `for (auto& x : f().value())` does not dangle.
+  T value() && {
     return ok() ? std::get<0>(std::move(state_)) : (std::abort(), std::get<0>(std::move(state_)));
   }
   T& operator*() & { return value(); }

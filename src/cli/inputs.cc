@@ -51,7 +51,12 @@ Result<Input> open_input(const std::string& text) {
   }
   if (object->size == 0) return make_error(Code::invalid_input, "'{}' is empty.", text);
   input.identity = {input.place.location.url(), input.place.key, object->etag, object->size};
-  input.source = TRY(open_object_at(*input.place.store, input.place.key, object->etag));
+  auto source = input.place.store->open_source(input.place.key, object->etag);
+  // A file that may not be read is the input's fault, not the command line's.
+  if (!source.ok() && source.error().code == Code::invalid_argument) {
+    return Error{Code::invalid_input, source.error().message};
+  }
+  input.source = TRY(std::move(source));
   input.info = TRY(media::probe(*input.source, input.place.key));
   return input;
 }

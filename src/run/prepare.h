@@ -5,7 +5,6 @@
 
 #include <stop_token>
 
-#include "model/model_file.h"
 #include "model/runner.h"
 #include "run/manifest.h"
 #include "run/run_folder.h"
