@@ -195,7 +195,7 @@ Result<bool> DecodePass::feed() {
     } else {
       discarded_.erase(packet_->pts);
       if (!request_.first_pts || pts >= *request_.first_pts) {
-        lowest_wanted_ = std::min(pts, lowest_wanted_.value_or(pts));
+        expected_.insert(pts);
       }
     }
   }
@@ -233,6 +233,7 @@ Result<DecodePass::Step> DecodePass::step(AVFrame& frame) {
       if (!careful) return Step::damage;
       count_error(frame.pts);
     }
+    expected_.erase(frame.pts);
     if (!is_hidden(frame)) return Step::frame;
   }
 }

@@ -52,8 +52,11 @@ class DecodePass {
 
   // Careful passes: packets and frames between first_pts and end_pts that were refused or flagged.
   uint64_t errors() const { return errors_; }
-  // The lowest pts at or after first_pts among the shown packets decoded so far.
-  std::optional<int64_t> lowest_wanted_pts() const { return lowest_wanted_; }
+  // The lowest pts, from first_pts on, of a shown packet that was decoded and whose frame has not
+  // come out before or as the last frame.
+  std::optional<int64_t> lowest_missing_pts() const {
+    return expected_.empty() ? std::nullopt : std::optional(*expected_.begin());
+  }
   // The first packet decoded.
   std::optional<int64_t> start_pts() const { return start_pts_; }
   std::optional<int64_t> start_dts() const { return start_dts_; }
@@ -83,7 +86,7 @@ class DecodePass {
   bool packet_is_held_ = false;  // packet_ was read while positioning and is the first to decode
   bool draining_ = false;
   uint64_t errors_ = 0;
-  std::optional<int64_t> lowest_wanted_;
+  std::set<int64_t> expected_;  // pts of decoded, shown packets without a frame yet
   std::optional<int64_t> start_pts_;
   std::optional<int64_t> start_dts_;
   std::set<int64_t> discarded_;  // pts of packets that are decoded but not shown

@@ -11,10 +11,12 @@
 // goes on from there. Asked for one thread, the reader is careful from the start. Cost: an
 // undamaged stretch pays nothing, a damaged one is decoded twice up to the damage.
 //
-// Starts. A stretch starts at the key packet that the plan names. If its first frame does not come
-// out from there (intra refresh: the decoder holds frames back until the picture is whole), the
-// pass starts again one key packet earlier, then at the file's beginning. Nothing is handed out
-// before the first frame has appeared.
+// Starts. A stretch starts at the key packet that the plan names. H.264 and HEVC decoders may hold
+// back frames that a straight decode shows: with intra refresh until the picture is whole, after an
+// open GOP (seen: the very last frame) when reference marking refers to what was before the start.
+// So before a frame is handed out, every decoded packet with a lower time must have given its
+// frame; if not, and nothing was damaged, the pass starts again one key packet earlier, then at the
+// file's beginning, and passes over what was handed out.
 #include "media/frame_reader.h"
 
 #include <algorithm>
@@ -42,8 +44,8 @@ class StretchReader final : public FrameReader {
       : source_(source),
         request_(request),
         color_(stream.video.color),
-        // In these every key packet is complete, and packets that show nothing are common.
-        goes_back_(stream.codec != "vp8" && stream.codec != "vp9"),
+        // Elsewhere a key packet is complete, and packets that show nothing are common.
+        goes_back_(stream.codec == "h264" || stream.codec == "hevc"),
         frame_(make_frame()),
         scaler_(request.width > 0 && request.height > 0 ? request.width : stream.video.width,
                 request.width > 0 && request.height > 0 ? request.height : stream.video.height,
@@ -66,8 +68,7 @@ class StretchReader final : public FrameReader {
       const int64_t time = over ? 0 : time_of(*frame_);
       if (!over && request_.first_pts && time < *request_.first_pts) continue;
       const bool past_end = over || (request_.end_pts && time >= *request_.end_pts);
-      if (!appeared_ && first_frame_is_missing(past_end ? std::nullopt : std::optional(time)) &&
-          TRY(went_back())) {
+      if (is_frame_missing(past_end ? std::nullopt : std::optional(time)) && TRY(went_back())) {
         continue;
       }
       if (past_end) {
@@ -107,11 +108,14 @@ class StretchReader final : public FrameReader {
     return {};
   }
 
-  bool first_frame_is_missing(std::optional<int64_t> first_out) const {
-    const std::optional<int64_t> wanted = pass_->lowest_wanted_pts();
-    if (!goes_back_ || !request_.first_pts || !request_.key_dts || !wanted) return false;
-    if (request_.end_pts && *wanted >= *request_.end_pts) return false;
-    return !first_out || *first_out > *wanted;
+  // Whether a frame that should have come before `time` (or before the end) has not.
+  bool is_frame_missing(std::optional<int64_t> time) const {
+    const std::optional<int64_t> missing = pass_->lowest_missing_pts();
+    if (!goes_back_ || !request_.first_pts || !request_.key_dts || !missing) return false;
+    if (request_.end_pts && *missing >= *request_.end_pts) return false;
+    // Damage explains a frame lost on the way; no other start would bring it back.
+    if (appeared_ && pass_->errors() > 0) return false;
+    return !time || *time > *missing;
   }
 
   // False when the pass started at the beginning already.
