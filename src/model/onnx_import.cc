@@ -45,6 +45,7 @@ void forget_extras(onnx::ModelProto& model) {
   model.clear_metadata_props();
   model.clear_training_info();
   model.clear_doc_string();
+  model.mutable_graph()->clear_value_info();
   model.mutable_graph()->clear_doc_string();
   model.mutable_graph()->clear_quantization_annotation();
   for (auto& node : *model.mutable_graph()->mutable_node()) node.clear_doc_string();
@@ -70,11 +71,20 @@ void keep_old_resize(onnx::GraphProto& graph) {
   }
 }
 
-Result<void> to_common_opset(onnx::ModelProto& model, int64_t opset, std::string_view name) {
+// Inputs, outputs and attributes of each node against its operator's schema. Shape inference relies
+// on that: without it, a Conv with one input crashes libonnx.
+Result<void> check_schemas(onnx::ModelProto& model, int64_t opset, std::string_view name) {
   model.set_ir_version(kIrVersion);
-  if (model.graph().name().empty()) model.mutable_graph()->set_name("graph");  // the checker asks
-  onnx::OperatorSetIdProto* import = model.add_opset_import();
-  import->set_version(opset);
+  onnx::GraphProto& graph = *model.mutable_graph();
+  if (graph.name().empty()) graph.set_name("graph");
+  for (auto& output : *graph.mutable_output()) {  // the checker wants one, whichever
+    output.mutable_type()->mutable_tensor_type()->mutable_shape();
+  }
+  model.add_opset_import()->set_version(opset);
+  return guarded(name, "is not a valid ONNX model", [&] { onnx::checker::check_model(model); });
+}
+
+Result<void> to_common_opset(onnx::ModelProto& model, int64_t opset, std::string_view name) {
   if (opset >= kCommonOpset) return {};
   TRY(guarded(name, fmt::format("cannot be converted from opset {} to {}", opset, kCommonOpset),
               [&] {
@@ -95,13 +105,13 @@ Result<Graph> import_checked(std::span<const std::byte> file, std::string_view n
   TRY(check_hostile(model, name));
   const int64_t opset = opset_of(model);
   forget_extras(model);
-  forget_shapes(*model.mutable_graph());
   TRY(rewrite_old_operators(model, name));
+  TRY(check_schemas(model, opset, name));
+  forget_shapes(*model.mutable_graph());
   TRY(to_common_opset(model, opset, name));
   forget_shapes(*model.mutable_graph());
   TRY(guarded(name, "has shapes that do not fit together",
               [&] { onnx::shape_inference::InferShapes(model); }));
-  TRY(guarded(name, "is not a valid ONNX model", [&] { onnx::checker::check_model(model); }));
   Graph graph = TRY(to_graph(model, name));
   TRY(normalise(graph, shapes_of(model), name));
   return graph;
