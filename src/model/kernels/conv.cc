@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/kernels/conv.h"
+
+#include <immintrin.h>
+#include <omp.h>
+
+#include <algorithm>
+
+namespace atelier::model::kernels {
+namespace {
+
+constexpr int kColumns = 240;  // pixels of a picture row worked at a time: 32 lanes of them fit L1
+
+int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
+
+// Taps of one axis that reach output `phase`: the offset of their input, ascending.
+struct Tap {
+  int offset;
+  int index;
+};
+std::vector<Tap> taps_of(int kernel, int stride, int dilation, int pad, bool transposed,
+                         int phase) {
+  std::vector<Tap> taps;
+  for (int k = 0; k < kernel; k++) {
+    if (!transposed) {
+      taps.push_back({k * dilation - pad, k});
+    } else if ((phase + pad - k * dilation) % stride == 0) {
+      taps.push_back({(phase + pad - k * dilation) / stride, k});
+    }
+  }
+  std::sort(taps.begin(), taps.end(), [](Tap a, Tap b) { return a.offset < b.offset; });
+  return taps;
+}
+
+float weight_at(const ConvShape& s, const float* weights, int out, int in, int y, int x) {
+  if (out >= s.out_channels || in >= s.in_channels) return 0;
+  const int64_t pair = s.transposed ? static_cast<int64_t>(in) * s.out_channels + out
+                                    : static_cast<int64_t>(out) * s.in_channels + in;
+  return weights[(pair * s.kernel_h + y) * s.kernel_w + x];
+}
+
+// Taps whose inputs are neighbours are one segment.
+Phase pack_phase(const DirectWeights& d, const float* weights, int out_y, int out_x) {
+  const ConvShape& s = d.shape;
+  Phase phase;
+  phase.out_y = out_y;
+  phase.out_x = out_x;
+  const auto rows = taps_of(s.kernel_h, s.stride_h, s.dilation_h, d.pad_top, s.transposed, out_y);
+  auto columns = taps_of(s.kernel_w, s.stride_w, s.dilation_w, d.pad_left, s.transposed, out_x);
+  if (d.unfold) columns = {{-d.pad_left, 0}};  // the lane says which tap
+  const int run = columns.size() > 1 && columns[1].offset == columns[0].offset + 1
+                      ? static_cast<int>(columns.size())
+                      : 1;
+  phase.length = run * d.in_block;
+  struct Source {
+    int ky;
+    size_t column;
+  };
+  std::vector<Source> sources;
+  const int groups = (s.in_channels + d.in_block - 1) / d.in_block;
+  for (int g = 0; g < groups; g++) {
+    for (const Tap& row : rows) {
+      for (size_t c = 0; c < columns.size(); c += static_cast<size_t>(run)) {
+        phase.segments.push_back({g, row.offset, columns[c].offset});
+        sources.push_back({row.index, c});
+      }
+    }
+  }
+  for (int panel = 0; panel < d.lanes; panel += 16) {
+    const int wide = std::min(16, d.lanes - panel);
+    for (size_t i = 0; i < sources.size(); i++) {
+      for (int l = 0; l < phase.length; l++) {
+        const int in = phase.segments[i].group * d.in_block + l % d.in_block;
+        const int tap = columns[sources[i].column + static_cast<size_t>(l / d.in_block)].index;
+        for (int o = 0; o < wide; o++) {
+          const int lane = panel + o;
+          const int out = d.unfold ? lane % s.out_channels : lane;
+          const int kx = d.unfold ? lane / s.out_channels : tap;
+          phase.packed.push_back(kx < s.kernel_w ? weight_at(s, weights, out, in, sources[i].ky, kx)
+                                                 : 0.0f);
+        }
+      }
+    }
+  }
+  return phase;
+}
+
+// One row of one phase, as the threads see it.
+struct RowJob {
+  Isa isa;
+  const TensorView& in;
+  const DirectWeights& weights;
+  const ConvEpilogue& epilogue;
+  const TensorView& out;
+};
+
+void blocked_row(const RowJob& job, const Phase& phase, const std::vector<int64_t>& offsets,
+                 int y) {
+  const DirectWeights& d = job.weights;
+  const int row = phase.out_y + y * d.out_step_y;
+  const int pixels = (job.out.width - phase.out_x + d.out_step_x - 1) / d.out_step_x;
+  GemmArgs args;
+  args.a = job.in.row_at(0, y * d.in_step_y);
+  args.offsets = offsets.data();
+  args.segments = static_cast<int>(phase.segments.size());
+  args.length = phase.length;
+  args.a_stride = static_cast<int64_t>(d.in_step_x) * d.in_block;
+  args.w = phase.packed.data();
+  args.c_stride = static_cast<int64_t>(d.out_step_x) * kLanes;
+  args.c_block = job.out.plane;
+  args.add_block = job.epilogue.add ? job.epilogue.add->plane : 0;
+  args.epilogue.low = job.epilogue.low;
+  args.epilogue.high = job.epilogue.high;
+  for (int lane = 0; lane < d.lanes; lane += 16) {
+    const int blocks = std::min(2, (d.lanes - lane) / kLanes);
+    args.c = job.out.at(lane / kLanes, row, phase.out_x);
+    if (job.epilogue.add) args.epilogue.add = job.epilogue.add->at(lane / kLanes, row, phase.out_x);
+    args.epilogue.bias = d.bias.empty() ? nullptr : &d.bias[static_cast<size_t>(lane)];
+    gemm_row(job.isa, args, pixels, blocks);
+    args.w += static_cast<int64_t>(args.segments) * args.length * kLanes * blocks;
+  }
+}
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+
+// Adds the taps of each pixel from the lanes of its neighbours and takes the channels apart.
+void fold(const RowJob& job, const float* lanes, const Phase& phase, int row, int first,
+          int pixels) {
+  const DirectWeights& d = job.weights;
+  const int channels = d.shape.out_channels;
+  const int taps = d.unfold ? d.shape.kernel_w : 1;
+  const int64_t step = static_cast<int64_t>(d.unfold ? d.shape.dilation_w : 0) * d.lanes + channels;
+  const __m256 bias = d.bias.empty() ? _mm256_setzero_ps() : _mm256_loadu_ps(d.bias.data());
+  const __m256 low = _mm256_set1_ps(job.epilogue.low), high = _mm256_set1_ps(job.epilogue.high);
+  alignas(32) float pixel[kLanes];
+  for (int x = 0; x < pixels; x++) {
+    const float* from = lanes + static_cast<int64_t>(x) * d.lanes;
+    __m256 sum = bias;
+    for (int k = 0; k < taps; k++) sum = _mm256_add_ps(sum, _mm256_loadu_ps(from + k * step));
+    sum = _mm256_min_ps(high, _mm256_max_ps(low, sum));
+    _mm256_store_ps(pixel, sum);
+    for (int c = 0; c < channels; c++) {
+      *job.out.at(c, row, phase.out_x + (first + x) * d.out_step_x) = pixel[c];
+    }
+  }
+}
+
+#pragma GCC pop_options
+
+void picture_row(const RowJob& job, const Phase& phase, const std::vector<int64_t>& offsets, int y,
+                 float* scratch) {
+  const DirectWeights& d = job.weights;
+  const int pixels = (job.out.width - phase.out_x + d.out_step_x - 1) / d.out_step_x;
+  const int extra = d.unfold ? (d.shape.kernel_w - 1) * d.shape.dilation_w : 0;
+  GemmArgs args;
+  args.offsets = offsets.data();
+  args.segments = static_cast<int>(phase.segments.size());
+  args.length = phase.length;
+  args.a_stride = static_cast<int64_t>(d.in_step_x) * d.in_block;
+  args.c_stride = d.lanes;
+  args.c_block = kLanes;
+  for (int x = 0; x < pixels; x += kColumns) {
+    const int count = std::min(kColumns, pixels - x);
+    args.a = job.in.row_at(0, y * d.in_step_y) + x * args.a_stride;
+    args.w = phase.packed.data();
+    for (int lane = 0; lane < d.lanes; lane += 16) {
+      const int blocks = std::min(2, (d.lanes - lane) / kLanes);
+      args.c = scratch + lane;
+      gemm_row(job.isa, args, count + extra, blocks);
+      args.w += static_cast<int64_t>(args.segments) * args.length * kLanes * blocks;
+    }
+    fold(job, scratch, phase, phase.out_y + y * d.out_step_y, x, count);
+  }
+}
+
+}  // namespace
+
+DirectWeights pack_direct(const ConvShape& shape, const float* weights, const float* bias,
+                          int pad_top, int pad_left) {
+  DirectWeights d;
+  d.shape = shape;
+  d.pad_top = pad_top;
+  d.pad_left = pad_left;
+  d.in_block = shape.in_channels < kLanes ? 1 : kLanes;
+  d.unfold = shape.out_channels < kLanes && !shape.transposed && shape.stride_w == 1;
+  d.lanes = round_up(shape.out_channels * (d.unfold ? shape.kernel_w : 1), kLanes);
+  if (shape.transposed) {
+    d.out_step_y = shape.stride_h;
+    d.out_step_x = shape.stride_w;
+  } else {
+    d.in_step_y = shape.stride_h;
+    d.in_step_x = shape.stride_w;
+  }
+  for (int y = 0; y < d.out_step_y; y++)
+    for (int x = 0; x < d.out_step_x; x++) d.phases.push_back(pack_phase(d, weights, y, x));
+  if (bias) {
+    d.bias.assign(bias, bias + shape.out_channels);
+    d.bias.resize(static_cast<size_t>(round_up(shape.out_channels, kLanes)), 0.0f);
+  }
+  return d;
+}
+
+Halo direct_halo(const DirectWeights& weights, int in_h, int in_w, int out_h, int out_w) {
+  Halo halo;
+  const int extra = weights.unfold ? (weights.shape.kernel_w - 1) * weights.shape.dilation_w : 0;
+  for (const Phase& phase : weights.phases) {
+    if (phase.out_y >= out_h || phase.out_x >= out_w) continue;
+    const int last_y = (out_h - 1 - phase.out_y) / weights.out_step_y * weights.in_step_y;
+    const int last_x = (out_w - 1 - phase.out_x) / weights.out_step_x * weights.in_step_x + extra;
+    const int wide = phase.length / weights.in_block - 1;
+    for (const Segment& s : phase.segments) {
+      halo.top = std::max(halo.top, -s.dy);
+      halo.left = std::max(halo.left, -s.dx);
+      halo.bottom = std::max(halo.bottom, last_y + s.dy - (in_h - 1));
+      halo.right = std::max(halo.right, last_x + s.dx + wide - (in_w - 1));
+    }
+  }
+  return halo;
+}
+
+int64_t direct_scratch(const DirectWeights& weights) {
+  if (weights.shape.out_channels >= kLanes) return 0;
+  const int extra = weights.unfold ? (weights.shape.kernel_w - 1) * weights.shape.dilation_w : 0;
+  return static_cast<int64_t>(kColumns + extra) * weights.lanes + kLanes;
+}
+
+void conv_direct(Isa isa, const TensorView& in, const DirectWeights& weights,
+                 const ConvEpilogue& epilogue, float* scratch, const TensorView& out, int threads) {
+  const RowJob job{isa, in, weights, epilogue, out};
+  const int64_t each = direct_scratch(weights);
+  for (const Phase& phase : weights.phases) {
+    std::vector<int64_t> offsets;
+    for (const Segment& s : phase.segments) {
+      offsets.push_back(s.group * in.plane + s.dy * in.row + s.dx * weights.in_block);
+    }
+    if (phase.out_y >= out.height || phase.out_x >= out.width) continue;
+    const int rows = (out.height - phase.out_y + weights.out_step_y - 1) / weights.out_step_y;
+#pragma omp parallel for schedule(dynamic, 2) num_threads(threads)
+    for (int y = 0; y < rows; y++) {
+      if (out.block == kLanes) {
+        blocked_row(job, phase, offsets, y);
+      } else {
+        picture_row(job, phase, offsets, y, scratch + each * omp_get_thread_num());
+      }
+    }
+  }
+}
+
+}  // namespace atelier::model::kernels

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/kernels/pointwise.h"
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace atelier::model::kernels {
+namespace {
+
+constexpr int kChunk = 2048;  // floats of a row that stay in L1 from one operation to the next
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+
+// e^x for |x| <= 88: 2^n times a Taylor polynomial over |r| <= ln 2 / 2, error about 1e-7 relative.
+inline __m256 exp8(__m256 x) {
+  const __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504f)),
+                                   _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375f), x);
+  r = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4f), r);
+  __m256 p = _mm256_set1_ps(1.0f / 720);
+  for (const float c : {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) {
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(c));
+  }
+  const __m256i power =
+      _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+  return _mm256_mul_ps(p, _mm256_castsi256_ps(power));
+}
+
+// 1 - 2 / (e^2x + 1); near zero, where that cancels, the Taylor series.
+inline __m256 tanh8(__m256 x) {
+  const __m256 one = _mm256_set1_ps(1);
+  const __m256 nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);
+  const __m256 limited = _mm256_min_ps(_mm256_set1_ps(10), _mm256_max_ps(_mm256_set1_ps(-10), x));
+  const __m256 e = exp8(_mm256_add_ps(limited, limited));
+  const __m256 far = _mm256_sub_ps(one, _mm256_div_ps(_mm256_set1_ps(2), _mm256_add_ps(e, one)));
+  const __m256 square = _mm256_mul_ps(x, x);
+  __m256 series = _mm256_set1_ps(-17.0f / 315);
+  for (const float c : {2.0f / 15, -1.0f / 3, 1.0f}) {
+    series = _mm256_fmadd_ps(series, square, _mm256_set1_ps(c));
+  }
+  series = _mm256_mul_ps(series, x);
+  const __m256 near = _mm256_cmp_ps(square, _mm256_set1_ps(0.04f), _CMP_LT_OQ);
+  return _mm256_or_ps(_mm256_blendv_ps(far, series, near), _mm256_and_ps(nan, x));
+}
+
+// The operands of one operation on one stretch of a row: eight at a time, then what is left.
+struct Stretch {
+  const float* in;
+  float* out;
+  const float* other;
+  int count;
+};
+
+template <class Op>
+inline __attribute__((always_inline)) void apply(const Stretch& s, Op op) {
+  int i = 0;
+  for (; i + kLanes <= s.count; i += kLanes) {
+    const __m256 other = s.other ? _mm256_loadu_ps(s.other + i) : _mm256_setzero_ps();
+    _mm256_storeu_ps(s.out + i, op(_mm256_loadu_ps(s.in + i), other));
+  }
+  if (i == s.count) return;
+  alignas(32) int32_t on[kLanes];
+  for (int l = 0; l < kLanes; l++) on[l] = i + l < s.count ? -1 : 0;
+  const __m256i mask = _mm256_load_si256(reinterpret_cast<const __m256i*>(on));
+  const __m256 other = s.other ? _mm256_maskload_ps(s.other + i, mask) : _mm256_setzero_ps();
+  _mm256_maskstore_ps(s.out + i, mask, op(_mm256_maskload_ps(s.in + i, mask), other));
+}
+
+// `scale`, `shift`: eight lanes. `live`: lanes that hold channels.
+void run_op(const PointOp& op, const Stretch& s, __m256 scale, __m256 shift, __m256 live) {
+  using Kind = PointOp::Kind;
+  switch (op.kind) {
+    case Kind::linear: {
+      const __m256 low = _mm256_set1_ps(op.low), high = _mm256_set1_ps(op.high);
+      return apply(s, [=](__m256 x, __m256 other) {
+        const __m256 v = _mm256_add_ps(_mm256_fmadd_ps(x, scale, shift), other);
+        return _mm256_min_ps(high, _mm256_max_ps(low, v));
+      });
+    }
+    case Kind::tanh: return apply(s, [=](__m256 x, __m256) { return tanh8(x); });
+    case Kind::subtract:
+      return apply(s, [=](__m256 x, __m256 other) { return _mm256_sub_ps(x, other); });
+    case Kind::subtract_from:
+      return apply(s, [=](__m256 x, __m256 other) { return _mm256_sub_ps(other, x); });
+    case Kind::multiply:
+      return apply(s, [=](__m256 x, __m256 other) { return _mm256_mul_ps(x, other); });
+    // Lanes without a channel stay finite: zero, whatever was divided.
+    case Kind::divide:
+      return apply(
+          s, [=](__m256 x, __m256 other) { return _mm256_and_ps(live, _mm256_div_ps(x, other)); });
+    case Kind::divide_from:
+      if (op.other < 0) {
+        return apply(
+            s, [=](__m256 x, __m256) { return _mm256_and_ps(live, _mm256_div_ps(shift, x)); });
+      }
+      return apply(
+          s, [=](__m256 x, __m256 other) { return _mm256_and_ps(live, _mm256_div_ps(other, x)); });
+  }
+}
+
+__m256 lanes_of(const std::vector<float>& values, int group, int block) {
+  if (values.empty()) return _mm256_setzero_ps();
+  const float* at = values.data() + static_cast<ptrdiff_t>(group) * block;
+  return block == 1 ? _mm256_set1_ps(*at) : _mm256_loadu_ps(at);
+}
+
+struct Program {
+  const std::vector<PointOp>& ops;
+  const std::vector<TensorView>& others;
+  const TensorView& in;
+  const TensorView& out;
+  const float* scale = nullptr;  // of the statistics, for the first operation; null: its own
+  const float* shift = nullptr;
+};
+
+void program_row(const Program& p, int group, int y) {
+  const int block = p.in.block;
+  const int floats = p.in.width * block;
+  alignas(32) int32_t on[kLanes];
+  for (int l = 0; l < kLanes; l++) on[l] = block == 1 || group * block + l < p.in.channels ? -1 : 0;
+  const __m256 live = _mm256_castsi256_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(on)));
+  for (int x = 0; x < floats; x += kChunk) {
+    const float* from = p.in.row_at(group, y) + x;
+    float* to = p.out.row_at(group, y) + x;
+    for (size_t i = 0; i < p.ops.size(); i++) {
+      const PointOp& op = p.ops[i];
+      const bool given = i == 0 && p.scale;
+      const int64_t at = static_cast<int64_t>(group) * kLanes;
+      const __m256 scale = given ? _mm256_loadu_ps(p.scale + at) : lanes_of(op.scale, group, block);
+      const __m256 shift = given ? _mm256_loadu_ps(p.shift + at) : lanes_of(op.shift, group, block);
+      const float* other =
+          op.other < 0 ? nullptr : p.others[static_cast<size_t>(op.other)].row_at(group, y) + x;
+      run_op(op, {from, to, other, std::min(kChunk, floats - x)}, scale, shift, live);
+      from = to;
+    }
+  }
+}
+
+// Mean and sum of squared deviations of a row, of each lane.
+void row_moments(const float* row, int vectors, float* mean, float* deviation) {
+  __m256 sum[4] = {};
+  int i = 0;
+  for (; i + 4 <= vectors; i += 4)
+    for (int k = 0; k < 4; k++)
+      sum[k] = _mm256_add_ps(sum[k], _mm256_loadu_ps(row + (i + k) * kLanes));
+  for (; i < vectors; i++) sum[0] = _mm256_add_ps(sum[0], _mm256_loadu_ps(row + i * kLanes));
+  const __m256 total = _mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3]));
+  const __m256 average = _mm256_div_ps(total, _mm256_set1_ps(static_cast<float>(vectors)));
+  __m256 square[4] = {};
+  for (i = 0; i + 4 <= vectors; i += 4) {
+    for (int k = 0; k < 4; k++) {
+      const __m256 d = _mm256_sub_ps(_mm256_loadu_ps(row + (i + k) * kLanes), average);
+      square[k] = _mm256_fmadd_ps(d, d, square[k]);
+    }
+  }
+  for (; i < vectors; i++) {
+    const __m256 d = _mm256_sub_ps(_mm256_loadu_ps(row + i * kLanes), average);
+    square[0] = _mm256_fmadd_ps(d, d, square[0]);
+  }
+  _mm256_storeu_ps(mean, average);
+  _mm256_storeu_ps(deviation, _mm256_add_ps(_mm256_add_ps(square[0], square[1]),
+                                            _mm256_add_ps(square[2], square[3])));
+}
+
+#pragma GCC pop_options
+
+// Samples seen so far, merged with one more set.
+struct Moments {
+  double count = 0, mean = 0, deviation = 0;
+  void merge(double n, double m, double d) {
+    if (n == 0) return;
+    const double delta = m - mean, total = count + n;
+    deviation += d + delta * delta * count * n / total;
+    mean += delta * n / total;
+    count = total;
+  }
+};
+
+// Moments of a row go to [group][y][mean, deviation][8].
+float* row_slot(float* scratch, const TensorView& in, int group, int y) {
+  return scratch + (static_cast<int64_t>(group) * in.height + y) * 2 * kLanes;
+}
+
+void group_row_moments(const TensorView& in, float* scratch, int group, int y) {
+  float* slot = row_slot(scratch, in, group, y);
+  row_moments(in.row_at(group, y), in.width * in.block / kLanes, slot, slot + kLanes);
+}
+
+void merge_group(const Norm& norm, const TensorView& in, float* scratch, int group, float* scale,
+                 float* shift) {
+  const int vectors = in.width * in.block / kLanes;
+  Moments lanes[kLanes];
+  for (int y = 0; y < in.height; y++) {
+    const float* slot = row_slot(scratch, in, group, y);
+    if (in.block == kLanes) {
+      for (int l = 0; l < kLanes; l++)
+        lanes[l].merge(vectors, static_cast<double>(slot[l]),
+                       static_cast<double>(slot[kLanes + l]));
+      continue;
+    }
+    // A plain plane: eight columns each, and the few that make no vector one by one.
+    if (vectors > 0) {
+      for (int l = 0; l < kLanes; l++)
+        lanes[0].merge(vectors, static_cast<double>(slot[l]),
+                       static_cast<double>(slot[kLanes + l]));
+    }
+    for (int x = vectors * kLanes; x < in.width; x++)
+      lanes[0].merge(1, static_cast<double>(in.row_at(group, y)[x]), 0);
+  }
+  for (int l = 0; l < kLanes; l++) {
+    const Moments& m = lanes[in.block == 1 ? 0 : l];
+    const int channel = group * in.block + (in.block == 1 ? 0 : l);
+    const int64_t at = static_cast<int64_t>(group) * kLanes + l;
+    scale[at] = shift[at] = 0;
+    if (channel >= in.channels) continue;
+    const size_t c = static_cast<size_t>(channel);
+    const double deviation = std::sqrt(m.deviation / m.count + static_cast<double>(norm.epsilon));
+    const double factor = static_cast<double>(norm.gamma[c]) / deviation;
+    scale[at] = static_cast<float>(factor);
+    shift[at] = static_cast<float>(static_cast<double>(norm.beta[c]) - m.mean * factor);
+  }
+}
+
+}  // namespace
+
+void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>& others,
+                 const TensorView& in, const TensorView& out, int threads) {
+  const Program program{ops, others, in, out};
+  const int64_t rows = static_cast<int64_t>(in.groups()) * in.height;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t i = 0; i < rows; i++) {
+    program_row(program, static_cast<int>(i / in.height), static_cast<int>(i % in.height));
+  }
+}
+
+int64_t norm_scratch(int channels, int block, int height) {
+  const int64_t groups = (channels + block - 1) / block;
+  return groups * kLanes * 2 + groups * height * 2 * kLanes;
+}
+
+void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
+              const std::vector<TensorView>& others, const TensorView& in, float* scratch,
+              const TensorView& out, int threads) {
+  const int groups = in.groups();
+  float* scale = scratch;
+  float* shift = scale + static_cast<int64_t>(groups) * kLanes;
+  float* moments = shift + static_cast<int64_t>(groups) * kLanes;
+  const Program program{ops, others, in, out, scale, shift};
+  if (groups >= 4 * threads || groups % threads == 0) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (int g = 0; g < groups; g++) {
+      for (int y = 0; y < in.height; y++) group_row_moments(in, moments, g, y);
+      merge_group(norm, in, moments, g, scale, shift);
+      for (int y = in.height - 1; y >= 0; y--) program_row(program, g, y);
+    }
+    return;
+  }
+  const int64_t rows = static_cast<int64_t>(groups) * in.height;
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < rows; i++)
+      group_row_moments(in, moments, static_cast<int>(i / in.height),
+                        static_cast<int>(i % in.height));
+#pragma omp for schedule(static)
+    for (int g = 0; g < groups; g++) merge_group(norm, in, moments, g, scale, shift);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < rows; i++)
+      program_row(program, static_cast<int>(i / in.height), static_cast<int>(i % in.height));
+  }
+}
+
+}  // namespace atelier::model::kernels

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/kernels/shuffle.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace atelier::model::kernels {
+namespace {
+
+template <int B>
+void gather_row(const float* in, const std::vector<int>& source, float value, float* out) {
+  size_t x = 0;
+  while (x < source.size()) {
+    // Stretches of neighbours are most of a picture.
+    size_t end = x + 1;
+    if (source[x] < 0) {
+      std::fill_n(out + x * B, B, value);
+    } else {
+      while (end < source.size() && source[end] == source[end - 1] + 1) end++;
+      std::memcpy(out + x * B, in + static_cast<int64_t>(source[x]) * B,
+                  (end - x) * B * sizeof(float));
+    }
+    x = end;
+  }
+}
+
+float* element(const TensorView& view, int channel, int y) {
+  return view.row_at(channel / view.block, y) + channel % view.block;
+}
+
+// Lanes without a channel must be finite.
+void zero_spare_lanes(const TensorView& out, int y) {
+  for (int c = out.channels; c % out.block != 0; c++) {
+    float* to = element(out, c, y);
+    for (int x = 0; x < out.width; x++) to[x * out.block] = 0;
+  }
+}
+
+}  // namespace
+
+void gather(const TensorView& in, const std::vector<int>& source_y,
+            const std::vector<int>& source_x, float value, const TensorView& out, int threads) {
+  const int64_t rows = static_cast<int64_t>(out.groups()) * out.height;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t i = 0; i < rows; i++) {
+    const int group = static_cast<int>(i / out.height), y = static_cast<int>(i % out.height);
+    const int from = source_y[static_cast<size_t>(y)];
+    float* to = out.row_at(group, y);
+    if (from < 0) {
+      std::fill_n(to, static_cast<int64_t>(out.width) * out.block, value);
+    } else if (out.block == 1) {
+      gather_row<1>(in.row_at(group, from), source_x, value, to);
+    } else {
+      gather_row<kLanes>(in.row_at(group, from), source_x, value, to);
+    }
+  }
+}
+
+std::vector<int> pad_axis(int size, int before, int after, PadMode mode) {
+  std::vector<int> source;
+  for (int i = -before; i < size + after; i++) {
+    int at = i;
+    if (i < 0 || i >= size) {
+      if (mode == PadMode::constant) at = -1;
+      if (mode == PadMode::edge) at = std::clamp(i, 0, size - 1);
+      if (mode == PadMode::reflect) at = i < 0 ? -i : 2 * (size - 1) - i;
+    }
+    source.push_back(at);
+  }
+  return source;
+}
+
+std::vector<int> slice_axis(int start, int step, int count) {
+  std::vector<int> source;
+  for (int i = 0; i < count; i++) source.push_back(start + i * step);
+  return source;
+}
+
+std::vector<int> enlarge_axis(int size, int factor) {
+  std::vector<int> source;
+  for (int i = 0; i < size * factor; i++) source.push_back(i / factor);
+  return source;
+}
+
+void depth_to_space(const TensorView& in, int factor, bool crd, const TensorView& out,
+                    int threads) {
+  const int channels = out.channels;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int y = 0; y < out.height; y++) {
+    for (int c = 0; c < channels; c++) {
+      for (int phase = 0; phase < factor; phase++) {
+        const int sub = y % factor * factor + phase;
+        const float* from =
+            element(in, crd ? c * factor * factor + sub : sub * channels + c, y / factor);
+        float* to = element(out, c, y) + phase * out.block;
+        for (int x = 0; x < in.width; x++) to[x * factor * out.block] = from[x * in.block];
+      }
+    }
+    zero_spare_lanes(out, y);
+  }
+}
+
+void take_channels(const TensorView& in, int first, int step, const TensorView& out, int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int y = 0; y < out.height; y++) {
+    for (int c = 0; c < out.channels; c++) {
+      const float* from = element(in, first + c * step, y);
+      float* to = element(out, c, y);
+      for (int x = 0; x < out.width; x++) to[x * out.block] = from[x * in.block];
+    }
+    zero_spare_lanes(out, y);
+  }
+}
+
+void zero_halo(const TensorView& view, const Halo& halo) {
+  const int64_t block = view.block;
+  const int64_t whole = (halo.left + view.width + halo.right) * block;
+  for (int g = 0; g < view.groups(); g++) {
+    for (int y = -halo.top; y < view.height + halo.bottom; y++) {
+      float* row = view.row_at(g, y);
+      if (y < 0 || y >= view.height) {
+        std::fill_n(row - halo.left * block, whole, 0.0f);
+      } else {
+        std::fill_n(row - halo.left * block, halo.left * block, 0.0f);
+        std::fill_n(row + view.width * block, halo.right * block, 0.0f);
+      }
+    }
+  }
+}
+
+}  // namespace atelier::model::kernels

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/kernels/winograd.h"
+
+#include <immintrin.h>
+#include <omp.h>
+
+#include <algorithm>
+
+namespace atelier::model::kernels {
+namespace {
+
+constexpr int kPoints = 36;
+constexpr int kTiles = 48;  // 36 * 48 * 128 channels * 4 bytes: under 1 MiB a side
+
+// G of the paper: how a 3-tap kernel enters the domain of points 0, 1, -1, 2, -2, infinity.
+constexpr double kG[6][3] = {{1.0 / 4, 0, 0},
+                             {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                             {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                             {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                             {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                             {0, 0, 1}};
+
+int padded(int channels) { return (channels + kLanes - 1) / kLanes * kLanes; }
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+
+using Vec = __m256;
+
+// B^T d for one column of six.
+inline __attribute__((always_inline)) void input_1d(const Vec d[6], Vec out[6]) {
+  const Vec four = _mm256_set1_ps(4), five = _mm256_set1_ps(5), two = _mm256_set1_ps(2);
+  const Vec even = _mm256_fnmadd_ps(four, d[2], d[4]);  // d4 - 4 d2
+  const Vec odd = _mm256_fnmadd_ps(four, d[1], d[3]);   // d3 - 4 d1
+  const Vec even2 = _mm256_sub_ps(d[4], d[2]);
+  const Vec odd2 = _mm256_mul_ps(two, _mm256_sub_ps(d[3], d[1]));
+  out[0] = _mm256_fmadd_ps(four, d[0], _mm256_fnmadd_ps(five, d[2], d[4]));
+  out[1] = _mm256_add_ps(even, odd);
+  out[2] = _mm256_sub_ps(even, odd);
+  out[3] = _mm256_add_ps(even2, odd2);
+  out[4] = _mm256_sub_ps(even2, odd2);
+  out[5] = _mm256_fmadd_ps(four, d[1], _mm256_fnmadd_ps(five, d[3], d[5]));
+}
+
+// A^T m for one column of six.
+inline __attribute__((always_inline)) void output_1d(const Vec m[6], Vec out[4]) {
+  const Vec two = _mm256_set1_ps(2), four = _mm256_set1_ps(4), eight = _mm256_set1_ps(8);
+  const Vec a = _mm256_add_ps(m[1], m[2]), b = _mm256_sub_ps(m[1], m[2]);
+  const Vec c = _mm256_add_ps(m[3], m[4]), d = _mm256_sub_ps(m[3], m[4]);
+  out[0] = _mm256_add_ps(_mm256_add_ps(m[0], a), c);
+  out[1] = _mm256_fmadd_ps(two, d, b);
+  out[2] = _mm256_fmadd_ps(four, c, a);
+  out[3] = _mm256_add_ps(_mm256_fmadd_ps(eight, d, b), m[5]);
+}
+
+// One tile of eight channels: 6x6 pixels at `in` to 36 points, `point` floats apart.
+void transform_in(const float* in, int64_t row, float* out, int64_t point) {
+  Vec half[6][6];
+#pragma GCC unroll 6
+  for (int x = 0; x < 6; x++) {
+    Vec d[6], t[6];
+#pragma GCC unroll 6
+    for (int y = 0; y < 6; y++) d[y] = _mm256_loadu_ps(in + y * row + x * kLanes);
+    input_1d(d, t);
+#pragma GCC unroll 6
+    for (int y = 0; y < 6; y++) half[y][x] = t[y];
+  }
+#pragma GCC unroll 6
+  for (int y = 0; y < 6; y++) {
+    Vec t[6];
+    input_1d(half[y], t);
+#pragma GCC unroll 6
+    for (int x = 0; x < 6; x++) _mm256_storeu_ps(out + (y * 6 + x) * point, t[x]);
+  }
+}
+
+struct OutputTile {
+  float* out;
+  const float* add;  // null: none
+  int64_t out_row;
+  int64_t add_row;
+  int rows;
+  int columns;
+};
+
+// 36 points, `point` floats apart, to at most 4x4 pixels of eight channels.
+void transform_out(const float* in, int64_t point, const float* bias, float low, float high,
+                   const OutputTile& tile) {
+  Vec half[4][6];
+#pragma GCC unroll 6
+  for (int x = 0; x < 6; x++) {
+    Vec m[6], t[4];
+#pragma GCC unroll 6
+    for (int y = 0; y < 6; y++) m[y] = _mm256_loadu_ps(in + (y * 6 + x) * point);
+    output_1d(m, t);
+#pragma GCC unroll 4
+    for (int y = 0; y < 4; y++) half[y][x] = t[y];
+  }
+  const Vec shift = bias ? _mm256_loadu_ps(bias) : _mm256_setzero_ps();
+  const Vec floor = _mm256_set1_ps(low), ceiling = _mm256_set1_ps(high);
+  for (int y = 0; y < tile.rows; y++) {
+    Vec t[4];
+    output_1d(half[y], t);
+    for (int x = 0; x < tile.columns; x++) {
+      Vec v = _mm256_add_ps(t[x], shift);
+      if (tile.add) v = _mm256_add_ps(v, _mm256_loadu_ps(tile.add + y * tile.add_row + x * kLanes));
+      v = _mm256_min_ps(ceiling, _mm256_max_ps(floor, v));
+      _mm256_storeu_ps(tile.out + y * tile.out_row + x * kLanes, v);
+    }
+  }
+}
+
+#pragma GCC pop_options
+
+struct Job {
+  Isa isa;
+  const TensorView& in;
+  int pad_top;
+  int pad_left;
+  const WinogradWeights& weights;
+  const ConvEpilogue& epilogue;
+  const TensorView& out;
+  int tiles_x;
+};
+
+void inputs_of_block(const Job& job, int first, int count, float* points) {
+  const int channels = padded(job.weights.in_channels);
+  const int64_t point = static_cast<int64_t>(kTiles) * channels;
+  for (int t = 0; t < count; t++) {
+    const int y = (first + t) / job.tiles_x * 4 - job.pad_top;
+    const int x = (first + t) % job.tiles_x * 4 - job.pad_left;
+    for (int g = 0; g < channels / kLanes; g++) {
+      transform_in(job.in.at(g, y, x), job.in.row, points + t * channels + g * kLanes, point);
+    }
+  }
+}
+
+void products_of_block(const Job& job, int count, const float* points, float* products) {
+  const int in = padded(job.weights.in_channels), out = padded(job.weights.out_channels);
+  const int64_t zero = 0;
+  const float* w = job.weights.packed.data();
+  for (int p = 0; p < kPoints; p++) {
+    for (int o = 0; o < out; o += 2 * kLanes) {
+      const int blocks = std::min(2, (out - o) / kLanes);
+      GemmArgs args;
+      args.a = points + static_cast<int64_t>(p) * kTiles * in;
+      args.offsets = &zero;
+      args.length = job.weights.in_channels;
+      args.a_stride = in;
+      args.w = w;
+      args.c = products + static_cast<int64_t>(p) * kTiles * out + o;
+      args.c_stride = out;
+      args.c_block = kLanes;
+      gemm_row(job.isa, args, count, blocks);
+      w += static_cast<int64_t>(job.weights.in_channels) * kLanes * blocks;
+    }
+  }
+}
+
+void outputs_of_block(const Job& job, int first, int count, const float* products) {
+  const int channels = padded(job.weights.out_channels);
+  const int64_t point = static_cast<int64_t>(kTiles) * channels;
+  const TensorView* add = job.epilogue.add;
+  for (int t = 0; t < count; t++) {
+    const int y = (first + t) / job.tiles_x * 4, x = (first + t) % job.tiles_x * 4;
+    OutputTile tile{nullptr,
+                    nullptr,
+                    job.out.row,
+                    add ? add->row : 0,
+                    std::min(4, job.out.height - y),
+                    std::min(4, job.out.width - x)};
+    for (int g = 0; g < channels / kLanes; g++) {
+      tile.out = job.out.at(g, y, x);
+      tile.add = add ? add->at(g, y, x) : nullptr;
+      const float* bias = job.weights.bias.empty() ? nullptr : &job.weights.bias[g * kLanes];
+      transform_out(products + t * channels + g * kLanes, point, bias, job.epilogue.low,
+                    job.epilogue.high, tile);
+    }
+  }
+}
+
+}  // namespace
+
+WinogradWeights pack_winograd(const float* weights, const float* bias, int out_channels,
+                              int in_channels) {
+  WinogradWeights result{in_channels, out_channels, {}, {}};
+  const int in = in_channels, out = padded(out_channels);
+  result.packed.assign(static_cast<size_t>(kPoints) * in * out, 0.0f);
+  for (int o = 0; o < out_channels; o++) {
+    // Outputs lie in panels of sixteen; a last panel may be eight wide.
+    const int panel = o / 16 * 16, wide = std::min(16, out - panel);
+    for (int i = 0; i < in_channels; i++) {
+      const float* k = weights + (static_cast<int64_t>(o) * in_channels + i) * 9;
+      double half[6][3] = {};
+      for (int y = 0; y < 6; y++)
+        for (int x = 0; x < 3; x++)
+          for (int j = 0; j < 3; j++) half[y][x] += kG[y][j] * static_cast<double>(k[j * 3 + x]);
+      for (int y = 0; y < 6; y++) {
+        for (int x = 0; x < 6; x++) {
+          double sum = 0;
+          for (int j = 0; j < 3; j++) sum += kG[x][j] * half[y][j];
+          const int64_t at = (static_cast<int64_t>(y) * 6 + x) * in * out +
+                             static_cast<int64_t>(panel) * in + static_cast<int64_t>(i) * wide +
+                             (o - panel);
+          result.packed[static_cast<size_t>(at)] = static_cast<float>(sum);
+        }
+      }
+    }
+  }
+  if (bias) {
+    result.bias.assign(bias, bias + out_channels);
+    result.bias.resize(static_cast<size_t>(out), 0.0f);
+  }
+  return result;
+}
+
+int64_t winograd_scratch(const WinogradWeights& weights) {
+  return static_cast<int64_t>(kPoints) * kTiles *
+         (padded(weights.in_channels) + padded(weights.out_channels));
+}
+
+int winograd_overhang(int outputs, int inputs, int pad) {
+  const int tiles = (outputs + 3) / 4;
+  return std::max(0, tiles * 4 + 2 - pad - inputs);
+}
+
+void conv_winograd(Isa isa, const TensorView& in, int pad_top, int pad_left,
+                   const WinogradWeights& weights, const ConvEpilogue& epilogue, float* scratch,
+                   const TensorView& out, int threads) {
+  const int tiles_x = (out.width + 3) / 4;
+  const int tiles = tiles_x * ((out.height + 3) / 4);
+  const int blocks = (tiles + kTiles - 1) / kTiles;
+  const Job job{isa, in, pad_top, pad_left, weights, epilogue, out, tiles_x};
+  const int64_t each = winograd_scratch(weights);
+  const int64_t inputs = static_cast<int64_t>(kPoints) * kTiles * padded(weights.in_channels);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+  for (int b = 0; b < blocks; b++) {
+    float* points = scratch + each * omp_get_thread_num();
+    const int first = b * kTiles, count = std::min(kTiles, tiles - first);
+    inputs_of_block(job, first, count, points);
+    products_of_block(job, count, points, points + inputs);
+    outputs_of_block(job, first, count, points + inputs);
+  }
+}
+
+}  // namespace atelier::model::kernels

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// The plan of a network for one frame size: which kernels, in which order, over which memory.
+// Internal to src/model; made by plan_build.cc, executed by onednn_runner.cc.
+//
+// Values are activations. Several may share memory: a normalisation works in place, a crop is a
+// view of what it crops. The one that owns the memory is the root; its halo is what any reader of
+// any of them needs. Memory is placed by lifetime (plan_arena.cc): two roots that never live at the
+// same step may overlap.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "model/graph.h"
+#include "model/kernels/conv.h"
+#include "model/kernels/tensor_view.h"
+#include "model/kernels/winograd.h"
+#include "model/plan_shapes.h"
+#include "model/runner.h"
+
+namespace atelier::model {
+
+struct Value {
+  std::string name;
+  PictureShape shape;
+  int block = kernels::kLanes;
+  int root = 0;                     // index of the value that owns the memory
+  int64_t group = 0, y = 0, x = 0;  // of this value's first pixel in the root
+  bool view = false;                // a part of the root: must not be written, has no halo
+  kernels::Halo halo;               // of a root
+  int first = 0, last = 0;          // of a root: steps during which it must exist
+  int64_t offset = 0;               // of a root: floats into the arena
+};
+
+// What a step sees while it runs.
+struct StepContext {
+  kernels::Isa isa;
+  int threads;
+  float* arena;
+  float* scratch;
+  const std::vector<Value>& values;
+  kernels::TensorView view(int value) const;
+};
+
+struct Step {
+  PlanStep label;
+  double gflop = 0;
+  std::vector<int> reads;
+  int writes = -1;
+  bool in_place = false;
+  int64_t scratch_shared = 0;  // floats
+  int64_t scratch_each = 0;    // floats a thread
+  std::function<Result<void>(const StepContext&)> run;
+};
+
+struct NetPlan {
+  std::vector<Value> values;
+  std::vector<Step> steps;
+  std::map<std::string, int> inputs;
+  std::map<std::string, int> outputs;
+  int64_t arena_floats = 0;
+  int64_t scratch_floats(int threads) const;
+};
+
+// Packed weights, kept from one frame size to the next.
+struct WeightCache {
+  std::map<std::string, std::shared_ptr<const kernels::WinogradWeights>> winograd;
+  std::map<std::string, std::shared_ptr<const kernels::DirectWeights>> direct;
+  int64_t floats() const;
+};
+
+// `wanted`: empty, or the steps to obey. Errors: invalid_argument: shapes, or a step of `wanted`
+// that cannot be had here.
+Result<NetPlan> build_plan(const Graph& graph, const ShapeMap& inputs,
+                           const std::vector<PlanStep>& wanted, WeightCache& weights);
+
+// Sets the offset of every root and arena_floats.
+void place_values(NetPlan& plan);
+
+}  // namespace atelier::model

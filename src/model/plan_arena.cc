@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory by lifetime: the largest values first, each at the lowest place that is free while it
+// lives. Quadratic in the number of values, of which there are dozens.
+#include <algorithm>
+
+#include "model/plan.h"
+
+namespace atelier::model {
+namespace {
+
+int64_t row_floats(const Value& v) {
+  return (v.halo.left + v.shape.width + v.halo.right) * v.block;
+}
+int64_t plane_floats(const Value& v) {
+  return (v.halo.top + v.shape.height + v.halo.bottom) * row_floats(v);
+}
+int64_t value_floats(const Value& v) {
+  const int64_t groups = (v.shape.channels + v.block - 1) / v.block;
+  // A cache line more between neighbours, and everything starts on one.
+  return (groups * plane_floats(v) + 31) / 16 * 16;
+}
+
+}  // namespace
+
+kernels::TensorView StepContext::view(int value) const {
+  const Value& v = values[static_cast<size_t>(value)];
+  const Value& root = values[static_cast<size_t>(v.root)];
+  kernels::TensorView view;
+  view.channels = static_cast<int>(v.shape.channels);
+  view.height = static_cast<int>(v.shape.height);
+  view.width = static_cast<int>(v.shape.width);
+  view.block = v.block;
+  view.row = row_floats(root);
+  view.plane = plane_floats(root);
+  view.data = arena + root.offset + v.group * view.plane + (root.halo.top + v.y) * view.row +
+              (root.halo.left + v.x) * v.block;
+  return view;
+}
+
+int64_t NetPlan::scratch_floats(int threads) const {
+  int64_t most = 0;
+  for (const Step& step : steps)
+    most = std::max(most, step.scratch_shared + step.scratch_each * threads);
+  return most;
+}
+
+int64_t WeightCache::floats() const {
+  size_t sum = 0;
+  for (const auto& [name, w] : winograd) sum += w->packed.size() + w->bias.size();
+  for (const auto& [name, w] : direct) {
+    sum += w->bias.size();
+    for (const auto& phase : w->phases) sum += phase.packed.size();
+  }
+  return static_cast<int64_t>(sum);
+}
+
+void place_values(NetPlan& plan) {
+  std::vector<size_t> order;
+  for (size_t i = 0; i < plan.values.size(); i++) {
+    if (plan.values[i].root == static_cast<int>(i)) order.push_back(i);
+  }
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return value_floats(plan.values[a]) > value_floats(plan.values[b]);
+  });
+  std::vector<size_t> placed;  // by offset
+  plan.arena_floats = 0;
+  for (size_t i : order) {
+    Value& value = plan.values[i];
+    const int64_t size = value_floats(value);
+    int64_t offset = 0;
+    for (size_t j : placed) {
+      const Value& other = plan.values[j];
+      if (other.last < value.first || value.last < other.first) continue;
+      if (other.offset >= offset + size) break;
+      offset = std::max(offset, other.offset + value_floats(other));
+    }
+    value.offset = offset;
+    const auto at = std::find_if(placed.begin(), placed.end(),
+                                 [&](size_t j) { return plan.values[j].offset > offset; });
+    placed.insert(at, i);
+    plan.arena_floats = std::max(plan.arena_floats, offset + size);
+  }
+}
+
+}  // namespace atelier::model

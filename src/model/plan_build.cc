@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+// Walks the graph once, in its order. Each node that no earlier step took in becomes a step, which
+// takes in what follows it as far as it can (bias, additions, ReLU, cropping). All rules look at
+// the graph and the sizes alone, never at the machine: the same plan everywhere.
+#include "model/plan_build.h"
+
+#include <algorithm>
+
+#include "model/kernels/shuffle.h"
+
+namespace atelier::model {
+
+namespace k = kernels;
+
+Result<NetPlan> PlanBuilder::build(const ShapeMap& inputs) {
+  for (const Node& node : graph_.nodes)
+    for (const std::string& input : node.inputs) readers_[input].push_back(&node);
+  for (const ValueInfo& output : graph_.outputs) outputs_.insert(output.name);
+  for (const auto& [name, shape] : inputs) plan_.inputs[name] = add_value(name, shape);
+  for (const Node& node : graph_.nodes) {
+    if (!done_.contains(&node)) TRY(lower(node));
+  }
+  for (const ValueInfo& output : graph_.outputs) plan_.outputs[output.name] = value_of(output.name);
+  TRY(check_wanted());
+  set_lifetimes();
+  place_values(plan_);
+  return std::move(plan_);
+}
+
+Result<void> PlanBuilder::lower(const Node& node) {
+  if (node.op == "Conv" || node.op == "ConvTranspose") return lower_conv(node);
+  if (node.op == "InstanceNormalization") return lower_norm(node);
+  if (node.op == "Pad") return lower_pad(node);
+  if (node.op == "Slice") return lower_slice(node);
+  if (node.op == "Resize") return lower_resize(node);
+  if (node.op == "DepthToSpace") return lower_depth_to_space(node);
+  return lower_point(node);
+}
+
+namespace {
+
+Step own_step(const Node& node, std::vector<int> reads, int writes) {
+  Step step;
+  step.label = {node.name, node.op, "own", kOwnKernel};
+  step.reads = std::move(reads);
+  step.writes = writes;
+  return step;
+}
+
+// A step that moves whole pixels by coordinate tables.
+Step gather_step(const Node& node, int in, int out, std::vector<int> y, std::vector<int> x,
+                 float value) {
+  Step step = own_step(node, {in}, out);
+  step.run = [=, y = std::move(y), x = std::move(x)](const StepContext& c) -> Result<void> {
+    k::gather(c.view(in), y, x, value, c.view(out), c.threads);
+    return {};
+  };
+  return step;
+}
+
+}  // namespace
+
+Result<void> PlanBuilder::lower_pad(const Node& node) {
+  const PictureShape& in = shape(node.inputs[0]);
+  const auto& pads = constant(node, 1)->ints;
+  const Tensor* value = constant(node, 2);
+  const std::string mode_name = node.attr_string("mode", "constant");
+  const k::PadMode mode = mode_name == "reflect" ? k::PadMode::reflect
+                          : mode_name == "edge"  ? k::PadMode::edge
+                                                 : k::PadMode::constant;
+  const auto axis = [&](int64_t size, size_t i) {
+    return k::pad_axis(static_cast<int>(size), static_cast<int>(pads[i]),
+                       static_cast<int>(pads[4 + i]), mode);
+  };
+  const int from = value_of(node.inputs[0]);
+  const int to = add_value(node.outputs[0], shape(node.outputs[0]));
+  add_step(gather_step(node, from, to, axis(in.height, 2), axis(in.width, 3),
+                       value ? value->floats[0] : 0.0f));
+  return {};
+}
+
+// A crop is a view; only steps over pixels and odd cuts through channels copy.
+Result<void> PlanBuilder::lower_slice(const Node& node) {
+  const PictureShape& in = shape(node.inputs[0]);
+  const PictureShape& out = shape(node.outputs[0]);
+  const SliceRange c = slice_range(graph_, node, 1, in.channels);
+  const SliceRange y = slice_range(graph_, node, 2, in.height);
+  const SliceRange x = slice_range(graph_, node, 3, in.width);
+  int from = value_of(node.inputs[0]);
+  const int block = plan_.values[static_cast<size_t>(from)].block;
+  const bool whole_groups = c.step == 1 && c.start % block == 0 &&
+                            (out.channels < k::kLanes ? 1 : k::kLanes) == block &&
+                            (c.start + out.channels == in.channels || out.channels % block == 0);
+  if (whole_groups && y.step == 1 && x.step == 1) {
+    add_view(node.outputs[0], out, from, c.start / block, y.start, x.start);
+    return {};
+  }
+  const PictureShape cut{out.channels, in.height, in.width};
+  if (c.count != in.channels || c.step != 1) {
+    const int target = y.count == in.height && x.count == in.width
+                           ? add_value(node.outputs[0], out)
+                           : add_value(node.outputs[0] + "/channels", cut);
+    Step step = own_step(node, {from}, target);
+    step.run = [=, first = static_cast<int>(c.start),
+                stride = static_cast<int>(c.step)](const StepContext& ctx) -> Result<void> {
+      k::take_channels(ctx.view(from), first, stride, ctx.view(target), ctx.threads);
+      return {};
+    };
+    add_step(std::move(step));
+    if (computed(node.outputs[0])) return {};
+    from = target;
+  }
+  const auto axis = [](const SliceRange& r) {
+    return k::slice_axis(static_cast<int>(r.start), static_cast<int>(r.step),
+                         static_cast<int>(r.count));
+  };
+  add_step(gather_step(node, from, add_value(node.outputs[0], out), axis(y), axis(x), 0));
+  return {};
+}
+
+Result<void> PlanBuilder::lower_resize(const Node& node) {
+  const PictureShape& in = shape(node.inputs[0]);
+  const auto& scales = constant(node, 2)->floats;
+  const int from = value_of(node.inputs[0]);
+  const int to = add_value(node.outputs[0], shape(node.outputs[0]));
+  const auto axis = [](int64_t size, float scale) {
+    return k::enlarge_axis(static_cast<int>(size), static_cast<int>(scale));
+  };
+  add_step(gather_step(node, from, to, axis(in.height, scales[2]), axis(in.width, scales[3]), 0));
+  return {};
+}
+
+Result<void> PlanBuilder::lower_depth_to_space(const Node& node) {
+  const int from = value_of(node.inputs[0]);
+  const int to = add_value(node.outputs[0], shape(node.outputs[0]));
+  const int factor = static_cast<int>(node.attr_int("blocksize", 1));
+  const bool crd = node.attr_string("mode", "DCR") == "CRD";
+  Step step = own_step(node, {from}, to);
+  step.run = [=](const StepContext& c) -> Result<void> {
+    k::depth_to_space(c.view(from), factor, crd, c.view(to), c.threads);
+    return {};
+  };
+  add_step(std::move(step));
+  return {};
+}
+
+Result<void> PlanBuilder::check_wanted() const {
+  if (wanted_.empty()) return {};
+  if (wanted_.size() != plan_.steps.size()) {
+    return make_error(Code::invalid_argument,
+                      "The plan to obey has {} steps and this program makes {} of this model; use "
+                      "the version that made the plan.",
+                      wanted_.size(), plan_.steps.size());
+  }
+  for (size_t i = 0; i < wanted_.size(); i++) {
+    if (wanted_[i] == plan_.steps[i].label) continue;
+    return make_error(Code::invalid_argument,
+                      "The plan to obey wants '{}' by '{}' ({}) for {}, which this processor or "
+                      "version does not have; use a worker like the one that made the plan.",
+                      wanted_[i].op, wanted_[i].implementation, wanted_[i].algorithm,
+                      wanted_[i].node);
+  }
+  return {};
+}
+
+// Inputs live from before the first step, outputs until after the last.
+void PlanBuilder::set_lifetimes() {
+  const auto root = [&](int value) -> Value& {
+    return plan_.values[static_cast<size_t>(plan_.values[static_cast<size_t>(value)].root)];
+  };
+  const int end = static_cast<int>(plan_.steps.size());
+  for (Value& v : plan_.values) {
+    v.first = end;
+    v.last = -1;
+  }
+  const auto touch = [&](int value, int step) {
+    Value& v = root(value);
+    v.first = std::min(v.first, step);
+    v.last = std::max(v.last, step);
+  };
+  for (const auto& [name, value] : plan_.inputs) touch(value, -1);
+  for (const auto& [name, value] : plan_.outputs) touch(value, end);
+  for (int i = 0; i < end; i++) {
+    const Step& step = plan_.steps[static_cast<size_t>(i)];
+    touch(step.writes, i);
+    for (int value : step.reads) touch(value, i);
+  }
+}
+
+const Tensor* PlanBuilder::constant(const Node& node, size_t input) const {
+  if (input >= node.inputs.size() || node.inputs[input].empty()) return nullptr;
+  const auto it = graph_.initializers.find(node.inputs[input]);
+  return it == graph_.initializers.end() ? nullptr : &it->second;
+}
+
+const Node* PlanBuilder::only_reader(const std::string& name) const {
+  const auto it = readers_.find(name);
+  if (it == readers_.end() || it->second.size() != 1 || outputs_.contains(name)) return nullptr;
+  return it->second[0];
+}
+
+int PlanBuilder::add_value(const std::string& name, const PictureShape& shape) {
+  const int index = static_cast<int>(plan_.values.size());
+  Value value;
+  value.name = name;
+  value.shape = shape;
+  value.block = shape.channels < k::kLanes ? 1 : k::kLanes;
+  value.root = index;
+  plan_.values.push_back(std::move(value));
+  by_name_[name] = index;
+  return index;
+}
+
+int PlanBuilder::add_alias(const std::string& name, const PictureShape& shape, int of) {
+  const int index = add_value(name, shape);
+  plan_.values[static_cast<size_t>(index)].root = plan_.values[static_cast<size_t>(of)].root;
+  return index;
+}
+
+int PlanBuilder::add_view(const std::string& name, const PictureShape& shape, int of, int64_t group,
+                          int64_t y, int64_t x) {
+  const int index = add_alias(name, shape, of);
+  const Value& parent = plan_.values[static_cast<size_t>(of)];
+  Value& value = plan_.values[static_cast<size_t>(index)];
+  value.block = parent.block;
+  value.group = parent.group + group;
+  value.y = parent.y + y;
+  value.x = parent.x + x;
+  value.view = true;
+  // Whoever wrote the parent in place must not do so once a view shares its memory: see
+  // finish_chain, which works in place only on values with one reader, and a view is a reader.
+  return index;
+}
+
+int PlanBuilder::copy_of(int value, const std::string& why) {
+  const Value source = plan_.values[static_cast<size_t>(value)];
+  const int to = add_value(source.name + why, source.shape);
+  Node node;
+  node.name = source.name + why;
+  node.op = "Copy";
+  const auto axis = [](int64_t size) { return k::slice_axis(0, 1, static_cast<int>(size)); };
+  add_step(gather_step(node, value, to, axis(source.shape.height), axis(source.shape.width), 0));
+  return to;
+}
+
+int PlanBuilder::with_halo(int value, const k::Halo& halo) {
+  if (halo.top + halo.left + halo.bottom + halo.right == 0) return value;
+  if (plan_.values[static_cast<size_t>(value)].view) value = copy_of(value, "/copy");
+  const int root = plan_.values[static_cast<size_t>(value)].root;
+  k::Halo& h = plan_.values[static_cast<size_t>(root)].halo;
+  h.top = std::max(h.top, halo.top);
+  h.left = std::max(h.left, halo.left);
+  h.bottom = std::max(h.bottom, halo.bottom);
+  h.right = std::max(h.right, halo.right);
+  return value;
+}
+
+const PlanStep* PlanBuilder::wanted_step(const Node& node) const {
+  for (const PlanStep& step : wanted_)
+    if (step.node == node.name) return &step;
+  return nullptr;
+}
+
+void PlanBuilder::add_step(Step step) { plan_.steps.push_back(std::move(step)); }
+
+Result<NetPlan> build_plan(const Graph& graph, const ShapeMap& inputs,
+                           const std::vector<PlanStep>& wanted, WeightCache& weights) {
+  const ShapeMap shapes = TRY(infer_shapes(graph, inputs));
+  PlanBuilder builder(graph, shapes, wanted, weights);
+  return builder.build(inputs);
+}
+
+}  // namespace atelier::model

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the parts of the plan builder share. Internal to src/model: plan_build.cc walks the graph
+// and fuses; plan_conv.cc and plan_point.cc make the steps.
+#pragma once
+
+#include <set>
+
+#include "model/kernels/pointwise.h"
+#include "model/plan.h"
+
+namespace atelier::model {
+
+class PlanBuilder {
+ public:
+  PlanBuilder(const Graph& graph, const ShapeMap& shapes, const std::vector<PlanStep>& wanted,
+              WeightCache& weights)
+      : graph_(graph), shapes_(shapes), wanted_(wanted), weights_(weights) {}
+  Result<NetPlan> build(const ShapeMap& inputs);
+
+ private:
+  // plan_build.cc
+  Result<void> lower(const Node& node);
+  Result<void> lower_pad(const Node& node);
+  Result<void> lower_slice(const Node& node);
+  Result<void> lower_depth_to_space(const Node& node);
+  Result<void> lower_resize(const Node& node);
+  Result<void> check_wanted() const;
+  void set_lifetimes();
+
+  // plan_conv.cc
+  Result<void> lower_conv(const Node& node);
+  struct ConvJob;
+  void absorb_crop(ConvJob& job);
+  void absorb_epilogue(ConvJob& job);
+  Result<void> lower_own_conv(const ConvJob& job, bool winograd);
+  Result<void> lower_dnnl_conv(const ConvJob& job, const std::string& implementation);
+
+  // plan_point.cc
+  Result<void> lower_point(const Node& node);
+  Result<void> lower_norm(const Node& node);
+  struct Chain {
+    std::string value;  // what it makes so far
+    std::string label;  // "Add+Relu"
+    std::vector<kernels::PointOp> ops;
+    std::vector<int> others;
+  };
+  // Takes `node`, whose input is chain.value, into the chain; false if it does not fit.
+  bool absorb_point(Chain& chain, const Node& node);
+  bool absorb_binary(Chain& chain, const Node& node);
+  void absorb_all(Chain& chain);
+  Result<void> finish_chain(const Node& node, Chain chain,
+                            std::shared_ptr<const kernels::Norm> norm);
+
+  // Helpers.
+  const PictureShape& shape(const std::string& name) const { return shapes_.at(name); }
+  const Tensor* constant(const Node& node, size_t input) const;
+  // The only node that reads `name`; null if several do, none, or it is an output of the graph.
+  const Node* only_reader(const std::string& name) const;
+  int value_of(const std::string& name) const { return by_name_.at(name); }
+  bool computed(const std::string& name) const { return by_name_.contains(name); }
+  int add_value(const std::string& name, const PictureShape& shape);
+  int add_alias(const std::string& name, const PictureShape& shape, int of);
+  int add_view(const std::string& name, const PictureShape& shape, int of, int64_t group, int64_t y,
+               int64_t x);
+  // `value`, or a copy of it, as something that can have this halo.
+  int with_halo(int value, const kernels::Halo& halo);
+  int copy_of(int value, const std::string& why);
+  const PlanStep* wanted_step(const Node& node) const;
+  void add_step(Step step);
+  void done(const Node& node) { done_.insert(&node); }
+
+  const Graph& graph_;
+  const ShapeMap& shapes_;
+  const std::vector<PlanStep>& wanted_;
+  WeightCache& weights_;
+  NetPlan plan_;
+  std::map<std::string, int> by_name_;
+  std::map<std::string, std::vector<const Node*>> readers_;
+  std::set<const Node*> done_;
+  std::set<std::string> outputs_;
+};
+
+inline constexpr const char* kOwnKernel = "atelier:f32x8";
+
+}  // namespace atelier::model

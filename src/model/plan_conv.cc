@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolutions of the plan: which algorithm, what is fused, where the padding comes from.
+//
+// The rule: 3x3 with stride 1 and enough channels goes through Winograd; everything else in one
+// group is direct, by our kernel; groups are oneDNN's. A plan to obey may name any of the three.
+#include <algorithm>
+
+#include "model/dnnl_conv.h"
+#include "model/plan_build.h"
+
+namespace atelier::model {
+
+namespace k = kernels;
+
+struct PlanBuilder::ConvJob {
+  const Node& node;
+  std::string in;
+  std::string out;    // after what was fused
+  std::string label;  // "Conv+Add+Relu"
+  Pads pads;
+  PictureShape out_shape;
+  const Tensor* weights;
+  const Tensor* bias;
+  int add = -1;
+  float low = -std::numeric_limits<float>::infinity();
+  float high = std::numeric_limits<float>::infinity();
+};
+
+namespace {
+
+// Below this the transforms cost more than the products they save.
+constexpr int64_t kWinogradChannels = 16;
+
+k::ConvShape conv_shape(const Node& node, const Tensor& weights) {
+  k::ConvShape s;
+  s.transposed = node.op == "ConvTranspose";
+  s.out_channels = static_cast<int>(weights.shape[s.transposed ? 1 : 0]);
+  s.in_channels = static_cast<int>(weights.shape[s.transposed ? 0 : 1]);
+  s.kernel_h = static_cast<int>(weights.shape[2]);
+  s.kernel_w = static_cast<int>(weights.shape[3]);
+  const auto strides = node.attr_ints("strides", {1, 1});
+  const auto dilations = node.attr_ints("dilations", {1, 1});
+  s.stride_h = static_cast<int>(strides[0]);
+  s.stride_w = static_cast<int>(strides[1]);
+  s.dilation_h = static_cast<int>(dilations[0]);
+  s.dilation_w = static_cast<int>(dilations[1]);
+  return s;
+}
+
+bool winograd_can(const k::ConvShape& s) {
+  return !s.transposed && s.kernel_h == 3 && s.kernel_w == 3 && s.stride_h == 1 &&
+         s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1 && s.in_channels >= k::kLanes &&
+         s.out_channels >= k::kLanes;
+}
+
+double gflop_of(const Node& node, const Tensor& weights, const PictureShape& in,
+                const PictureShape& out) {
+  const PictureShape& each = node.op == "Conv" ? out : in;
+  return 2e-9 * static_cast<double>(weights.count()) *
+         static_cast<double>(each.height * each.width);
+}
+
+}  // namespace
+
+// A crop of a transposed convolution is more padding: what is cut off is never computed.
+void PlanBuilder::absorb_crop(ConvJob& job) {
+  while (job.node.op == "ConvTranspose") {
+    const Node* next = only_reader(job.out);
+    if (!next || next->op != "Slice") return;
+    const SliceRange c = slice_range(graph_, *next, 1, job.out_shape.channels);
+    const SliceRange y = slice_range(graph_, *next, 2, job.out_shape.height);
+    const SliceRange x = slice_range(graph_, *next, 3, job.out_shape.width);
+    if (c.count != job.out_shape.channels || y.step != 1 || x.step != 1) return;
+    job.pads.top += y.start;
+    job.pads.left += x.start;
+    job.out_shape.height = y.count;
+    job.out_shape.width = x.count;
+    job.out = next->outputs[0];
+    job.label += "+Slice";
+    done(*next);
+  }
+}
+
+void PlanBuilder::absorb_epilogue(ConvJob& job) {
+  const Node* next = only_reader(job.out);
+  if (next && next->op == "Add" && job.out_shape.channels >= k::kLanes) {
+    const std::string& other = next->inputs[next->inputs[0] == job.out ? 1 : 0];
+    if (other != job.out && computed(other)) {
+      job.add = value_of(other);
+      job.out = next->outputs[0];
+      job.label += "+Add";
+      done(*next);
+      next = only_reader(job.out);
+    }
+  }
+  if (next && (next->op == "Relu" || next->op == "Clip")) {
+    if (next->op == "Relu") {
+      job.low = 0;
+    } else {
+      if (const Tensor* low = constant(*next, 1)) job.low = low->floats[0];
+      if (const Tensor* high = constant(*next, 2)) job.high = high->floats[0];
+    }
+    job.out = next->outputs[0];
+    job.label += "+" + next->op;
+    done(*next);
+  }
+}
+
+Result<void> PlanBuilder::lower_conv(const Node& node) {
+  ConvJob job{node,
+              node.inputs[0],
+              node.outputs[0],
+              node.op,
+              pads_of(node, shape(node.inputs[0])),
+              shape(node.outputs[0]),
+              constant(node, 1),
+              constant(node, 2)};
+  const PlanStep* wanted = wanted_step(node);
+  const bool own = wanted ? wanted->implementation == kOwnKernel : node.attr_int("group", 1) == 1;
+  if (!own || node.attr_int("group", 1) != 1) {
+    return lower_dnnl_conv(job, wanted ? wanted->implementation : "");
+  }
+  absorb_crop(job);
+  absorb_epilogue(job);
+  const k::ConvShape s = conv_shape(node, *job.weights);
+  const bool winograd =
+      winograd_can(s) && (wanted ? wanted->algorithm == "winograd_f4x3"
+                                 : std::min(s.in_channels, s.out_channels) >= kWinogradChannels);
+  return lower_own_conv(job, winograd);
+}
+
+Result<void> PlanBuilder::lower_own_conv(const ConvJob& job, bool winograd) {
+  const k::ConvShape s = conv_shape(job.node, *job.weights);
+  const PictureShape& in_shape = shape(job.in);
+  const int pad_top = static_cast<int>(job.pads.top), pad_left = static_cast<int>(job.pads.left);
+  const int in_h = static_cast<int>(in_shape.height), in_w = static_cast<int>(in_shape.width);
+  const int out_h = static_cast<int>(job.out_shape.height);
+  const int out_w = static_cast<int>(job.out_shape.width);
+  const float* bias = job.bias ? job.bias->floats.data() : nullptr;
+  const float* weights = job.weights->floats.data();
+
+  Step step;
+  step.label = {job.node.name, job.label, winograd ? "winograd_f4x3" : "direct", kOwnKernel};
+  step.gflop = gflop_of(job.node, *job.weights, in_shape, shape(job.node.outputs[0]));
+  const int add = job.add;
+  const float low = job.low, high = job.high;
+  if (winograd) {
+    auto& packed = weights_.winograd[job.node.name];
+    if (!packed) {
+      packed = std::make_shared<const k::WinogradWeights>(
+          k::pack_winograd(weights, bias, s.out_channels, s.in_channels));
+    }
+    const k::Halo halo{pad_top, pad_left, k::winograd_overhang(out_h, in_h, pad_top),
+                       k::winograd_overhang(out_w, in_w, pad_left)};
+    const int in = with_halo(value_of(job.in), halo);
+    const int out = add_value(job.out, job.out_shape);
+    step.scratch_each = k::winograd_scratch(*packed);
+    step.reads = {in};
+    step.writes = out;
+    step.run = [=, packed = packed](const StepContext& c) -> Result<void> {
+      const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
+      k::conv_winograd(c.isa, c.view(in), pad_top, pad_left, *packed,
+                       {add < 0 ? nullptr : &other, low, high}, c.scratch, c.view(out), c.threads);
+      return {};
+    };
+  } else {
+    auto& packed = weights_.direct[fmt::format("{} {} {}", job.node.name, pad_top, pad_left)];
+    if (!packed) {
+      packed = std::make_shared<const k::DirectWeights>(
+          k::pack_direct(s, weights, bias, pad_top, pad_left));
+    }
+    const int in = with_halo(value_of(job.in), k::direct_halo(*packed, in_h, in_w, out_h, out_w));
+    const int out = add_value(job.out, job.out_shape);
+    step.scratch_each = k::direct_scratch(*packed);
+    step.reads = {in};
+    step.writes = out;
+    step.run = [=, packed = packed](const StepContext& c) -> Result<void> {
+      const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
+      k::conv_direct(c.isa, c.view(in), *packed, {add < 0 ? nullptr : &other, low, high}, c.scratch,
+                     c.view(out), c.threads);
+      return {};
+    };
+  }
+  if (add >= 0) step.reads.push_back(add);
+  add_step(std::move(step));
+  return {};
+}
+
+// oneDNN takes and gives dense pictures: the input is copied if it may have a halo, and so is the
+// output.
+Result<void> PlanBuilder::lower_dnnl_conv(const ConvJob& job, const std::string& implementation) {
+  const DnnlConvSpec spec{&job.node, job.weights, job.bias, shape(job.in), job.out_shape, job.pads};
+  std::shared_ptr<DnnlConv> layer = TRY(make_dnnl_conv(spec, implementation));
+  const int in = copy_of(value_of(job.in), "/" + job.node.name + "/in");
+  const int dense = add_value(job.out + "/dense", job.out_shape);
+  Step step;
+  step.label = {job.node.name, job.label, "direct", layer->implementation()};
+  step.gflop = gflop_of(job.node, *job.weights, shape(job.in), job.out_shape);
+  step.reads = {in};
+  step.writes = dense;
+  step.scratch_shared = layer->scratch_floats();
+  step.run = [=](const StepContext& c) -> Result<void> {
+    return layer->run(c.view(in).data, c.view(dense).data, c.scratch);
+  };
+  add_step(std::move(step));
+  const int out = copy_of(dense, "/out");
+  by_name_[job.out] = out;
+  return {};
+}
+
+}  // namespace atelier::model
