@@ -40,8 +40,9 @@ struct ReadRequest {
   // Scale to this size on the way; 0x0 keeps the stream's own. Bicubic, siting respected.
   int width = 0;
   int height = 0;
-  int threads =
-      0;  // for the decoder; 0: one per core. Does not change the pictures of an undamaged stream
+  // For the decoder; 0: one per core. Never changes a picture: decoders that conceal damage in
+  // other ways with other thread counts (H.264, HEVC, MPEG-4) run on one thread whatever is asked.
+  int threads = 0;
 };
 
 struct ReadReport {
