@@ -220,15 +220,15 @@ class BadModels(Refused):
         self.refuse(2, self.source, model="no-such-style", saying="no-such-style")
 
     def test_missing_file(self):
-        self.refuse(2, self.source, model=self.models / "none.onnx", saying="none.onnx")
+        self.refuse(2, self.source, model=self.models / "none.onnx", saying="none")
 
     def test_text_as_model(self):
         path = onnx_model.write(self.models, "text", b"I am not a network.\n" * 50)
-        self.refuse(2, self.source, model=path, saying="text.onnx")
+        self.refuse(2, self.source, model=path, saying="text")
 
     def test_empty_model(self):
         self.refuse(2, self.source, model=onnx_model.write(self.models, "empty", b""),
-                    saying="empty.onnx")
+                    saying="empty")
 
     def test_truncated_model(self):
         whole = onnx_model.write_slow(self.models).read_bytes()

@@ -15,7 +15,7 @@ class Copies(support.Case):
         for container in containers:
             with self.subTest(container):
                 output = self.folder / f"out.{container}"
-                self.score(source, output, "--chunk-seconds", "0.5", *options)
+                self.score(source, output, "--chunk-seconds", "0.5", "--force", *options)
                 self.assert_kept(source, output)
 
     def test_plain_mp4(self):
