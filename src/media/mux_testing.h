@@ -14,7 +14,7 @@
 #include "media/muxer.h"
 #include "media/packet_scan.h"
 
-namespace atelier::media::testing {
+namespace atelier::media::mux_test {
 
 // Repeats chroma samples: exact enough where only sizes and times are looked at.
 inline FrameBuffer with_format(const FrameView& from, const PixelFormat& format) {
@@ -173,4 +173,4 @@ class TempFolder {
   std::filesystem::path path_;
 };
 
-}  // namespace atelier::media::testing
+}  // namespace atelier::media::mux_test

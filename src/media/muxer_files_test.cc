@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "media/mux_testing.h"
 
-namespace atelier::media::testing {
+namespace atelier::media::mux_test {
 namespace {
 
 const std::filesystem::path kMedia = ATELIER_SOURCE_DIR "/../shared/media";
@@ -73,4 +73,4 @@ INSTANTIATE_TEST_SUITE_P(Shared, MuxEveryFile, ::testing::ValuesIn(media_files()
                          });
 
 }  // namespace
-}  // namespace atelier::media::testing
+}  // namespace atelier::media::mux_test
