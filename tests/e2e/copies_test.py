@@ -147,7 +147,7 @@ class Copies(support.Case):
         self.check(make_video(self.folder / "in.mp4", sound=False))
 
     def test_odd_size(self):
-        self.check(make_video(self.folder / "in.mkv", "-c:v", "ffv1", size="63x47"))
+        self.check(make_video(self.folder / "in.mkv", "-c:v", "ffv1", filters=",scale=63:47"))
 
     def test_one_frame(self):
         self.check(make_video(self.folder / "in.mp4", frames=1, sound=False))
