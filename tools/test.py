@@ -82,7 +82,7 @@ def ctest(preset, label, stage, totals, env=(), jobs=JOBS):
     environment = {**os.environ, "GTEST_OUTPUT": f"xml:{folder}/",
                    "ATELIER_TEST_REPORTS": str(folder), **dict(env)}
     environment.pop("MAKEFLAGS", None)
-    subprocess.run(["ctest", "--test-dir", f"build/{preset}", "-L", f"^{label}$", "-j", str(jobs),
+    subprocess.run(["ctest", "--test-dir", f"build/{preset}", "-L", f"^({label})$", "-j", str(jobs),
                     "--output-on-failure", "--no-tests=error", "--output-junit", str(junit)],
                    cwd=ROOT, env=environment)
     seen = {}  # program -> failures that it counted itself
@@ -102,7 +102,7 @@ def ctest(preset, label, stage, totals, env=(), jobs=JOBS):
 
 def stage_unit(totals):
     if build("release", totals):
-        ctest("release", "unit", "unit", totals)
+        ctest("release", "unit|slow", "unit", totals)
 
 
 def stage_e2e(totals):
