@@ -9,7 +9,11 @@
 namespace atelier::model::kernels {
 namespace {
 
-constexpr int kColumns = 240;  // pixels of a picture row worked at a time: 32 lanes of them fit L1
+// A picture's rows are worked in pieces of so many pixels, whose lanes fit L1, and the pieces of a
+// band of rows one below the other, so that the rows a kernel spans are still in L2 (a 9x9 kernel
+// over 32 channels of 512 columns would read 600 KiB for each row).
+constexpr int kColumns = 240;
+constexpr int kBand = 16;
 
 int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
 
@@ -133,25 +137,30 @@ void fold(const RowJob& job, const float* lanes, const Phase& phase, int row, in
   const int64_t step = static_cast<int64_t>(d.unfold ? d.shape.dilation_w : 0) * d.lanes + channels;
   const __m256 bias = d.bias.empty() ? _mm256_setzero_ps() : _mm256_loadu_ps(d.bias.data());
   const __m256 low = _mm256_set1_ps(job.epilogue.low), high = _mm256_set1_ps(job.epilogue.high);
+  float* to[kLanes];
+  for (int c = 0; c < channels; c++) to[c] = job.out.at(c, row, phase.out_x + first * d.out_step_x);
   alignas(32) float pixel[kLanes];
   for (int x = 0; x < pixels; x++) {
     const float* from = lanes + static_cast<int64_t>(x) * d.lanes;
-    __m256 sum = bias;
-    for (int k = 0; k < taps; k++) sum = _mm256_add_ps(sum, _mm256_loadu_ps(from + k * step));
-    sum = _mm256_min_ps(high, _mm256_max_ps(low, sum));
-    _mm256_store_ps(pixel, sum);
-    for (int c = 0; c < channels; c++) {
-      *job.out.at(c, row, phase.out_x + (first + x) * d.out_step_x) = pixel[c];
+    __m256 even = bias, odd = _mm256_setzero_ps();
+    int k = 0;
+    for (; k + 2 <= taps; k += 2, from += 2 * step) {
+      even = _mm256_add_ps(even, _mm256_loadu_ps(from));
+      odd = _mm256_add_ps(odd, _mm256_loadu_ps(from + step));
     }
+    if (k < taps) even = _mm256_add_ps(even, _mm256_loadu_ps(from));
+    const __m256 sum = _mm256_add_ps(even, odd);
+    _mm256_store_ps(pixel, _mm256_min_ps(high, _mm256_max_ps(low, sum)));
+    for (int c = 0; c < channels; c++) to[c][static_cast<int64_t>(x) * d.out_step_x] = pixel[c];
   }
 }
 
 #pragma GCC pop_options
 
-void picture_row(const RowJob& job, const Phase& phase, const std::vector<int64_t>& offsets, int y,
-                 float* scratch) {
+// Output pixels x to x + count of one row.
+void picture_piece(const RowJob& job, const Phase& phase, const std::vector<int64_t>& offsets,
+                   int y, int x, int count, float* scratch) {
   const DirectWeights& d = job.weights;
-  const int pixels = (job.out.width - phase.out_x + d.out_step_x - 1) / d.out_step_x;
   const int extra = d.unfold ? (d.shape.kernel_w - 1) * d.shape.dilation_w : 0;
   GemmArgs args;
   args.offsets = offsets.data();
@@ -160,17 +169,32 @@ void picture_row(const RowJob& job, const Phase& phase, const std::vector<int64_
   args.a_stride = static_cast<int64_t>(d.in_step_x) * d.in_block;
   args.c_stride = d.lanes;
   args.c_block = kLanes;
-  for (int x = 0; x < pixels; x += kColumns) {
-    const int count = std::min(kColumns, pixels - x);
-    args.a = job.in.row_at(0, y * d.in_step_y) + x * args.a_stride;
-    args.w = phase.packed.data();
-    for (int lane = 0; lane < d.lanes; lane += 16) {
-      const int blocks = std::min(2, (d.lanes - lane) / kLanes);
-      args.c = scratch + lane;
-      gemm_row(job.isa, args, count + extra, blocks);
-      args.w += static_cast<int64_t>(args.segments) * args.length * kLanes * blocks;
+  args.a = job.in.row_at(0, y * d.in_step_y) + x * args.a_stride;
+  args.w = phase.packed.data();
+  for (int lane = 0; lane < d.lanes; lane += 16) {
+    const int blocks = std::min(2, (d.lanes - lane) / kLanes);
+    args.c = scratch + lane;
+    gemm_row(job.isa, args, count + extra, blocks);
+    args.w += static_cast<int64_t>(args.segments) * args.length * kLanes * blocks;
+  }
+  fold(job, scratch, phase, phase.out_y + y * d.out_step_y, x, count);
+}
+
+void picture_phase(const RowJob& job, const Phase& phase, const std::vector<int64_t>& offsets,
+                   int rows, float* scratch, int threads) {
+  const int64_t each = direct_scratch(job.weights);
+  const int step = job.weights.out_step_x;
+  const int pixels = (job.out.width - phase.out_x + step - 1) / step;
+  const int pieces = (pixels + kColumns - 1) / kColumns;
+  const int wide = (pixels + pieces - 1) / pieces;
+  const int bands = (rows + kBand - 1) / kBand;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+  for (int i = 0; i < bands * pieces; i++) {
+    const int first = i / pieces * kBand, x = i % pieces * wide;
+    float* mine = scratch + each * omp_get_thread_num();
+    for (int y = first; y < std::min(first + kBand, rows); y++) {
+      picture_piece(job, phase, offsets, y, x, std::min(wide, pixels - x), mine);
     }
-    fold(job, scratch, phase, phase.out_y + y * d.out_step_y, x, count);
   }
 }
 
@@ -228,7 +252,6 @@ int64_t direct_scratch(const DirectWeights& weights) {
 void conv_direct(Isa isa, const TensorView& in, const DirectWeights& weights,
                  const ConvEpilogue& epilogue, float* scratch, const TensorView& out, int threads) {
   const RowJob job{isa, in, weights, epilogue, out};
-  const int64_t each = direct_scratch(weights);
   for (const Phase& phase : weights.phases) {
     std::vector<int64_t> offsets;
     for (const Segment& s : phase.segments) {
@@ -236,14 +259,12 @@ void conv_direct(Isa isa, const TensorView& in, const DirectWeights& weights,
     }
     if (phase.out_y >= out.height || phase.out_x >= out.width) continue;
     const int rows = (out.height - phase.out_y + weights.out_step_y - 1) / weights.out_step_y;
-#pragma omp parallel for schedule(dynamic, 2) num_threads(threads)
-    for (int y = 0; y < rows; y++) {
-      if (out.block == kLanes) {
-        blocked_row(job, phase, offsets, y);
-      } else {
-        picture_row(job, phase, offsets, y, scratch + each * omp_get_thread_num());
-      }
+    if (out.block != kLanes) {
+      picture_phase(job, phase, offsets, rows, scratch, threads);
+      continue;
     }
+#pragma omp parallel for schedule(dynamic, 2) num_threads(threads)
+    for (int y = 0; y < rows; y++) blocked_row(job, phase, offsets, y);
   }
 }
 

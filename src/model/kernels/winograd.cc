@@ -10,7 +10,9 @@ namespace atelier::model::kernels {
 namespace {
 
 constexpr int kPoints = 36;
-constexpr int kTiles = 48;  // 36 * 48 * 128 channels * 4 bytes: under 1 MiB a side
+// Tiles of a block, at most: the weights of a point are read once a block, from L3, and its
+// products pay for that; more tiles push the points out of L2 (96 measured the same as 48).
+constexpr int kTiles = 48;
 
 // G of the paper: how a 3-tap kernel enters the domain of points 0, 1, -1, 2, -2, infinity.
 constexpr double kG[6][3] = {{1.0 / 4, 0, 0},
@@ -19,6 +21,10 @@ constexpr double kG[6][3] = {{1.0 / 4, 0, 0},
                              {1.0 / 24, 1.0 / 12, 1.0 / 6},
                              {1.0 / 24, -1.0 / 12, 1.0 / 6},
                              {0, 0, 1}};
+
+// Floats from one point to the next. Never a multiple of a page: 36 stores would meet in one set of
+// the L1 cache and evict each other.
+int64_t point_stride(int channels) { return static_cast<int64_t>(kTiles) * channels + 16; }
 
 int padded(int channels) { return (channels + kLanes - 1) / kLanes * kLanes; }
 
@@ -125,7 +131,7 @@ struct Job {
 
 void inputs_of_block(const Job& job, int first, int count, float* points) {
   const int channels = padded(job.weights.in_channels);
-  const int64_t point = static_cast<int64_t>(kTiles) * channels;
+  const int64_t point = point_stride(channels);
   for (int t = 0; t < count; t++) {
     const int y = (first + t) / job.tiles_x * 4 - job.pad_top;
     const int x = (first + t) % job.tiles_x * 4 - job.pad_left;
@@ -143,12 +149,12 @@ void products_of_block(const Job& job, int count, const float* points, float* pr
     for (int o = 0; o < out; o += 2 * kLanes) {
       const int blocks = std::min(2, (out - o) / kLanes);
       GemmArgs args;
-      args.a = points + static_cast<int64_t>(p) * kTiles * in;
+      args.a = points + p * point_stride(in);
       args.offsets = &zero;
       args.length = job.weights.in_channels;
       args.a_stride = in;
       args.w = w;
-      args.c = products + static_cast<int64_t>(p) * kTiles * out + o;
+      args.c = products + p * point_stride(out) + o;
       args.c_stride = out;
       args.c_block = kLanes;
       gemm_row(job.isa, args, count, blocks);
@@ -159,7 +165,7 @@ void products_of_block(const Job& job, int count, const float* points, float* pr
 
 void outputs_of_block(const Job& job, int first, int count, const float* products) {
   const int channels = padded(job.weights.out_channels);
-  const int64_t point = static_cast<int64_t>(kTiles) * channels;
+  const int64_t point = point_stride(channels);
   const TensorView* add = job.epilogue.add;
   for (int t = 0; t < count; t++) {
     const int y = (first + t) / job.tiles_x * 4, x = (first + t) % job.tiles_x * 4;
@@ -215,8 +221,8 @@ WinogradWeights pack_winograd(const float* weights, const float* bias, int out_c
 }
 
 int64_t winograd_scratch(const WinogradWeights& weights) {
-  return static_cast<int64_t>(kPoints) * kTiles *
-         (padded(weights.in_channels) + padded(weights.out_channels));
+  return kPoints *
+         (point_stride(padded(weights.in_channels)) + point_stride(padded(weights.out_channels)));
 }
 
 int winograd_overhang(int outputs, int inputs, int pad) {
@@ -229,14 +235,17 @@ void conv_winograd(Isa isa, const TensorView& in, int pad_top, int pad_left,
                    const TensorView& out, int threads) {
   const int tiles_x = (out.width + 3) / 4;
   const int tiles = tiles_x * ((out.height + 3) / 4);
-  const int blocks = (tiles + kTiles - 1) / kTiles;
+  // As many blocks for each thread, all of one size.
+  const int blocks = ((tiles + kTiles - 1) / kTiles + threads - 1) / threads * threads;
+  const int size = (tiles + blocks - 1) / blocks;
   const Job job{isa, in, pad_top, pad_left, weights, epilogue, out, tiles_x};
   const int64_t each = winograd_scratch(weights);
-  const int64_t inputs = static_cast<int64_t>(kPoints) * kTiles * padded(weights.in_channels);
+  const int64_t inputs = kPoints * point_stride(padded(weights.in_channels));
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (int b = 0; b < blocks; b++) {
     float* points = scratch + each * omp_get_thread_num();
-    const int first = b * kTiles, count = std::min(kTiles, tiles - first);
+    const int first = b * size, count = std::min(size, tiles - first);
+    if (count <= 0) continue;
     inputs_of_block(job, first, count, points);
     products_of_block(job, count, points, points + inputs);
     outputs_of_block(job, first, count, points + inputs);
