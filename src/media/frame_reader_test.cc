@@ -266,10 +266,10 @@ TEST(FrameReader, PackedRgbComesOutAsThreePlanes) {
 
 TEST(FrameReader, EveryPixelFormatOfCommonDecodersIsReadOrRefusedInASentence) {
   for (const char* name :
-       {"yuyv422", "uyvy422",  "nv16",      "nv21",        "p010le",   "rgba",        "bgra",
-        "argb",    "0rgb",     "rgb565le",  "rgb48le",     "rgba64be", "gray10le",    "gray16be",
-        "ya8",     "ya16le",   "monow",     "monob",       "pal8",     "yuv420p10be", "yuv411p",
-        "yuv410p", "yuvj420p", "gbrap12le", "yuva444p10le"}) {
+       {"yuyv422",     "uyvy422",  "nv16",    "nv21",     "p010le",    "rgba",
+        "bgra",        "argb",     "0rgb",    "rgb565le", "rgb48le",   "rgba64be",
+        "gray10le",    "gray16be", "ya8",     "ya16le",   "monow",     "monob",
+        "yuv420p10be", "yuv411p",  "yuv410p", "yuvj420p", "gbrap12le", "yuva444p10le"}) {
     auto frame = first_frame(raw(name));
     ASSERT_TRUE(frame.ok()) << name << ": " << frame.error().message;
     EXPECT_EQ(frame->view.width, 96) << name;
@@ -284,6 +284,21 @@ TEST(FrameReader, EveryPixelFormatOfCommonDecodersIsReadOrRefusedInASentence) {
       }
     }
     EXPECT_GT(sum, 0U) << name;
+  }
+}
+
+TEST(FrameReader, PalettesBecomeRgbWithAlpha) {
+  TestVideo video = raw("pal8");
+  video.codec = "png";  // raw video in NUT would lose its palette
+  auto frame = first_frame(video);
+  ASSERT_TRUE(frame.ok()) << frame.error().message;
+  EXPECT_EQ(frame->view.format, (PixelFormat{PixelFormat::Family::rgb, 8, 0, 0, true}));
+  // The generator's palette: entry i is opaque and (i, i xor 0x55, 255 - i).
+  for (int x = 0; x < 96; ++x) {
+    const unsigned red = sample(frame->view, 0, x, 7);
+    ASSERT_EQ(sample(frame->view, 1, x, 7), red ^ 0x55U) << x;
+    ASSERT_EQ(sample(frame->view, 2, x, 7), 255U - red) << x;
+    ASSERT_EQ(sample(frame->view, 3, x, 7), 255U) << x;
   }
 }
 
