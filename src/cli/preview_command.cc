@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // atelier preview INPUT OUT.png: three frames, before and after, without scoring the rest.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "cli/commands.h"
@@ -97,8 +98,8 @@ Result<void> preview_command(const PreviewOptions& options, Console& console,
   if (!outcome.written)
     return make_error(Code::invalid_argument, "'{}' appeared meanwhile and was kept.",
                       options.output);
-  console.object(fmt::format("{{\"output\": \"{}\", \"frames\": {}}}\n", output.location.url(),
-                             before.size()));
+  console.object(
+      nlohmann::json{{"output", output.location.url()}, {"frames", before.size()}}.dump() + "\n");
   console.say(fmt::format("{} frames before and after: {}", before.size(), options.output));
   return {};
 }

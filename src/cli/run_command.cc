@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // atelier run INPUT OUTPUT --model M: prepare, score and finish in one process.
+#include <algorithm>
+#include <cmath>
 #include <condition_variable>
 #include <system_error>
 #include <thread>
@@ -47,6 +49,9 @@ Result<std::map<std::string, std::string>> parse_encoder_options(const std::stri
 Result<run::Parameters> parameters_of(const RunOptions& options) {
   run::Parameters p;
   p.chunk_seconds = options.chunk_seconds;
+  if (!std::isfinite(p.chunk_seconds)) {
+    return make_error(Code::invalid_argument, "--chunk-seconds takes a number of seconds.");
+  }
   if (!options.from.empty()) p.range.from = TRY(parse_time(options.from, "--from"));
   if (!options.to.empty()) p.range.to = TRY(parse_time(options.to, "--to"));
   if (p.range.to && *p.range.to <= p.range.from.value_or(0)) {
@@ -259,10 +264,11 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   const std::string json = run::to_json(report, manifest);
   TRY(folder.put_report(json));
   console.object(json);
-  console.say(fmt::format("Painted {} frames in {:.1f} s ({:.2f} frames a second): {}",
-                          report.finish.frames, report.wall_seconds,
-                          static_cast<double>(scored.frames_now) / report.wall_seconds,
-                          options.output));
+  const double rate = static_cast<double>(scored.frames_now) / report.wall_seconds;
+  console.say(fmt::format(
+      "Painted {} frames in {:.1f} s ({}): {}", report.finish.frames, report.wall_seconds,
+      scored.frames_now > 0 ? fmt::format("{:.2f} frames a second", rate) : "all scored earlier",
+      options.output));
   return {};
 }
 

@@ -177,10 +177,10 @@ class Pipeline {
 
   Result<void> encode_all() {
     Stopwatch watch(*job_.clock);
-    std::optional<OpenChunk> open;
+    std::unique_ptr<OpenChunk> open;
     while (auto item = painted_.pop()) {
       if (const auto* begin = std::get_if<ChunkBegin>(&*item)) {
-        open.emplace();
+        open = std::make_unique<OpenChunk>();
         open->plan = begin->plan;
         open->file = TRY(ScratchFile::create(desk_.scratch()));
       } else if (const auto* frame = std::get_if<FrameItem>(&*item)) {
