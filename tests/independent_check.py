@@ -11,7 +11,6 @@ coarser than the other (Matroska: 1 ms), within one tick of the coarser one.
 """
 import argparse
 import json
-import struct
 import subprocess
 import sys
 from fractions import Fraction
@@ -117,16 +116,9 @@ def side(entries, kind):
     return None
 
 
-def rotation(media, stream):
+def rotation(stream):
     found = side(stream.get("side_data_list", []), "Display Matrix")
-    if found or not media["matroska"]:
-        return (float(found.get("rotation", 0)) % 360) if found else 0.0
-    # ffprobe 5.1 does not show a rectangular Projection's ProjectionPoseRoll (RFC 9559): the bytes
-    # ProjectionType = 0, ProjectionPoseRoll = a float of 8 bytes. One video in the file is assumed.
-    with open(media["path"], "rb") as file:
-        head = file.read(1 << 20)
-    at = head.find(bytes.fromhex("76718100767588"))
-    return struct.unpack(">d", head[at + 7:at + 15])[0] % 360 if at >= 0 else 0.0
+    return (float(found.get("rotation", 0)) % 360) if found else 0.0
 
 
 def ratio(text):
@@ -170,7 +162,7 @@ def check_video(old, new, a, b, options):
         equal("video size", (a["width"], a["height"]), (b["width"], b["height"]))
         equal("video sample aspect ratio", ratio(a.get("sample_aspect_ratio")),
               ratio(b.get("sample_aspect_ratio")))
-    equal("video rotation", rotation(old, a), rotation(new, b))
+    equal("video rotation", rotation(a), rotation(b))
     check_colour(a, b)
     for kind in ("Mastering display metadata", "Content light level metadata"):
         wanted = side(old_side + a.get("side_data_list", []), kind)

@@ -114,7 +114,10 @@ Result<FormatChoice> choose_format(const std::string& codec, const PixelFormat& 
   std::optional<PixelFormat> best;
   for (const AVPixelFormat* p = encoder->pix_fmts; *p != AV_PIX_FMT_NONE; ++p) {
     const std::optional<PixelFormat> have = view_format(*p);
-    if (!have || (h264 && (have->family == Family::gray || !holds_size(*have, width, height)))) {
+    // FFV1 loses a column of 4:1:1 whose width is no multiple of 4 (seen in libav 5.1).
+    const bool whole_chroma = h264 || (have && have->chroma_shift_x > 1);
+    if (!have || (h264 && have->family == Family::gray) ||
+        (whole_chroma && !holds_size(*have, width, height))) {
       continue;
     }
     if (!best || cost_of(wanted, *have) < cost_of(wanted, *best)) best = have;

@@ -164,7 +164,7 @@ TEST(FrameWriter, Ffv1ReturnsEverySampleOfEveryFormatItTakes) {
           ASSERT_TRUE(encoder.ok());
           if (encoder_pixel_format(**encoder, format) == AV_PIX_FMT_NONE) continue;
           EncodeSettings settings = small("ffv1");
-          settings.width = 37;
+          settings.width = sx == 2 ? 40 : 37;
           settings.height = 29;
           settings.format = format;
           auto bytes = encode(settings, count_to(2));
@@ -248,20 +248,15 @@ TEST(FrameWriter, WritesHdr10MetadataIntoTheStream) {
   settings.hdr.content_light = bytes_of(AVContentLightMetadata{1000, 400});
   auto bytes = encode(settings, count_to(2));
   ASSERT_TRUE(bytes.ok()) << bytes.error().message;
-  const Decoded decoded = decode(*bytes);
-  ASSERT_FALSE(decoded.frames.empty());
-  const AVFrameSideData* got =
-      av_frame_get_side_data(decoded.frames[0].get(), AV_FRAME_DATA_MASTERING_DISPLAY_METADATA);
-  ASSERT_NE(got, nullptr);
-  const auto& read = *reinterpret_cast<const AVMasteringDisplayMetadata*>(got->data);
-  EXPECT_EQ(av_cmp_q(read.display_primaries[0][0], {34000, 50000}), 0);
-  EXPECT_EQ(av_cmp_q(read.display_primaries[2][1], {3000, 50000}), 0);
-  EXPECT_EQ(av_cmp_q(read.max_luminance, {1000, 1}), 0);
-  EXPECT_EQ(av_cmp_q(read.min_luminance, {50, 10000}), 0);
-  got = av_frame_get_side_data(decoded.frames[0].get(), AV_FRAME_DATA_CONTENT_LIGHT_LEVEL);
-  ASSERT_NE(got, nullptr);
-  EXPECT_EQ(reinterpret_cast<const AVContentLightMetadata*>(got->data)->MaxCLL, 1000U);
-  EXPECT_EQ(reinterpret_cast<const AVContentLightMetadata*>(got->data)->MaxFALL, 400U);
+  // libav 5.1 does not decode these messages of H.264: payloads 137 (24 bytes: G, B, R, white
+  // point, luminance) and 144 (4 bytes) of H.264 D.2.29 and D.2.35.
+  const std::string_view display_message(
+      "\x06\x89\x18\x33\xc2\x86\xc4\x1d\x4c\x0b\xb8\x84\xd0\x3e\x80\x3d\x13\x40\x42"
+      "\x00\x98\x96\x80\x00\x00\x03\x00\x32",
+      28);
+  const std::string_view light_message("\x06\x90\x04\x03\xe8\x01\x90", 7);
+  EXPECT_NE(as_text(*bytes).find(display_message), std::string_view::npos);
+  EXPECT_NE(as_text(*bytes).find(light_message), std::string_view::npos);
 }
 
 // libav says on its log alone that x264 did not take a parameter.

@@ -82,9 +82,16 @@ Result<void> make_rotations_flat(const std::filesystem::path& file, std::span<co
     const auto at = std::search(from, head.end(), wanted.begin(), wanted.end());
     const auto sphere = std::find_end(from, at, kSphereElement.begin(), kSphereElement.end());
     if (at == head.end() || sphere == at) return failed("its projection is not where it was put");
-    const uint8_t flat = 0;
+    // ProjectionPrivate of 20 bytes may follow, which a rectangle must not have: as many bytes of
+    // Void instead.
+    constexpr std::array<uint8_t, 3> kBounds = {0x76, 0x72, 0x94};
+    constexpr std::array<uint8_t, 4> kFlat = {0x00, 0xEC, 0x95, 0x00};
+    const bool bounds = std::equal(kBounds.begin(), kBounds.end(), sphere + 4);
+    const size_t size = bounds ? kFlat.size() : 1;
     const auto offset = static_cast<off_t>(sphere - head.begin()) + 3;
-    if (::pwrite(fd.get(), &flat, 1, offset) != 1) return failed(describe_errno(errno).c_str());
+    if (::pwrite(fd.get(), kFlat.data(), size, offset) != static_cast<ssize_t>(size)) {
+      return failed(describe_errno(errno).c_str());
+    }
     from = at + static_cast<ptrdiff_t>(wanted.size());
   }
   return {};

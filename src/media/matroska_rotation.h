@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Private to src/media: a turned picture in Matroska.
 //
-// Matroska says it with a rectangular Projection and its ProjectionPoseRoll (RFC
-// 9559, 5.1.4.1.28.41), which players and libav 6.1 read, but libav 5.1 writes projections for
-// spherical video alone. So the muxer is given a sphere that is rolled by the angle, and the one
-// byte that calls it a sphere is set to "rectangular" afterwards.
+// Matroska says it with a rectangular Projection and its ProjectionPoseRoll (RFC 9559), which
+// players and libav read, but libav 5.1 writes projections of spherical video alone. So the muxer
+// is given a sphere that is rolled by the angle; afterwards the byte that calls it a sphere is set
+// to "rectangular", and the sphere's bounds become Void.
 #pragma once
 
 #include <filesystem>

@@ -125,6 +125,7 @@ std::vector<std::byte> enrich(std::vector<std::byte> video) {
   add_chapter(*output, 2, 700, 2000);
   av_dict_set(&output->metadata, "title", "A \"title\" with $(quotes)", 0);
   av_dict_set(&output->metadata, "MY_OWN", "tag", 0);
+  output->avoid_negative_ts = 0;
   avio_open_dyn_buf(&output->pb);
   EXPECT_GE(avformat_write_header(output, nullptr), 0);
   PacketPtr packet = make_packet();
@@ -247,13 +248,16 @@ TEST(Mux, MovesEverythingWhenTheVideoStartsBeforeZero) {
     EXPECT_TRUE(plain.ok());
     return read_back(made.folder / "plain.mkv");
   }();
-  for (JoinChunk& chunk : made.job.chunks) chunk.first_pts -= 80;
+  const int64_t moved = made.job.pts.front() + ticks_at_or_after(0.08, made.job.encode.time_base);
+  for (JoinChunk& chunk : made.job.chunks) chunk.first_pts -= moved;
   auto report = mux(made.job.request(Container::matroska, made.path(Container::matroska)), {});
   ASSERT_TRUE(report.ok()) << report.error().message;
   EXPECT_DOUBLE_EQ(report->shifted_seconds, 0.08);
   EXPECT_EQ(report->notes.size(), 1U);
   const ReadBack back = read_back(made.path(Container::matroska));
-  expect_times(back, made.job.pts, made.job.encode.time_base, Container::matroska);
+  std::vector<int64_t> wanted = made.job.pts;
+  for (int64_t& pts : wanted) pts -= made.job.pts.front();
+  expect_times(back, wanted, made.job.encode.time_base, Container::matroska);
   ASSERT_EQ(back.pts.at(1).size(), before.pts.at(1).size());
   EXPECT_EQ(back.pts.at(1).back(), before.pts.at(1).back() + 80);
 }
@@ -367,17 +371,9 @@ TEST(Mux, KeepsRotationAspectRatioColoursAndHdr) {
     size_t size = 0;
     EXPECT_NE(av_stream_get_side_data(&stream, AV_PKT_DATA_CONTENT_LIGHT_LEVEL, &size), nullptr);
     const uint8_t* matrix = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
-    if (container != Container::matroska) {
-      ASSERT_NE(matrix, nullptr);
-      EXPECT_DOUBLE_EQ(av_display_rotation_get(reinterpret_cast<const int32_t*>(matrix)), -90);
-      continue;
-    }
-    // A rectangular projection (type 0) rolled by -90: libav 5.1 writes but does not read it.
-    auto file = FileSource::open(made.path(container)).value();
-    const auto all = read_all(*file, 1 << 30, "output").value();
-    const std::string_view wanted("\x76\x71\x81\x00\x76\x75\x88\xC0\x56\x80\x00\x00\x00\x00\x00",
-                                  15);
-    EXPECT_NE(as_text(all).find(wanted), std::string_view::npos);
+    ASSERT_NE(matrix, nullptr);
+    EXPECT_DOUBLE_EQ(av_display_rotation_get(reinterpret_cast<const int32_t*>(matrix)), -90);
+    EXPECT_EQ(av_stream_get_side_data(&stream, AV_PKT_DATA_SPHERICAL, &size), nullptr);
   }
 }
 
@@ -391,7 +387,8 @@ TEST(Mux, CutsTheOtherStreamsWithTheVideo) {
   ASSERT_EQ(made.job.pts.size(), 25U);
   auto report = mux(made.job.request(Container::mp4, made.folder / "o.mp4"), {});
   ASSERT_TRUE(report.ok()) << report.error().message;
-  EXPECT_DOUBLE_EQ(report->shifted_seconds, -1.0);
+  const MediaTime start{made.job.pts.front(), made.job.encode.time_base};
+  EXPECT_DOUBLE_EQ(report->shifted_seconds, -start.seconds());
   const ReadBack back = read_back(made.folder / "o.mp4");
   EXPECT_EQ(back.pts.at(0).front(), 0);
   const AVStream& audio = *back.input->stream(1);
@@ -427,8 +424,7 @@ TEST(Mux, NamesADamagedChunk) {
   made.job.chunks[2].frames -= 1;
   expect_corrupt("one too many");
   auto other = made.job.encode;
-  other.options["profile"] = "baseline";
-  other.options["bf"] = "0";
+  other.preset = "veryfast";
   MemorySink sink;
   auto writer = FrameWriter::create(other, sink).value();
   const FrameBuffer frame(96, 64, other.format, other.color);
