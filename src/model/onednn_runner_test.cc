@@ -286,6 +286,25 @@ TEST(OnednnRunner, ACropOfATransposedConvolutionIsNeverComputed) {
   EXPECT_LT(compare(graph, noise({1, 16, 9, 7}, 5)), 1e-4);
 }
 
+TEST(OnednnRunner, AConvolutionTakesInTheEnlargementBeforeIt) {
+  for (const float factor : {2.0F, 3.0F}) {
+    for (const int64_t out : {8, 20, 3}) {
+      for (const int64_t kernel : {1, 3, 5}) {
+        Net net(73, 24);
+        net.then("Resize", {"", net.given({4}, {1, 1, factor, factor})},
+                 {{"mode", std::string("nearest")},
+                  {"coordinate_transformation_mode", std::string("asymmetric")},
+                  {"nearest_mode", std::string("floor")}});
+        net.conv({.out = out, .kernel = kernel, .pad = kernel / 2}).then("Relu");
+        for (const Size2 size : kSizes) {
+          EXPECT_LT(compare(net.graph(), noise({1, 24, size.height, size.width}, 5)), 1e-4)
+              << factor << " " << out << " " << kernel;
+        }
+      }
+    }
+  }
+}
+
 TEST(OnednnRunner, ResidualBlocksAreFusedAndAgree) {
   for (const Size2 size : kSizes) {
     Net net(17, 16);

@@ -119,6 +119,11 @@ Result<void> PlanBuilder::lower_slice(const Node& node) {
 }
 
 Result<void> PlanBuilder::lower_resize(const Node& node) {
+  const Node* next = only_reader(node.outputs[0]);
+  if (next && next->op == "Conv" && takes_resize(node, *next)) {
+    done(*next);
+    return lower_conv(*next, &node);
+  }
   const PictureShape& in = shape(node.inputs[0]);
   const auto& scales = constant(node, 2)->floats;
   const int from = value_of(node.inputs[0]);

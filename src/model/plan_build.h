@@ -28,7 +28,9 @@ class PlanBuilder {
   void set_lifetimes();
 
   // plan_conv.cc
-  Result<void> lower_conv(const Node& node);
+  // `resize`: null, or the enlargement just before the convolution, which it takes in.
+  Result<void> lower_conv(const Node& node, const Node* resize = nullptr);
+  bool takes_resize(const Node& resize, const Node& conv) const;
   struct ConvJob;
   void absorb_crop(ConvJob& job);
   void absorb_epilogue(ConvJob& job);

@@ -5,6 +5,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <map>
 
 namespace atelier::model::kernels {
 namespace {
@@ -17,23 +18,30 @@ constexpr int kBand = 16;
 
 int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
 
-// Taps of one axis that reach output `phase`: the offset of their input, ascending.
+// Taps of one axis that reach output `phase`: the offset of their input, ascending. Taps of an
+// enlarged picture may share one.
 struct Tap {
   int offset;
-  int index;
+  std::vector<int> indices;
 };
-std::vector<Tap> taps_of(int kernel, int stride, int dilation, int pad, bool transposed,
-                         int phase) {
-  std::vector<Tap> taps;
+
+int floor_divide(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
+std::vector<Tap> taps_of(const ConvShape& s, bool vertical, int pad, int phase) {
+  const int kernel = vertical ? s.kernel_h : s.kernel_w;
+  const int stride = vertical ? s.stride_h : s.stride_w;
+  const int dilation = vertical ? s.dilation_h : s.dilation_w;
+  std::map<int, std::vector<int>> taps;
   for (int k = 0; k < kernel; k++) {
-    if (!transposed) {
-      taps.push_back({k * dilation - pad, k});
+    if (!s.transposed) {
+      taps[floor_divide(phase + k * dilation - pad, s.enlarge)].push_back(k);
     } else if ((phase + pad - k * dilation) % stride == 0) {
-      taps.push_back({(phase + pad - k * dilation) / stride, k});
+      taps[(phase + pad - k * dilation) / stride].push_back(k);
     }
   }
-  std::sort(taps.begin(), taps.end(), [](Tap a, Tap b) { return a.offset < b.offset; });
-  return taps;
+  std::vector<Tap> result;
+  for (auto& [offset, indices] : taps) result.push_back({offset, std::move(indices)});
+  return result;
 }
 
 float weight_at(const ConvShape& s, const float* weights, int out, int in, int y, int x) {
@@ -43,21 +51,28 @@ float weight_at(const ConvShape& s, const float* weights, int out, int in, int y
   return weights[(pair * s.kernel_h + y) * s.kernel_w + x];
 }
 
+// Unfolded: the lane says the tap along x and the channel.
+float lane_weight(const DirectWeights& d, const float* weights, int lane, int in, int y) {
+  const int kx = lane / d.shape.out_channels;
+  if (kx >= d.shape.kernel_w) return 0;
+  return weight_at(d.shape, weights, lane % d.shape.out_channels, in, y, kx);
+}
+
 // Taps whose inputs are neighbours are one segment.
 Phase pack_phase(const DirectWeights& d, const float* weights, int out_y, int out_x) {
   const ConvShape& s = d.shape;
   Phase phase;
   phase.out_y = out_y;
   phase.out_x = out_x;
-  const auto rows = taps_of(s.kernel_h, s.stride_h, s.dilation_h, d.pad_top, s.transposed, out_y);
-  auto columns = taps_of(s.kernel_w, s.stride_w, s.dilation_w, d.pad_left, s.transposed, out_x);
-  if (d.unfold) columns = {{-d.pad_left, 0}};  // the lane says which tap
+  const auto rows = taps_of(s, true, d.pad_top, out_y);
+  auto columns = taps_of(s, false, d.pad_left, out_x);
+  if (d.unfold) columns = {{-d.pad_left, {0}}};  // the lane says which tap
   const int run = columns.size() > 1 && columns[1].offset == columns[0].offset + 1
                       ? static_cast<int>(columns.size())
                       : 1;
   phase.length = run * d.in_block;
   struct Source {
-    int ky;
+    const Tap* row;
     size_t column;
   };
   std::vector<Source> sources;
@@ -66,7 +81,7 @@ Phase pack_phase(const DirectWeights& d, const float* weights, int out_y, int ou
     for (const Tap& row : rows) {
       for (size_t c = 0; c < columns.size(); c += static_cast<size_t>(run)) {
         phase.segments.push_back({g, row.offset, columns[c].offset});
-        sources.push_back({row.index, c});
+        sources.push_back({&row, c});
       }
     }
   }
@@ -75,13 +90,17 @@ Phase pack_phase(const DirectWeights& d, const float* weights, int out_y, int ou
     for (size_t i = 0; i < sources.size(); i++) {
       for (int l = 0; l < phase.length; l++) {
         const int in = phase.segments[i].group * d.in_block + l % d.in_block;
-        const int tap = columns[sources[i].column + static_cast<size_t>(l / d.in_block)].index;
+        const Tap& column = columns[sources[i].column + static_cast<size_t>(l / d.in_block)];
         for (int o = 0; o < wide; o++) {
           const int lane = panel + o;
-          const int out = d.unfold ? lane % s.out_channels : lane;
-          const int kx = d.unfold ? lane / s.out_channels : tap;
-          phase.packed.push_back(kx < s.kernel_w ? weight_at(s, weights, out, in, sources[i].ky, kx)
-                                                 : 0.0f);
+          float sum = 0;
+          for (const int ky : sources[i].row->indices) {
+            for (const int kx : column.indices) {
+              sum += d.unfold ? lane_weight(d, weights, lane, in, ky)
+                              : weight_at(s, weights, lane, in, ky, kx);
+            }
+          }
+          phase.packed.push_back(sum);
         }
       }
     }
@@ -207,7 +226,8 @@ DirectWeights pack_direct(const ConvShape& shape, const float* weights, const fl
   d.pad_top = pad_top;
   d.pad_left = pad_left;
   d.in_block = shape.in_channels < kLanes ? 1 : kLanes;
-  d.unfold = shape.out_channels < kLanes && !shape.transposed && shape.stride_w == 1;
+  d.unfold =
+      shape.out_channels < kLanes && !shape.transposed && shape.stride_w == 1 && shape.enlarge == 1;
   d.lanes = round_up(shape.out_channels * (d.unfold ? shape.kernel_w : 1), kLanes);
   if (shape.transposed) {
     d.out_step_y = shape.stride_h;
@@ -216,6 +236,7 @@ DirectWeights pack_direct(const ConvShape& shape, const float* weights, const fl
     d.in_step_y = shape.stride_h;
     d.in_step_x = shape.stride_w;
   }
+  if (shape.enlarge > 1) d.out_step_y = d.out_step_x = shape.enlarge;
   for (int y = 0; y < d.out_step_y; y++)
     for (int x = 0; x < d.out_step_x; x++) d.phases.push_back(pack_phase(d, weights, y, x));
   if (bias) {

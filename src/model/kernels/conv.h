@@ -8,6 +8,10 @@
 // A transposed convolution of stride s is s*s ordinary ones ("phases"), each making every s-th
 // pixel of every s-th row from the taps that reach it: no multiplication by the zeros in between.
 //
+// A convolution of a picture enlarged by repetition has phases too: taps that meet the same pixel
+// are added beforehand. 3x3 after doubling is four 2x2 kernels: 4 multiplications instead of 9, and
+// the enlarged tensor never exists.
+//
 // Pictures (fewer than 8 output channels) would leave most of a register empty. For them ("unfold")
 // the taps along x become output channels: 9x9 to 3 channels is 9x1 to 27 lanes, which are then
 // added along x, each shifted by its tap. 9/10 of the lanes work instead of 3/8.
@@ -28,6 +32,7 @@ struct ConvShape {
   int stride_h = 1, stride_w = 1;
   int dilation_h = 1, dilation_w = 1;
   bool transposed = false;
+  int enlarge = 1;  // each input pixel stands for enlarge x enlarge; stride 1 then
 };
 
 // One run of neighbouring inputs: group `group`, at (dy, dx) of the pixel's first input.
