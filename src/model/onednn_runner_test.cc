@@ -502,6 +502,14 @@ TEST(OnednnRunner, AbsurdSizesEndInASentence) {
   ASSERT_FALSE(other.ok());
   EXPECT_THAT(other.error().message, HasSubstr("--size 96x72"));
 
+  Net wide(61, 3);  // a halo of 24,000 pixels around 512 channels
+  wide.conv({.out = 512}).conv({.out = 3, .kernel = 13, .pad = 24000, .dilation = 4000});
+  EXPECT_FALSE(runner(wide.graph())->plan({64, 64}).ok());
+  Net sparse(61, 16);  // a million phases
+  sparse.transposed({.out = 8, .kernel = 2, .stride = 1024, .pad = 0}, 0);
+  const auto far = runner(sparse.graph())->run({{"in", noise({1, 16, 2, 2}, 3)}});
+  EXPECT_TRUE(far.ok()) << far.error().message;
+
   Net small(61, 3);
   small.conv({.out = 3, .kernel = 5, .pad = 0});
   EXPECT_FALSE(runner(small.graph())->output_size({3, 3}).ok());

@@ -8,6 +8,9 @@
 namespace atelier::model {
 namespace {
 
+// More than any machine has; sums stay far from overflow.
+constexpr int64_t kMostFloats = int64_t{1} << 42;
+
 int64_t row_floats(const Value& v) {
   return (v.halo.left + v.shape.width + v.halo.right) * v.block;
 }
@@ -73,6 +76,10 @@ void place_values(NetPlan& plan) {
       if (other.last < value.first || value.last < other.first) continue;
       if (other.offset >= offset + size) break;
       offset = std::max(offset, other.offset + value_floats(other));
+    }
+    if (size > kMostFloats || offset > kMostFloats) {
+      plan.arena_floats = kMostFloats;  // the runner refuses it
+      return;
     }
     value.offset = offset;
     const auto at = std::find_if(placed.begin(), placed.end(),

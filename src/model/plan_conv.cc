@@ -113,7 +113,7 @@ void PlanBuilder::absorb_epilogue(ConvJob& job) {
 bool PlanBuilder::takes_resize(const Node& resize, const Node& conv) const {
   const k::ConvShape s = conv_shape(conv, *constant(conv, 1));
   const auto& scales = constant(resize, 2)->floats;
-  if (conv.attr_int("group", 1) != 1 || scales[2] != scales[3] || scales[2] < 2 ||
+  if (conv.attr_int("group", 1) != 1 || scales[2] != scales[3] || scales[2] < 2 || scales[2] > 4 ||
       s.stride_h != 1 || s.stride_w != 1 || s.out_channels < k::kLanes) {
     return false;
   }
@@ -135,7 +135,10 @@ Result<void> PlanBuilder::lower_conv(const Node& node, const Node* resize) {
   if (resize) job.enlarge = static_cast<int>(constant(*resize, 2)->floats[2]);
   const PlanStep* wanted = wanted_step(node);
   const bool own = wanted ? wanted->implementation == kOwnKernel : node.attr_int("group", 1) == 1;
-  if (!own || node.attr_int("group", 1) != 1) {
+  // Each phase has weights of its own: absurd strides would make millions of them.
+  const k::ConvShape stated = conv_shape(node, *job.weights);
+  const bool many_phases = stated.transposed && stated.stride_h * stated.stride_w > 64;
+  if (!own || many_phases || node.attr_int("group", 1) != 1) {
     return lower_dnnl_conv(job, wanted ? wanted->implementation : "");
   }
   absorb_crop(job);

@@ -7,6 +7,7 @@ namespace atelier::model {
 namespace {
 
 constexpr int64_t kMostSide = 1 << 20;
+constexpr int64_t kMostReach = 1 << 16;  // pixels that a kernel spans
 constexpr int64_t kMostSamples = int64_t{1} << 38;
 
 int64_t reach_of(const Node& node, size_t axis) {
@@ -49,6 +50,7 @@ class Inference {
     if (node.op == "Add" || node.op == "Sub" || node.op == "Mul" || node.op == "Div")
       return binary(node);
     PictureShape in = TRY(shape_of(node, 0));
+    if (std::max(reach_of(node, 0), reach_of(node, 1)) > kMostReach) return mismatch(node);
     if (node.op == "Conv") return convolution(node, in);
     if (node.op == "ConvTranspose") return transposed(node, in);
     if (node.op == "Pad") {
