@@ -130,4 +130,25 @@ Result<FormatChoice> choose_format(const std::string& codec, const PixelFormat& 
   return FormatChoice{*best, what_is_lost(codec, wanted, *best, odd)};
 }
 
+Result<void> check_preset(const std::string& codec, const std::string& preset,
+                          const std::map<std::string, std::string>& options) {
+  if (codec != "libx264") return {};
+  static constexpr std::array<std::string_view, 10> kPresets = {
+      "ultrafast", "superfast", "veryfast", "faster",   "fast",
+      "medium",    "slow",      "slower",   "veryslow", "placebo"};
+  static constexpr std::array<std::string_view, 8> kTunes = {
+      "film", "animation", "grain", "stillimage", "psnr", "ssim", "fastdecode", "zerolatency"};
+  if (std::find(kPresets.begin(), kPresets.end(), preset) == kPresets.end()) {
+    return make_error(Code::invalid_argument, "libx264 has no preset '{}'; it has {}.", preset,
+                      fmt::join(kPresets, ", "));
+  }
+  const auto tune = options.find("tune");
+  if (tune != options.end() &&
+      std::find(kTunes.begin(), kTunes.end(), tune->second) == kTunes.end()) {
+    return make_error(Code::invalid_argument, "libx264 has no tune '{}'; it has {}.", tune->second,
+                      fmt::join(kTunes, ", "));
+  }
+  return {};
+}
+
 }  // namespace atelier::media

@@ -95,11 +95,16 @@ void set_x264_options(const EncodeSettings& settings, Options& options) {
 }
 
 void set_ffv1_options(const EncodeSettings& settings, int slices, Options& options) {
-  options.set("level", "3");
+  // libav 5.1 writes pictures one sample wide or high wrong in version 3 (they decode as zeros);
+  // version 1 has neither slices nor their checksums.
+  const bool thin = settings.width < 2 || settings.height < 2;
+  options.set("level", thin ? "1" : "3");
   options.set("coder", settings.format.depth > 8 ? "range_def" : "rice");
   options.set("context", "0");
-  options.set("slicecrc", "1");
-  options.set("slices", std::to_string(slices));
+  if (!thin) {
+    options.set("slicecrc", "1");
+    options.set("slices", std::to_string(slices));
+  }
   options.set("g", "1");
   for (const auto& [key, value] : settings.options) options.set(key.c_str(), value);
 }
@@ -133,6 +138,7 @@ constexpr std::array kFfv1Slices = {4, 1, 6, 9, 12, 16, 24, 30};
 
 Result<CodecContextPtr> open_encoder(const EncodeSettings& settings, const AVCodec& codec,
                                      AVPixelFormat format) {
+  TRY(check_preset(settings.codec, settings.preset, settings.options));
   const bool ffv1 = codec.id == AV_CODEC_ID_FFV1;
   int opened = 0;
   for (const int slices : kFfv1Slices) {

@@ -38,6 +38,18 @@ Rational fitted_aspect(const media::VideoFacts& video, model::Size output) {
                  int64_t{sar.den} * video.height * output.width);
 }
 
+// The source's own colour, unless the codec wants YUV of an RGB source: then BT.709, limited range,
+// as every player takes it.
+ColorSpec coded_color(const media::VideoFacts& video, const PixelFormat& format) {
+  ColorSpec color = video.color;
+  if (format.family == PixelFormat::Family::yuv &&
+      video.format.family == PixelFormat::Family::rgb) {
+    color.matrix = 1;
+    color.range = ColorSpec::Range::limited;
+  }
+  return color;
+}
+
 Result<media::EncodeSettings> encode_settings(const Parameters& parameters,
                                               const media::VideoFacts& video, const SizePlan& size,
                                               Rational time_base, media::HdrMetadata hdr,
@@ -50,10 +62,11 @@ Result<media::EncodeSettings> encode_settings(const Parameters& parameters,
   settings.threads = kEncoderThreads;
   settings.width = size.output.width;
   settings.height = size.output.height;
-  const auto choice = TRY(media::choose_format(parameters.codec, video.format));
+  const auto choice = TRY(
+      media::choose_format(parameters.codec, video.format, size.output.width, size.output.height));
   if (!choice.note.empty()) notes.push_back(choice.note);
   settings.format = choice.format;
-  settings.color = video.color;
+  settings.color = coded_color(video, choice.format);
   settings.sample_aspect_ratio = size.sample_aspect_ratio;
   settings.time_base = time_base;
   settings.frame_rate = video.average_rate;
@@ -141,6 +154,9 @@ Result<Manifest> prepare(const PrepareRequest& request, ByteSource& input,
   manifest.encode =
       TRY(encode_settings(request.parameters, stream.video, size, scan.time_base,
                           TRY(media::read_hdr_metadata(input, info)), manifest.notes));
+  // An encoder that refuses its settings says so before anything is scored.
+  MemorySink nowhere;
+  TRY(media::FrameWriter::create(manifest.encode, nowhere));
   manifest.plan = TRY(runner.plan(size.scored));
   manifest.isa = model::isa_name();
   manifest.tools = media::library_versions();
