@@ -13,7 +13,7 @@
 // Only decoders that keep to this run fast. H.264 does not: a picture whose slices just end early
 // is concealed without an error, and with frame threads the flag for it is set after the frame went
 // out (seen: other pictures with 2 and with 4 threads, neither flagged). Nor does HEVC (seen: one
-// damaged file in ten gives other pictures with 4 threads, without any error). MPEG-4 part 2 aborts
+// damaged file in six, 10 of 60, gives other pictures with 4 threads, without any error). MPEG-4 part 2 aborts
 // the program under AV_EF_EXPLODE (seen: an assertion in avcodec_send_packet). They, and all that
 // were not tried, decode carefully from the start.
 //

@@ -198,6 +198,35 @@ TEST(FrameWriter, Ffv1ReturnsEverySampleOfEveryFormatItTakes) {
   EXPECT_GE(tried, 30);
 }
 
+TEST(FrameWriter, Ffv1ReturnsEverySampleOfTheSmallestPictures) {
+  for (const auto& [width, height] : {std::pair{1, 1}, {1, 2}, {2, 1}, {3, 1}, {2, 2}}) {
+    EncodeSettings settings = small("ffv1");
+    settings.width = width;
+    settings.height = height;
+    auto bytes = encode(settings, count_to(3));
+    ASSERT_TRUE(bytes.ok()) << bytes.error().message;
+    const Decoded decoded = decode(*bytes);
+    ASSERT_EQ(decoded.frames.size(), 3U) << width << "x" << height;
+    for (int n = 0; n < 3; ++n) {
+      const AVFrame& got = *decoded.frames[static_cast<size_t>(n)];
+      ASSERT_EQ(got.width, width);
+      ASSERT_EQ(got.height, height);
+      ASSERT_EQ(got.format, AV_PIX_FMT_YUV420P);
+      const FrameBuffer want = picture(settings, n);
+      for (int p = 0; p < 3; ++p) {
+        const auto& plane = want.view().plane[static_cast<size_t>(p)];
+        for (int y = 0; y < want.view().plane_height(p); ++y) {
+          for (int x = 0; x < want.view().plane_width(p); ++x) {
+            EXPECT_EQ(got.data[p][y * got.linesize[p] + x],
+                      static_cast<uint8_t>(plane.data[y * plane.stride + x]))
+                << width << "x" << height << " frame " << n << " plane " << p;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(FrameWriter, WritesColoursAspectRatioAndRange) {
   EncodeSettings settings = small();
   settings.format.depth = 10;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The output file. Two sources of packets are merged by decode time: the joined chunks and the rest
-// of the input. Nothing is buffered, so memory does not depend on how the input is interleaved.
+// of the input. Nothing is buffered but what dts_queue.h bounds, so memory does not depend on how
+// the input is interleaved.
 #include "media/muxer.h"
 
 #include <algorithm>

@@ -153,6 +153,40 @@ std::vector<std::byte> enrich(std::vector<std::byte> video) {
   return result;
 }
 
+// Both videos in one Matroska file, which stores no decode times.
+std::vector<std::byte> two_videos(std::vector<std::byte> first, std::vector<std::byte> second) {
+  MemorySource sources[] = {MemorySource(std::move(first)), MemorySource(std::move(second))};
+  std::unique_ptr<Input> inputs[2];
+  AVFormatContext* output = nullptr;
+  avformat_alloc_output_context2(&output, nullptr, "matroska", nullptr);
+  for (size_t i = 0; i < 2; ++i) {
+    inputs[i] = Input::open(sources[i], "video").value();
+    AVStream* to = avformat_new_stream(output, nullptr);
+    avcodec_parameters_copy(to->codecpar, inputs[i]->stream(0)->codecpar);
+    to->codecpar->codec_tag = 0;
+    to->time_base = inputs[i]->stream(0)->time_base;
+  }
+  avio_open_dyn_buf(&output->pb);
+  EXPECT_GE(avformat_write_header(output, nullptr), 0);
+  PacketPtr packet = make_packet();
+  for (int i = 0; i < 2; ++i) {
+    Input& input = *inputs[i];
+    while (input.read(*packet).value()) {
+      packet->stream_index = i;
+      av_packet_rescale_ts(packet.get(), input.stream(0)->time_base, output->streams[i]->time_base);
+      av_interleaved_write_frame(output, packet.get());
+    }
+  }
+  av_write_trailer(output);
+  uint8_t* bytes = nullptr;
+  const int size = avio_close_dyn_buf(output->pb, &bytes);
+  const auto view = std::as_bytes(std::span(bytes, static_cast<size_t>(size)));
+  std::vector<std::byte> result(view.begin(), view.end());
+  av_free(bytes);
+  avformat_free_context(output);
+  return result;
+}
+
 struct Made {
   explicit Made(std::vector<std::byte> bytes, const JobOptions& options = {})
       : source(std::move(bytes)) {
@@ -433,6 +467,40 @@ TEST(Mux, NamesADamagedChunk) {
   made.job.bytes[2] = sink.take();
   made.job.chunks[2].frames = 1;
   expect_corrupt("other codec parameters");
+}
+
+// Their pts in file order, in seconds.
+std::vector<double> times_of(ByteSource& source, int stream) {
+  auto input = Input::open(source, "video").value();
+  const double tick = av_q2d(input->stream(stream)->time_base);
+  std::vector<double> times;
+  PacketPtr packet = make_packet();
+  while (input->read(*packet).value()) {
+    if (packet->stream_index != stream) continue;
+    EXPECT_NE(packet->pts, AV_NOPTS_VALUE);
+    times.push_back(static_cast<double>(packet->pts) * tick);
+  }
+  return times;
+}
+
+TEST(Mux, ACopiedVideoWithBFramesKeepsItsTimes) {
+  TestVideo video;
+  video.b_frames = 3;
+  video.options["x264-params"] = "b-adapt=0:b-pyramid=normal";
+  Made made(two_videos(make_video(video), make_video(video)));
+  const int other = 1 - made.job.info.video_stream;
+  const std::vector<double> wanted = times_of(made.source, other);
+  ASSERT_EQ(wanted.size(), 50U);
+  ASSERT_FALSE(std::is_sorted(wanted.begin(), wanted.end()));
+  for (const Container container : kContainers) {
+    const auto path = made.path(container);
+    auto report = mux(made.job.request(container, path), {});
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    auto written = FileSource::open(path).value();
+    const std::vector<double> got = times_of(*written, other);
+    ASSERT_EQ(got.size(), wanted.size());
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], wanted[i], 1e-9) << "packet " << i;
+  }
 }
 
 TEST(Mux, NoticesAChangedInput) {

@@ -37,6 +37,16 @@ bool shown_times_repeat(const std::vector<VideoPacket>& packets) {
   return std::adjacent_find(times.begin(), times.end()) != times.end();
 }
 
+// MP4 and MOV can be read by their index alone, so what it promises must be there. (libav takes the
+// end of the file for the end of the last packet, or of the whole stream, and says nothing.)
+bool has_binding_index(const AVFormatContext& format) {
+  return std::string_view(format.iformat->name).starts_with("mov,");
+}
+
+bool is_behind(const AVIndexEntry& entry, int64_t file_size) {
+  return entry.pos > file_size || entry.size > file_size - entry.pos;
+}
+
 class Scanner {
  public:
   Scanner(Input& input, const MediaInfo& info, PacketWindow window)
@@ -51,6 +61,7 @@ class Scanner {
       scan_.copied.push_back({static_cast<int>(i), {}, 0});
     }
     hashes_.resize(scan_.copied.size());
+    last_dts_.resize(info.streams.size());
   }
 
   Result<PacketScan> run(const std::stop_token& stop) {
@@ -60,23 +71,62 @@ class Scanner {
         return make_error(Code::cancelled, "Reading the input's packets was interrupted.");
       }
       if (packet->flags & AV_PKT_FLAG_CORRUPT) ++scan_.damaged_packets;
+      const auto index = static_cast<size_t>(packet->stream_index);
+      if (index < last_dts_.size() && packet->dts != AV_NOPTS_VALUE) last_dts_[index] = packet->dts;
       if (packet->stream_index == scored_) {
         take_video(*packet);
       } else {
         take_other(*packet);
       }
     }
-    scan_.truncated = input_.truncated();
+    scan_.truncated = input_.truncated() || index_goes_beyond_end();
     if (scan_.packets.empty()) {
       return make_error(Code::invalid_input, "Stream {} is a video without a single packet.",
                         scored_);
     }
+    if (scan_.truncated) find_readable_end();
     for (size_t i = 0; i < hashes_.size(); ++i) scan_.copied[i].sha256 = hashes_[i].finish_hex();
     if (scan_.pts_exact && shown_times_repeat(scan_.packets)) scan_.pts_exact = false;
     return std::move(scan_);
   }
 
  private:
+  bool index_goes_beyond_end() const {
+    const AVFormatContext& format = *input_.get();
+    if (!has_binding_index(format)) return false;
+    const int64_t size = avio_size(format.pb);
+    for (size_t s = 0; s < slot_.size(); ++s) {
+      AVStream* stream = format.streams[s];
+      for (int i = avformat_index_get_entries_count(stream) - 1; i >= 0; --i) {
+        if (is_behind(*avformat_index_get_entry(stream, i), size)) return true;
+      }
+    }
+    return false;
+  }
+
+  // What comes before the decode time of a stream's first unread packet is shown before it too. The
+  // last video packet may be cut off itself; whether it is the last says only an index.
+  void find_readable_end() {
+    const AVFormatContext& format = *input_.get();
+    scan_.readable_until = scan_.packets.back().dts;
+    if (!has_binding_index(format)) return;
+    const int64_t size = avio_size(format.pb);
+    for (size_t s = 0; s < slot_.size(); ++s) {
+      AVStream* stream = format.streams[s];
+      // The demuxer reads the text of chapters by itself.
+      if (static_cast<int>(s) == scored_ || stream->discard >= AVDISCARD_ALL) continue;
+      for (int i = 0; i < avformat_index_get_entries_count(stream); ++i) {
+        const AVIndexEntry& entry = *avformat_index_get_entry(stream, i);
+        const bool read = last_dts_[s] && entry.timestamp <= *last_dts_[s];
+        if (read && !is_behind(entry, size)) continue;
+        const int64_t at = av_rescale_q_rnd(entry.timestamp, stream->time_base,
+                                            to_av(scan_.time_base), AV_ROUND_DOWN);
+        scan_.readable_until = std::min(scan_.readable_until, at);
+        break;
+      }
+    }
+  }
+
   void take_video(const AVPacket& packet) {
     VideoPacket p;
     p.discard = packet.flags & AV_PKT_FLAG_DISCARD;
@@ -108,6 +158,7 @@ class Scanner {
   PacketScan scan_;
   std::vector<size_t> slot_;  // stream index to its place in scan_.copied
   std::vector<Sha256> hashes_;
+  std::vector<std::optional<int64_t>> last_dts_;  // by stream
 };
 
 }  // namespace

@@ -43,7 +43,12 @@ struct PacketScan {
   bool pts_exact = true;
   std::vector<CopiedStream> copied;  // every stream but the scored one, cover art included
   uint64_t damaged_packets = 0;      // flagged corrupt by the demuxer
-  bool truncated = false;            // the demuxer ended with an error rather than end of file
+  // The demuxer ended with an error rather than end of file, or the file's index (MP4 and MOV)
+  // promises packets behind the end of the file.
+  bool truncated = false;
+  // When truncated, in time_base on the file's clock: every packet of the streams that are scored
+  // or copied that is shown before this time can be read.
+  int64_t readable_until = 0;
 };
 
 // Errors: invalid_input (no video packet at all), cancelled, conflict (the source changed).

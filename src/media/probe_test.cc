@@ -213,6 +213,48 @@ TEST(PacketScan, TimesOfAviWithBFramesAreNotExact) {
   EXPECT_FALSE(scan(source, *info).pts_exact);
 }
 
+// The index in front, the end cut off.
+std::vector<std::byte> cut_video(double keep) {
+  TestVideo video;
+  video.audio = true;
+  video.b_frames = 2;
+  video.muxer_options["moov_size"] = "8192";  // room in front of the packets
+  std::vector<std::byte> bytes = make_video(video);
+  bytes.resize(static_cast<size_t>(static_cast<double>(bytes.size()) * keep));
+  return bytes;
+}
+
+TEST(PacketScan, AnIndexThatPromisesMoreThanTheFileHoldsMeansTruncated) {
+  MemorySource whole_source(cut_video(1));
+  auto info = probe(whole_source, "x");
+  ASSERT_TRUE(info.ok());
+  const PacketScan whole = scan(whole_source, *info);
+  EXPECT_FALSE(whole.truncated);
+  MemorySource source(cut_video(0.6));
+  info = probe(source, "x");
+  ASSERT_TRUE(info.ok());
+  const PacketScan part = scan(source, *info);
+  EXPECT_TRUE(part.truncated);
+  ASSERT_LT(part.packets.size(), whole.packets.size());
+  // Everything shown before the named time is there, and the time is not wastefully early.
+  const auto shown_before = [&](const PacketScan& from) {
+    return std::count_if(from.packets.begin(), from.packets.end(),
+                         [&](const VideoPacket& p) { return p.pts < part.readable_until; });
+  };
+  EXPECT_EQ(shown_before(part), shown_before(whole));
+  EXPECT_GT(shown_before(part), 10);
+  EXPECT_LT(shown_before(part), static_cast<int64_t>(part.packets.size()));
+}
+
+TEST(PacketScan, TheLastByteCounts) {
+  std::vector<std::byte> bytes = cut_video(1);
+  bytes.pop_back();
+  MemorySource source(std::move(bytes));
+  auto info = probe(source, "x");
+  ASSERT_TRUE(info.ok());
+  EXPECT_TRUE(scan(source, *info).truncated);
+}
+
 TEST(PacketScan, StopsWhenAsked) {
   MemorySource source(make_video({}));
   auto info = probe(source, "x");

@@ -49,6 +49,12 @@ void make_attachment(const AVStream& from, AVStream& to) {
   av_dict_set(&to.metadata, "filename", name.c_str(), AV_DICT_DONT_OVERWRITE);
 }
 
+bool may_reorder(const AVStream& stream) {
+  const AVCodecDescriptor* codec = avcodec_descriptor_get(stream.codecpar->codec_id);
+  return codec && (codec->props & AV_CODEC_PROP_REORDER) &&
+         !(stream.disposition & AV_DISPOSITION_ATTACHED_PIC);
+}
+
 int64_t plus(int64_t time, int64_t add) { return time == AV_NOPTS_VALUE ? time : time + add; }
 
 }  // namespace
@@ -82,6 +88,7 @@ Result<AVStream*> Remuxer::add_stream(AVFormatContext& output, int index) {
   AVStream* to = avformat_new_stream(&output, nullptr);
   if (!to) throw std::bad_alloc();
   route.output = to->index;
+  if (fate.fate == Fate::copied && may_reorder(from)) queue_.reorders(to->index);
   to->time_base = from.time_base;
   to->disposition = from.disposition;
   to->sample_aspect_ratio = from.sample_aspect_ratio;
@@ -153,6 +160,23 @@ void Remuxer::add_chapters(AVFormatContext& output) const {
 }
 
 Result<bool> Remuxer::next(AVPacket& packet, const AVFormatContext& output) {
+  for (;;) {
+    if (const PacketPtr ready = queue_.pop()) {
+      av_packet_unref(&packet);
+      av_packet_move_ref(&packet, ready.get());
+      return true;
+    }
+    if (queue_.finished()) return false;
+    PacketPtr read_now = make_packet();
+    if (TRY(read(*read_now, output))) {
+      queue_.push(std::move(read_now));
+    } else {
+      queue_.finish();
+    }
+  }
+}
+
+Result<bool> Remuxer::read(AVPacket& packet, const AVFormatContext& output) {
   for (;;) {
     if (!TRY(input_->read(packet))) return false;
     const auto index = static_cast<size_t>(packet.stream_index);

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "media/container_fit.h"
+#include "media/dts_queue.h"
 #include "media/muxer.h"
 #include "media/range_select.h"
 #include "media/text_subtitles.h"
@@ -28,7 +29,8 @@ class Remuxer {
   // time. Returns the scored output stream.
   Result<AVStream*> describe_to(AVFormatContext& output, int64_t shift, AVRational shift_base);
   // The next packet to write, its stream index and times (in that stream's time base, after the
-  // header was written) the output's; false at the end of the input. Errors: the source's own.
+  // header was written) the output's; false at the end of the input. A pts is never changed but by
+  // the shift; for the dts see dts_queue.h. Errors: the source's own.
   Result<bool> next(AVPacket& packet, const AVFormatContext& output);
   // After next() returned false: every copied stream must hash to what the scan saw.
   // Errors: conflict, naming the stream.
@@ -45,12 +47,15 @@ class Remuxer {
   explicit Remuxer(const MuxRequest& request) : request_(request) {}
   Result<AVStream*> add_stream(AVFormatContext& output, int index);
   void add_chapters(AVFormatContext& output) const;
+  // As next(), in the input's order with the input's dts.
+  Result<bool> read(AVPacket& packet, const AVFormatContext& output);
 
   const MuxRequest& request_;
   std::unique_ptr<Input> input_;
   PacketWindow window_;
   std::vector<StreamFate> fates_;
   std::vector<Route> routes_;  // by input stream
+  DtsQueue queue_;
   int64_t shift_ = 0;
   AVRational shift_base_{1, 1};
   uint64_t packets_ = 0;

@@ -74,14 +74,24 @@ Result<media::EncodeSettings> encode_settings(const Parameters& parameters,
   return settings;
 }
 
-Result<void> check_scan(const media::PacketScan& scan, const std::string& name,
-                        std::vector<std::string>& notes) {
-  if (scan.truncated) {
+// Where the readable part of a truncated file ends, in ticks from its first frame.
+int64_t readable_ticks(const media::PacketScan& scan) {
+  std::optional<int64_t> first;
+  for (const media::VideoPacket& packet : scan.packets) {
+    if (!packet.discard) first = std::min(first.value_or(packet.pts), packet.pts);
+  }
+  return first ? std::max<int64_t>(0, scan.readable_until - *first) : 0;
+}
+
+Result<void> check_scan(const media::PacketScan& scan, const media::TimeRange& range,
+                        const std::string& name, std::vector<std::string>& notes) {
+  const int64_t readable = scan.truncated ? readable_ticks(scan) : 0;
+  if (scan.truncated && !(range.to && ticks_at_or_after(*range.to, scan.time_base) <= readable)) {
+    const double seconds = MediaTime{readable, scan.time_base}.seconds();
     return make_error(Code::invalid_input,
-                      "'{}' is truncated: {} video packets can be read where its index promises "
-                      "more; copy it again, or "
-                      "score the part that is there with --to.",
-                      name, scan.packets.size());
+                      "'{}' is truncated: only its first {:.3f} seconds can be read whole; copy it "
+                      "again, or score the part that is there with --to.",
+                      name, std::floor(seconds * 1000) / 1000);
   }
   if (scan.damaged_packets > 0) {
     notes.push_back(fmt::format("{} packets of '{}' are damaged; what decodes is scored.",
@@ -145,7 +155,7 @@ Result<Manifest> prepare(const PrepareRequest& request, ByteSource& input,
 
   const media::PacketScan scan =
       TRY(media::scan_packets(input, info, request.parameters.range, stop));
-  TRY(check_scan(scan, request.input.name, manifest.notes));
+  TRY(check_scan(scan, request.parameters.range, request.input.name, manifest.notes));
   manifest.time_base = scan.time_base;
   manifest.chunks =
       TRY(plan_chunks(scan, request.parameters.range, request.parameters.chunk_seconds));
