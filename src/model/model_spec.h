@@ -12,12 +12,18 @@
 namespace atelier::model {
 
 // Keys of the toml file; all are optional.
-//   name, title, licence (strings)     input, output (names of the graph's input and output)
-//   color_order = "rgb" | "bgr"        range = [0, 255]: what black and white are, before mean and
-//   scale mean = [r, g, b], scale = [r, g, b]: the tensor is (value - mean) * scale, in the model's
-//   colour order output_range = [0, 255]            output_kind = "image" | "tensor" clamp = true:
-//   clip the output image to output_range        size_multiple = 4: pad by reflection, crop after
-//   halo = 0: pixels of context an output pixel depends on; 0 when statistics are global
+//
+//   name, title, licence   strings
+//   input, output          names of the graph's input and output
+//   color_order            "rgb" | "bgr"
+//   range = [0, 255]       what black and white are, before mean and scale
+//   mean, scale = [r,g,b]  the tensor is (value - mean) * scale, in the model's colour order
+//   output_range           what black and white are in the output
+//   output_kind            "image" | "tensor"
+//   clamp = true           clip the input to range and the output image to output_range
+//   size_multiple = 4      pad by reflection, crop after
+//   halo = 0               pixels of context an output pixel depends on; 0 when statistics are
+//   global
 struct ModelSpec {
   enum class Order { rgb, bgr };
   enum class Kind { image, tensor };

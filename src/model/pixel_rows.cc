@@ -88,6 +88,10 @@ ATELIER_CLONES void mix_free(const float* a, const float* b, const float* c, con
   for (ptrdiff_t i = 0; i < n; ++i) out[i] = k0 * a[i] + k3 + (k1 * b[i] + k2 * c[i]);
 }
 
+ATELIER_CLONES void clip_to(float* row, float lo, float hi, ptrdiff_t n) {
+  for (ptrdiff_t i = 0; i < n; ++i) row[i] = clip(row[i], lo, hi);
+}
+
 ATELIER_CLONES void store(const float* in, float centre, float max, uint8_t* out, ptrdiff_t n) {
   store_row(in, centre, max, out, n);
 }

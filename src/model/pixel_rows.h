@@ -31,6 +31,9 @@ void mix(const float* a, const float* b, const float* c, const Mix& m, float* ou
 void mix_free(const float* a, const float* b, const float* c, const Mix& m, float* out,
               ptrdiff_t n);
 
+// row clipped to lo..hi in place (NaN becomes lo).
+void clip_to(float* row, float lo, float hi, ptrdiff_t n);
+
 // out = in + centre rounded to nearest, clipped to 0..max (NaN becomes 0).
 void store(const float* in, float centre, float max, uint8_t* out, ptrdiff_t n);
 void store(const float* in, float centre, float max, uint16_t* out, ptrdiff_t n);

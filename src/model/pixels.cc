@@ -181,6 +181,7 @@ class ToPlanes {
       : in_(in),
         out_(out),
         at_(at),
+        clamp_(spec.clamp),
         planes_(in.format.family == PixelFormat::Family::gray ? 1 : 3),
         horizontal_(in.width, shift_x(in), horizontal_phase(color.siting)),
         vertical_phase_(vertical_phase(color.siting)),
@@ -219,6 +220,10 @@ class ToPlanes {
     Mix mix;
     for (size_t i = 0; i < 3; ++i) mix.k[i] = static_cast<float>(scale * span * k[i]);
     mix.k[3] = static_cast<float>(scale * (span * k[3] + black - spec.mean[channel]));
+    const auto ends = std::minmax(
+        {scale * (black - spec.mean[channel]), scale * (spec.range[1] - spec.mean[channel])});
+    mix.lo = static_cast<float>(ends.first);
+    mix.hi = static_cast<float>(ends.second);
     return mix;
   }
 
@@ -245,6 +250,10 @@ class ToPlanes {
       float* row = out_.data + out_.plane_stride * c + out_.row_stride * (at_.y + y);
       rows::mix_free(plane[0], plane[1], plane[2], mix_[static_cast<size_t>(c)], row + at_.x,
                      in_.width);
+      if (clamp_) {
+        rows::clip_to(row + at_.x, mix_[static_cast<size_t>(c)].lo, mix_[static_cast<size_t>(c)].hi,
+                      in_.width);
+      }
       pad_sides(row);
     }
   }
@@ -269,6 +278,7 @@ class ToPlanes {
   const FrameView& in_;
   const PlanesView& out_;
   PlaneOffset at_;
+  bool clamp_;
   int planes_;
   std::array<float, 3> centre_{};
   std::array<Mix, 3> mix_{};

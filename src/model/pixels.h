@@ -66,11 +66,12 @@ struct PlaneOffset {
 ColorSpec resolve_color(const ColorSpec& color, int width, int height, const PixelFormat& format);
 
 // Fills all of `out`, the pad by reflection without repeating the edge sample (period 2(n-1); a 1
-// sample wide picture is repeated). With one channel: luma. Only range, mean and scale of `spec`
-// and its order are used.
-// Errors: invalid_input: a matrix that is not supported (10 BT.2020cl, 11 and above, 3, 12..),
-// a frame format that is not; invalid_argument: `out` does not hold the frame, or other than 1 or 3
-// channels.
+// sample wide picture is repeated). With one channel: luma. Only range, mean, scale, order and
+// clamp of `spec` are used. YUV holds colours outside range (a black with a trace of chroma is
+// one): with spec.clamp they are clipped to it, as in the 8-bit RGB pictures that networks are
+// trained on. Errors: invalid_input: a matrix that is not supported (10 BT.2020cl, 11 and above,
+// 3, 12..), a frame format that is not; invalid_argument: `out` does not hold the frame, or other
+// than 1 or 3 channels.
 Result<void> frame_to_planes(const FrameView& in, const ModelSpec& spec, const PlanesView& out,
                              PlaneOffset at = {});
 

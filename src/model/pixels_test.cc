@@ -501,6 +501,28 @@ TEST(Pixels, ClampClipsToTheOutputRangeAndElseOnlyTheFormatClips) {
   EXPECT_EQ(get(out.view(), 0, 1, 0), 16);
 }
 
+// Seen: a black frame whose chroma is off by one gave stripes, since instance normalisation blows
+// up what little varies.
+TEST(Pixels, ClampKeepsTheNetworksInputInItsRange) {
+  ModelSpec spec;
+  spec.mean = {10, 10, 10};
+  spec.scale = {-1, 1, 1};
+  const FrameBuffer in(2, 1, format(Family::yuv, 8), color(1, Range::limited));
+  put(in.view(), 0, 0, 0, 16);
+  put(in.view(), 0, 1, 0, 16);
+  put(in.view(), 1, 0, 0, 120);  // blue below black
+  put(in.view(), 2, 0, 0, 120);  // red below black
+  Planes planes(3, 2, 1);
+  ASSERT_TRUE(frame_to_planes(in.view(), spec, planes.view()).ok());
+  EXPECT_GT(planes.at(0, 0, 0), 10);
+  EXPECT_LT(planes.at(2, 0, 0), -10);
+  spec.clamp = true;
+  ASSERT_TRUE(frame_to_planes(in.view(), spec, planes.view()).ok());
+  EXPECT_EQ(planes.at(0, 0, 0), 10);
+  EXPECT_GT(planes.at(1, 0, 0), -10);
+  EXPECT_EQ(planes.at(2, 0, 0), -10);
+}
+
 TEST(Pixels, NanAndInfinityBecomeCodesOfTheFormat) {
   for (const float bad :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
