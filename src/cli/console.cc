@@ -10,6 +10,17 @@ namespace atelier::cli {
 
 using nlohmann::json;
 
+namespace {
+
+// Unlike fmt::print this does not throw when the reader has gone; main looks at the stream at the
+// end.
+void write_out(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+}  // namespace
+
 int exit_code(const Error& error) {
   switch (error.code) {
     case Code::invalid_argument: return 2;
@@ -33,8 +44,7 @@ Console::Console(bool json, bool quiet)
 void Console::say(std::string_view line) {
   if (json_ || quiet_) return;
   end_progress();
-  fmt::print("{}\n", line);
-  std::fflush(stdout);
+  write_out(fmt::format("{}\n", line));
 }
 
 void Console::note(std::string_view line) {
@@ -45,7 +55,7 @@ void Console::note(std::string_view line) {
 void Console::progress(std::string_view line) {
   if (json_ || quiet_) return;
   if (terminal_) {
-    fmt::print("\r\x1b[K{}", line);
+    write_out(fmt::format("\r\x1b[K{}", line));
     std::fflush(stdout);
     bar_ = true;
     return;
@@ -53,20 +63,18 @@ void Console::progress(std::string_view line) {
   const auto now = std::chrono::steady_clock::now();
   if (now - last_line_ < std::chrono::seconds(5)) return;
   last_line_ = now;
-  fmt::print("{}\n", line);
-  std::fflush(stdout);
+  write_out(fmt::format("{}\n", line));
 }
 
 void Console::end_progress() {
   if (!bar_) return;
-  fmt::print("\r\x1b[K");
+  write_out("\r\x1b[K");
   bar_ = false;
 }
 
 void Console::object(std::string_view text) {
   if (!json_) return;
-  fmt::print("{}", text);
-  std::fflush(stdout);
+  write_out(text);
 }
 
 int report_error(const Error& error, bool json_wanted) {
@@ -76,7 +84,7 @@ int report_error(const Error& error, bool json_wanted) {
                          {"code", to_string(error.code)},
                          {"exit_code", code},
                          {"error", error.message}};
-    fmt::print("{}\n", object.dump(2, ' ', false, json::error_handler_t::replace));
+    write_out(object.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   }
   std::fflush(stdout);
   fmt::print(stderr, "atelier: {}\n", error.message);

@@ -17,9 +17,14 @@ sigset_t handled_signals() {
 
 }  // namespace
 
-Interrupt::Interrupt() {
+void hold_signals() {
   const sigset_t set = handled_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  for (const int signal_number : {SIGPIPE, SIGXFSZ}) signal(signal_number, SIG_IGN);
+}
+
+Interrupt::Interrupt() {
+  hold_signals();
   waiter_ = std::jthread([this] { wait(); });
 }
 

@@ -8,6 +8,11 @@
 
 namespace atelier::cli {
 
+// Blocks the signals for the calling thread and all that it starts; they wait, also across an exec,
+// until an Interrupt is made. A broken pipe and a file-size limit become errors of the write that
+// meets them.
+void hold_signals();
+
 // Made once in main before any other thread, so that every thread inherits the blocked signals.
 class Interrupt {
  public:

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 
@@ -124,6 +125,11 @@ int run_program(int argc, char** argv) {
   app.add_flag("--quiet", options.quiet, "Print nothing but errors");
   add_run(app, options, precision);
   add_others(app, options, precision);
+  for (CLI::App* command : app.get_subcommands(nullptr)) {
+    command->footer(
+        "--json prints one JSON object and nothing else on stdout, --quiet nothing but errors.");
+  }
+  const Interrupt interrupt;
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
@@ -131,19 +137,25 @@ int run_program(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return report_error(Error{Code::invalid_argument, one_sentence(error.what())}, options.json);
   }
-  const Interrupt interrupt;
   Console console(options.json, options.quiet);
   NullLog log;
   media::route_libav_log(log);
   const auto result = dispatch(app, options, console, interrupt.token());
   console.end_progress();
-  return result.ok() ? 0 : report_error(result.error(), options.json);
+  if (!result.ok()) return report_error(result.error(), options.json);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    return report_error(
+        Error{Code::internal, "Standard output cannot be written; what was asked for is done."},
+        false);
+  }
+  return 0;
 }
 
 }  // namespace
 }  // namespace atelier::cli
 
 int main(int argc, char** argv) {
+  atelier::cli::hold_signals();
   atelier::cli::make_waiting_passive(argv);
   try {
     return atelier::cli::run_program(argc, argv);

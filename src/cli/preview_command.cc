@@ -33,7 +33,7 @@ std::vector<run::ChunkPlan> pick_frames(const media::PacketScan& scan) {
   std::vector<run::ChunkPlan> picks;
   for (size_t row = 0; row < rows; ++row) {
     run::ChunkPlan pick;
-    pick.first_pts = times[(2 * row + 1) * times.size() / (2 * rows)];
+    pick.first_pts = times[(row + 1) * times.size() / (rows + 1)];
     if (scan.pts_exact) pick.key_dts = run::key_before(scan.packets, pick.first_pts);
     picks.push_back(pick);
   }
@@ -50,6 +50,10 @@ Result<void> preview_command(const PreviewOptions& options, Console& console,
   for (const std::string& guess : model.spec.guessed) console.note(guess);
   const Input input = TRY(open_video(options.input));
   const Place output = TRY(open_place(options.output));
+  if (output.location.path.extension() != ".png") {
+    return make_error(Code::invalid_argument, "A preview is a PNG: '{}' does not end in .png.",
+                      options.output);
+  }
   if (!options.force && TRY(output.store->head(output.key))) {
     return make_error(Code::invalid_argument,
                       "'{}' exists and was kept; choose another name or use --force.",

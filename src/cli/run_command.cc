@@ -91,7 +91,8 @@ Result<Output> open_output(const RunOptions& options, const Place& input) {
   if (fs::equivalent(output.place.location.path, input.location.path, error)) {
     return make_error(Code::invalid_argument, "The output is the input; choose another name.");
   }
-  if (fs::exists(output.place.location.path, error) && !options.force) {
+  // A link to nowhere is something, too.
+  if (fs::exists(fs::symlink_status(output.place.location.path, error)) && !options.force) {
     return make_error(Code::invalid_argument,
                       "'{}' exists and was kept; choose another name or use --force.",
                       options.output);

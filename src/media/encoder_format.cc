@@ -130,8 +130,51 @@ Result<FormatChoice> choose_format(const std::string& codec, const PixelFormat& 
   return FormatChoice{*best, what_is_lost(codec, wanted, *best, odd)};
 }
 
+namespace {
+
+// What would make the result depend on the machine, or x264 write files of its own.
+bool is_fixed(std::string key) {
+  std::replace(key.begin(), key.end(), '_', '-');  // x264 takes both
+  static constexpr std::array<std::string_view, 9> kFixed = {"threads",
+                                                             "lookahead-threads",
+                                                             "sliced-threads",
+                                                             "cpu-independent",
+                                                             "non-deterministic",
+                                                             "asm",
+                                                             "stats",
+                                                             "pass",
+                                                             "dump-yuv"};
+  return std::find(kFixed.begin(), kFixed.end(), key) != kFixed.end();
+}
+
+Result<void> check_fixed(const std::map<std::string, std::string>& options) {
+  for (const auto& [key, value] : options) {
+    std::string_view fixed = is_fixed(key) ? std::string_view(key) : std::string_view();
+    if (key == "x264-params" || key == "x264opts") {
+      // "a=1:b=2", a value itself cannot hold a colon
+      for (std::string_view rest = value; !rest.empty();) {
+        const std::string_view pair = rest.substr(0, rest.find(':'));
+        const std::string_view name = pair.substr(0, pair.find('='));
+        if (is_fixed(std::string(name))) fixed = name;
+        rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+      }
+    }
+    if (!fixed.empty()) {
+      return make_error(
+          Code::invalid_argument,
+          "--encoder-opts cannot set '{}': it is fixed so that every machine gives the same bits "
+          "and no other file is written.",
+          fixed);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<void> check_preset(const std::string& codec, const std::string& preset,
                           const std::map<std::string, std::string>& options) {
+  TRY(check_fixed(options));
   if (codec != "libx264") return {};
   static constexpr std::array<std::string_view, 10> kPresets = {
       "ultrafast", "superfast", "veryfast", "faster",   "fast",

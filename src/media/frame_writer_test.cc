@@ -370,6 +370,16 @@ TEST(FrameWriter, RefusesWhatTheEncoderDoesNotKnow) {
   EXPECT_EQ(writer.error().code, Code::invalid_argument);
   EXPECT_NE(writer.error().message.find("no-such-option"), std::string::npos);
   settings = small();
+  for (const auto& [key, value] : {std::pair{"threads", "0"},
+                                   {"x264-params", "ref=2:lookahead_threads=3"},
+                                   {"x264-params", "stats=evil.log"},
+                                   {"tune", "loud"}}) {
+    settings.options = {{key, value}};
+    EXPECT_EQ(FrameWriter::create(settings, sink).error().code, Code::invalid_argument) << value;
+  }
+  settings.options = {{"x264-params", "ref=2"}, {"tune", "film"}};
+  EXPECT_TRUE(FrameWriter::create(settings, sink).ok());
+  settings = small();
   settings.preset = "hasty";
   EXPECT_EQ(FrameWriter::create(settings, sink).error().code, Code::invalid_argument);
   settings = small("h263");

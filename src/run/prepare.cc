@@ -66,6 +66,12 @@ Result<media::EncodeSettings> encode_settings(const Parameters& parameters,
       media::choose_format(parameters.codec, video.format, size.output.width, size.output.height));
   if (!choice.note.empty()) notes.push_back(choice.note);
   settings.format = choice.format;
+  if (choice.format.family == PixelFormat::Family::gray) {
+    notes.push_back(
+        fmt::format("The video is gray and {} keeps it so: colours of the painting are left out; "
+                    "libx264 keeps them.",
+                    parameters.codec));
+  }
   settings.color = coded_color(video, choice.format);
   settings.sample_aspect_ratio = size.sample_aspect_ratio;
   settings.time_base = time_base;

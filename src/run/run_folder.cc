@@ -117,7 +117,12 @@ Result<ChunkCommit> RunFolder::commit_chunk(ChunkCommit commit, ByteSource& resu
 }
 
 Result<std::unique_ptr<ByteSource>> RunFolder::open_chunk(const ChunkCommit& commit) {
-  auto source = TRY(open_object(store_, key(commit.object)));
+  auto opened = open_object(store_, key(commit.object));
+  if (!opened.ok() && opened.error().code == Code::invalid_input) {
+    return make_error(Code::corrupt, "Chunk {} ('{}') is gone; start anew with --no-reuse.",
+                      commit.index, store_.url(key(commit.object)));
+  }
+  auto source = TRY(std::move(opened));
   if (source->size() != commit.bytes || TRY(hash_of(*source)) != commit.sha256) {
     return make_error(
         Code::corrupt,

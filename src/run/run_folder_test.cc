@@ -75,6 +75,15 @@ TEST_F(RunFolderTest, ADamagedChunkIsNamed) {
   EXPECT_NE(error.message.find("Chunk 2"), std::string::npos);
 }
 
+TEST_F(RunFolderTest, AChunkThatIsGoneIsNamed) {
+  MemorySource one(bytes_of("one"));
+  const auto commit = folder_.commit_chunk(commit_of(3, "one"), one).value();
+  ASSERT_TRUE(store_->remove("run1/" + commit.object).value());
+  const auto error = folder_.open_chunk(commit).error();
+  EXPECT_EQ(error.code, Code::corrupt);
+  EXPECT_NE(error.message.find("Chunk 3"), std::string::npos);
+}
+
 TEST_F(RunFolderTest, AnEmptyChunkHasNoObject) {
   MemorySource none({});
   auto commit = commit_of(1, "");
