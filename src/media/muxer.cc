@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <new>
 #include <numeric>
 #include <system_error>
@@ -98,6 +99,7 @@ class Mux {
   Result<void> write_packets();
   Result<bool> next_video();
   Result<void> write(AVPacket& packet);
+  void note_refused();
   void keep_times_legal(AVPacket& packet);
   void note_start(const AVPacket& packet);
   void set_movie_timescale();
@@ -116,6 +118,7 @@ class Mux {
   PacketPtr other_packet_ = make_packet();
   std::vector<std::optional<int64_t>> last_dts_;   // by output stream
   std::vector<std::optional<int64_t>> first_pts_;  // by output stream
+  std::map<size_t, uint64_t> refused_;             // packets, by output stream
   std::vector<double> rolls_;                      // see matroska_rotation.h
   MuxReport report_;
 };
@@ -317,9 +320,27 @@ void Mux::keep_times_legal(AVPacket& packet) {
 Result<void> Mux::write(AVPacket& packet) {
   keep_times_legal(packet);
   note_start(packet);
+  const auto stream = static_cast<size_t>(packet.stream_index);
   const int written = av_write_frame(&file_.get(), &packet);
+  // Damage in a copied stream (a broken ADTS header) costs its packet, not the job.
+  if (written == AVERROR_INVALIDDATA && packet.stream_index != video_->index &&
+      file_.get().pb->error >= 0) {
+    ++refused_[stream];
+    return {};
+  }
   if (written < 0 || file_.get().pb->error < 0) return file_.failed(written);
   return {};
+}
+
+void Mux::note_refused() {
+  for (const auto& [stream, packets] : refused_) {
+    report_.copied_packets -= packets;
+    report_.notes.push_back(fmt::format(
+        "{} damaged packets of the {} stream that became number {} are left out: the "
+        "container cannot hold them.",
+        packets, av_get_media_type_string(file_.get().streams[stream]->codecpar->codec_type),
+        stream));
+  }
 }
 
 Result<bool> Mux::next_video() {
@@ -391,8 +412,9 @@ Result<MuxReport> Mux::run() {
   if (request_.container != Container::matroska) set_movie_timescale();
   const int ended = av_write_trailer(&file_.get());
   if (ended < 0) return file_.failed(ended);
-  report_.bytes = TRY(file_.keep(rolls_));
   report_.copied_packets = remuxer_->packets();
+  note_refused();
+  report_.bytes = TRY(file_.keep(rolls_));
   return std::move(report_);
 }
 
