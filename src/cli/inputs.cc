@@ -68,6 +68,12 @@ Result<Input> open_video(const std::string& text) {
                       input.info.streams.size());
   }
   const auto& video = input.info.streams[static_cast<size_t>(input.info.video_stream)].video;
+  if (video.width <= 0 || video.height <= 0) {
+    return make_error(
+        Code::invalid_input,
+        "'{}' does not say how large its pictures are: no key frame was found in its beginning.",
+        text);
+  }
   if (video.interlaced) {
     return make_error(
         Code::invalid_input,
