@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import re
 
 import onnx_model
 import support
@@ -65,6 +66,23 @@ class BadInputs(Refused):
         source = self.folder / "cut.mp4"
         source.write_bytes(whole[:whole.index(b"moov") - 4])
         self.refuse(3, source, saying="cut.mp4")
+
+    def test_mp4_that_ends_before_its_index_says(self):
+        whole = make_video(self.folder / "whole.mp4", "-bf", "2", "-movflags", "+faststart",
+                           frames=75)
+        source = self.folder / "cut.mp4"
+        data = whole.read_bytes()
+        source.write_bytes(data[:len(data) * 6 // 10])
+        done = self.refuse(3, source, saying=["cut.mp4", "truncated", "--to"])
+        # The time that the refusal names is one that works.
+        end = re.search(r"first ([0-9.]+) seconds", done.stderr).group(1)
+        self.assertGreater(float(end), 0.5)
+        self.refuse(3, source, "--to", str(float(end) + 0.2), saying="truncated")
+        self.score(source, self.output, "--to", end)
+        times = frame_times(whole)
+        wanted = [t for t in times if t - times[0] < float(end)]
+        self.assertEqual(len(frame_times(self.output)), len(wanted))
+        self.score(whole, self.output, "--force")
 
     def test_missing(self):
         self.refuse(3, self.folder / "nowhere.mp4", saying="nowhere.mp4")

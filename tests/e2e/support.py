@@ -216,9 +216,10 @@ class Case(unittest.TestCase):
             self.assertEqual(new, set(), "something was left beside the output")
         return done
 
-    def assert_kept(self, source, output):
+    def assert_kept(self, source, output, dropped=()):
         """tests/independent_check.py, which uses nothing of ours, finds everything kept."""
-        done = subprocess.run([sys.executable, ROOT / "tests/independent_check.py", source, output],
+        done = subprocess.run([sys.executable, ROOT / "tests/independent_check.py", source, output,
+                               "--dropped", ",".join(map(str, dropped))],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT)
         self.assertEqual(done.returncode, 0,
                          f"{source} -> {output}\n{done.stdout.decode(errors='replace')}")
