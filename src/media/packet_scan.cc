@@ -50,7 +50,7 @@ bool is_behind(const AVIndexEntry& entry, int64_t file_size) {
 class Scanner {
  public:
   Scanner(Input& input, const MediaInfo& info, PacketWindow window)
-      : input_(input), window_(std::move(window)), scored_(info.video_stream) {
+      : input_(input), window_(window), scored_(info.video_stream) {
     const AVStream& video = *input.stream(scored_);
     scan_.time_base = from_av(video.time_base);
     scan_.pts_exact = !times_are_guessed(*input.get(), video);
@@ -173,7 +173,7 @@ Result<PacketScan> scan_packets(ByteSource& source, const MediaInfo& info, const
   if (input->get()->nb_streams < info.streams.size()) {
     return make_error(Code::conflict, "The input has fewer streams than when it was probed.");
   }
-  return Scanner(*input, info, std::move(window)).run(stop);
+  return Scanner(*input, info, window).run(stop);
 }
 
 }  // namespace atelier::media

@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import re
+import subprocess
 
 import onnx_model
 import support
@@ -144,6 +145,27 @@ class DamagedInputs(support.Case):
         report, _ = self.check_damaged(source, original)
         self.assertIn("decode_errors", json.dumps(report))
         self.assertGreater(count_of(report, "decode_errors"), 0)
+
+    def test_damaged_sound_costs_its_packets_only(self):
+        """A broken ADTS header stops a plain copy; the job leaves the packet out and says so."""
+        original = make_video(self.folder / "whole.ts", "-g", "8", "-c:a", "aac", frames=60)
+        source, copy = self.folder / "hurt.ts", self.folder / "copy.mp4"
+        for seed in range(40):
+            data = bytearray(original.read_bytes())
+            chance = random.Random(seed)
+            for _ in range(25):
+                data[chance.randrange(len(data) // 8, len(data))] ^= 1 << chance.randrange(8)
+            source.write_bytes(data)
+            plain = subprocess.run(["ffmpeg", "-v", "error", "-xerror", "-y", "-i", source, "-map", "0:a?", "-c", "copy",
+                                    copy], stdin=subprocess.DEVNULL, capture_output=True)
+            if plain.returncode and b"ADTS" in plain.stderr:
+                break
+        else:
+            self.fail("no seed breaks an ADTS header")
+        for name in ("out.mkv", "out.mp4"):
+            done = self.score(source, self.folder / name, "--json")
+            self.assertIn("left out", " ".join(json.loads(done.stdout)["notes"]))
+            self.assertGreater(len(packets(self.folder / name, "a:0")), 10)
 
     def test_zeros_in_the_middle(self):
         original = make_video(self.folder / "whole.ts", "-g", "8", frames=60)
