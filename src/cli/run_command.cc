@@ -206,6 +206,13 @@ void say_damage(Console& console, const run::FinishReport& report) {
         fmt::format("The decoder met {} errors; {} of {} frames could be decoded and were scored.",
                     report.decode_errors, report.frames, report.frames_expected));
   }
+  if (report.retimed > 0) {
+    console.note(
+        fmt::format("{} frames have no time of their own or another frame's in the input; each was "
+                    "given the next "
+                    "free one.",
+                    report.retimed));
+  }
 }
 
 }  // namespace

@@ -13,9 +13,9 @@
 // Only decoders that keep to this run fast. H.264 does not: a picture whose slices just end early
 // is concealed without an error, and with frame threads the flag for it is set after the frame went
 // out (seen: other pictures with 2 and with 4 threads, neither flagged). Nor does HEVC (seen: one
-// damaged file in six, 10 of 60, gives other pictures with 4 threads, without any error). MPEG-4 part 2 aborts
-// the program under AV_EF_EXPLODE (seen: an assertion in avcodec_send_packet). They, and all that
-// were not tried, decode carefully from the start.
+// damaged file in six, 10 of 60, gives other pictures with 4 threads, without any error). MPEG-4
+// part 2 aborts the program under AV_EF_EXPLODE (seen: an assertion in avcodec_send_packet). They,
+// and all that were not tried, decode carefully from the start.
 //
 // Starts. A stretch starts at the key packet that the plan names. H.264 and HEVC decoders may hold
 // back frames that a straight decode shows: with intra refresh until the picture is whole, after an
@@ -164,6 +164,9 @@ class StretchReader final : public FrameReader {
     // A broken file may give two frames one time; both are kept, one tick apart.
     out.pts = last_pts_ && time <= *last_pts_ && *last_pts_ < INT64_MAX ? *last_pts_ + 1 : time;
     last_pts_ = out.pts;
+    const bool own_time =
+        frame_->pts != AV_NOPTS_VALUE || frame_->best_effort_timestamp != AV_NOPTS_VALUE;
+    if (out.pts != time || !own_time) ++report_.retimed;
     out.duration = std::max<int64_t>(frame_->pkt_duration, 0);
     out.extras = FrameExtras::of(*frame_);
     ++report_.frames;

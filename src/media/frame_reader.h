@@ -49,6 +49,8 @@ struct ReadReport {
   uint64_t frames = 0;
   uint64_t decode_errors =
       0;  // packets or frames the decoder refused or flagged; those frames are lost or damaged
+  uint64_t retimed =
+      0;  // frames without a time of their own, or with another's: given the next free one
   bool reread_single_threaded = false;
 };
 

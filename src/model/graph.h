@@ -46,7 +46,16 @@ struct ValueInfo {
   std::vector<int64_t> shape;
 };
 
-// Nodes are in topological order. Every value is written once.
+// Nodes are in topological order. Every value is written once. What import_onnx leaves to rely on:
+//
+//   Conv, ConvTranspose  have kernel_shape, strides, dilations and group; Conv pads or auto_pad
+//                        SAME_*, ConvTranspose pads and output_padding (no output_shape)
+//   constants            weights, biases, scales of InstanceNormalization, bounds of Clip and the
+//                        parameters of Pad, Slice and Resize are initializers
+//   Slice                five inputs, axes >= 0, steps >= 1
+//   Resize               nearest, asymmetric, floor, whole factors 1 to 64 on H and W
+//   Pad                  on H and W only: constant, reflect or edge
+//   binary operators     may broadcast in any way that numpy does
 struct Graph {
   std::string name;
   std::vector<Node> nodes;

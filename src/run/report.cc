@@ -45,6 +45,7 @@ std::string to_json(const RunReport& report, const Manifest& manifest) {
                   {"frames_expected", finish.frames_expected},
                   {"frames_scored_now", report.frames_now},
                   {"decode_errors", finish.decode_errors},
+                  {"retimed_frames", finish.retimed},
                   {"damaged_packets", manifest.damaged_packets},
                   {"copied_streams", manifest.copied.size()},
                   {"copied_packets", finish.copied_packets},

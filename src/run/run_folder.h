@@ -29,6 +29,7 @@ struct ChunkCommit {
   uint64_t bytes = 0;
   uint64_t frames = 0;         // decoded, scored and encoded
   uint64_t decode_errors = 0;  // see media::ReadReport
+  uint64_t retimed = 0;        // likewise
   StageSeconds seconds;
 };
 

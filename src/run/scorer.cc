@@ -225,6 +225,7 @@ class Pipeline {
     commit.bytes = chunk.file->size();
     commit.frames = chunk.frames;
     commit.decode_errors = report.decode_errors;
+    commit.retimed = report.retimed;
     {
       MutexLock lock(mutex_);
       commit.seconds = {decode_seconds_[commit.index], score_seconds_[commit.index],
