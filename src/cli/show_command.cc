@@ -14,11 +14,16 @@ Result<void> show_command(const std::string& run_url, Console& console) {
   console.object(run::to_json(state));
 
   size_t done = 0;
-  for (const auto& commit : state.commits) done += commit ? 1 : 0;
-  console.say(fmt::format("Run {}: '{}' painted by '{}', {} of {} chunks done{}.",
-                          state.manifest.run_id, state.manifest.input.name,
-                          state.manifest.model.name, done, state.commits.size(),
-                          state.published ? ", published" : ""));
+  uint64_t frames = 0;
+  for (const auto& commit : state.commits) {
+    done += commit ? 1 : 0;
+    frames += commit ? commit->frames : 0;
+  }
+  console.say(
+      fmt::format("Run {}: '{}' painted by '{}', {} of {} frames in {} of {} chunks done{}.",
+                  state.manifest.run_id, state.manifest.input.name, state.manifest.model.name,
+                  frames, state.manifest.frames_expected(), done, state.commits.size(),
+                  state.published ? ", published" : ""));
   console.say("  chunk  state  frames  errors  decode s   score s  encode s       fps       bytes");
   for (size_t i = 0; i < state.commits.size(); ++i) {
     const auto& commit = state.commits[i];

@@ -142,7 +142,7 @@ class OtherCommands(support.Case):
         folder = self.run_folders()[0]
         done = run("show", folder)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("40", done.stdout)
+        self.assertIn("40 of 40 frames in 4 of 4 chunks", done.stdout)
         self.assertIsInstance(json.loads(run("show", "--json", folder).stdout), dict)
         self.assertEqual(run("show", self.folder / "nowhere").returncode in (2, 3, 4), True)
 
