@@ -21,7 +21,7 @@ SHARED = pathlib.Path(os.environ.get("SHARED", ROOT.parent / "shared"))
 GOLDEN = ROOT / "tools/golden"
 THREADS = os.cpu_count() or 1
 ROUNDS = 3
-# A shorter video never fills the queues and the encoder's lookahead, and so needs less than a longer one.
+# A video of a few frames needs less memory than one that keeps every stage busy.
 PIPELINE_FRAMES = 60
 
 

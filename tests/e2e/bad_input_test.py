@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import subprocess
 
 import onnx_model
@@ -212,6 +213,42 @@ class BadOutputs(Refused):
         self.assertEqual(self.output.read_text(), "precious")
         self.score(source, self.output, "--force")
         self.assertNotEqual(self.output.read_bytes()[:8], b"precious")
+
+    def call(self, *arguments, **keywords):
+        environment = {**os.environ, "XDG_STATE_HOME": str(self.folder)}
+        return subprocess.run([support.PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, env=environment, timeout=support.TIMEOUT, **keywords)
+
+    def test_full_standard_output_is_no_success(self):
+        with open("/dev/full", "wb") as full:
+            done = self.call("models", "--json", stdout=full)
+        self.assertEqual(done.returncode, 1)
+        self.assert_one_sentence(done.stderr.decode())
+
+    def test_reader_that_has_gone_does_not_stop_the_job(self):
+        source = make_video(self.folder / "in.mp4")
+        read, write = os.pipe()
+        os.close(read)
+        done = self.call(*self.command(source, self.output), stdout=write)
+        os.close(write)
+        self.assertEqual(done.returncode, 1, "its report could not be written")
+        self.assertEqual(len(frame_times(self.output)), len(frame_times(source)))
+
+    def test_file_size_limit_is_an_error_not_a_signal(self):
+        source = make_video(self.folder / "in.mp4", size="320x240")
+        limit = ["--codec", "ffv1"]
+        self.output = self.output.with_suffix(".mkv")
+        done = self.call(*self.command(source, self.output, *limit), stdout=subprocess.DEVNULL,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)))
+        self.assertEqual(done.returncode, 1)
+        self.assert_one_sentence(done.stderr.decode())
+        self.assertFalse(self.output.exists())
+
+    def test_link_to_nowhere_is_kept(self):
+        source = make_video(self.folder / "in.mp4")
+        self.output.symlink_to("nowhere.mp4")
+        self.refuse(2, source, saying="--force")
+        self.assertTrue(self.output.is_symlink())
 
     def test_failure_with_force_keeps_the_old_output(self):
         source = self.folder / "notes.mp4"
