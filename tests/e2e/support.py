@@ -20,7 +20,7 @@ import unittest
 import onnx_model
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAM = os.environ.get("ATELIER") or str(ROOT / "build/release/atelier")
+PROGRAM = os.path.abspath(os.environ.get("ATELIER") or ROOT / "build/release/atelier")
 SHARED = ROOT.parent / "shared"
 SHORT_RUN = bool(os.environ.get("ATELIER_E2E_SHORT"))
 TIMEOUT = 600 if SHORT_RUN else 150
