@@ -15,13 +15,6 @@
 
 namespace atelier::model {
 
-// A model as it travels and is recorded.
-struct ModelFile {
-  std::vector<std::byte> onnx;
-  ModelSpec spec;
-  std::string sha256;  // of onnx, 64 hex digits
-};
-
 struct LoadedModel {
   Graph graph;
   ModelSpec spec;      // input and output are never empty
