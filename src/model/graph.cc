@@ -3,6 +3,12 @@
 
 namespace atelier::model {
 
+const char* to_string(ElementType type) {
+  constexpr const char* kNames[] = {"float32", "float16", "float64", "int8",  "uint8",  "int16",
+                                    "uint16",  "int32",   "uint32",  "int64", "uint64", "bool"};
+  return kNames[static_cast<size_t>(type)];
+}
+
 int64_t Tensor::count() const {
   int64_t count = 1;
   for (int64_t d : shape) count *= d;

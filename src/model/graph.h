@@ -15,12 +15,21 @@
 
 namespace atelier::model {
 
-// Row-major float32, shape as in the file. Integer initialisers (shapes, pads) are in `ints`.
+// What the file says that the elements are (TensorProto.DataType of onnx.proto).
+enum class ElementType : uint8_t { f32, f16, f64, i8, u8, i16, u16, i32, u32, i64, u64, boolean };
+constexpr bool is_float(ElementType type) { return type <= ElementType::f64; }
+// "float32", "int64", "bool", as messages and `atelier models` write them.
+const char* to_string(ElementType type);
+
+// Row-major, shape as in the file; an empty shape is a scalar. Floating-point elements of any width
+// are kept and computed in `floats`, integers and booleans (0, 1) in `ints`: one of the two has
+// count() elements, the other none. Integers are always within the range of their type.
 struct Tensor {
   std::vector<int64_t> shape;
   std::vector<float> floats;
   std::vector<int64_t> ints;
-  bool is_int = false;
+  ElementType type = ElementType::f32;
+  bool is_int() const { return !is_float(type); }
   int64_t count() const;
 };
 

@@ -68,7 +68,7 @@ class Normaliser {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const auto it = graph_.initializers.find(node.inputs[i]);
       if (it == graph_.initializers.end()) continue;
-      if ((binary || i == 0) && it->second.is_int) return refuse(node, "computes with integers");
+      if ((binary || i == 0) && it->second.is_int()) return refuse(node, "computes with integers");
     }
     return {};
   }
@@ -80,7 +80,7 @@ class Normaliser {
     if (it == graph_.initializers.end()) {
       return refuse(node, fmt::format("computes its input {} while running", index));
     }
-    if (it->second.is_int != is_int) {
+    if (it->second.is_int() != is_int) {
       return refuse(node, fmt::format("has the wrong data type in input {}", index));
     }
     return &it->second;
@@ -297,7 +297,7 @@ class Normaliser {
   std::string add_ints(std::string wish, Ints values) {
     while (graph_.initializers.contains(wish) || shapes_.contains(wish)) wish += "_";
     Tensor tensor;
-    tensor.is_int = true;
+    tensor.type = ElementType::i64;
     tensor.shape = {static_cast<int64_t>(values.size())};
     tensor.ints = std::move(values);
     graph_.initializers[wish] = std::move(tensor);

@@ -24,14 +24,14 @@ Result<Tensor> to_tensor(const onnx::TensorProto& proto, std::string_view name) 
   Tensor tensor;
   tensor.shape.assign(proto.dims().begin(), proto.dims().end());
   const int64_t count = checked_count(tensor.shape);
-  tensor.is_int = proto.data_type() == onnx::TensorProto::INT64;
-  if (tensor.is_int) {
+  if (proto.data_type() == onnx::TensorProto::INT64) tensor.type = ElementType::i64;
+  if (tensor.is_int()) {
     tensor.ints = numbers<int64_t>(proto, proto.int64_data(), count);
   } else {
     tensor.floats = numbers<float>(proto, proto.float_data(), count);
   }
-  const size_t size = tensor.is_int ? tensor.ints.size() : tensor.floats.size();
-  const bool typed = tensor.is_int || proto.data_type() == onnx::TensorProto::FLOAT;
+  const size_t size = tensor.is_int() ? tensor.ints.size() : tensor.floats.size();
+  const bool typed = tensor.is_int() || proto.data_type() == onnx::TensorProto::FLOAT;
   if (!typed || count < 0 || size != static_cast<size_t>(count)) {
     return make_error(Code::invalid_argument, "'{}': the values of '{}' do not fit its shape.",
                       name, printable(proto.name()));

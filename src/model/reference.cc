@@ -342,7 +342,7 @@ Result<std::map<std::string, Tensor>> run_reference(const Graph& graph,
     if (it == inputs.end()) {
       return make_error(Code::invalid_argument, "input '{}' is missing.", input.name);
     }
-    bool fits = it->second.shape.size() == input.shape.size() && !it->second.is_int &&
+    bool fits = it->second.shape.size() == input.shape.size() && !it->second.is_int() &&
                 it->second.count() == static_cast<int64_t>(it->second.floats.size());
     for (size_t i = 0; fits && i < input.shape.size(); ++i) {
       fits = input.shape[i] == -1 || input.shape[i] == it->second.shape[i];

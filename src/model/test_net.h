@@ -32,7 +32,7 @@ class Net {
   }
   std::string ints(std::vector<int64_t> values) {
     Tensor tensor;
-    tensor.is_int = true;
+    tensor.type = ElementType::i64;
     tensor.shape = {static_cast<int64_t>(values.size())};
     tensor.ints = std::move(values);
     return keep(std::move(tensor));
