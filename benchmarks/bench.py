@@ -93,29 +93,35 @@ def peak_mib(*args):
 
 def peak_memory(quick):
     frames = 2000 if quick else 20000
-    print("\nPeak memory, starry-night, --size 320x180")
+    print("\nPeak memory: a short video, a long one, and one so long that what grows must show")
     with tempfile.TemporaryDirectory() as folder:
-        long_clip = f"{folder}/long.mp4"
+        generated = f"{folder}/long.mp4"
         subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc2=s=480x270:r=30:d={frames / 30}",
-                        "-c:v", "libx264", "-preset", "ultrafast", "-g", "60", long_clip], check=True)
-        cases = [("generated", long_clip)]
+                        "-c:v", "libx264", "-preset", "ultrafast", "-g", "60", generated], check=True)
+        clips = {"generated": generated}
         if (SHARED / "media").exists():
-            cases = [("shortest", SHARED / "media/video_0.mov"), ("4 s", SHARED / "media/carphone_pristine.mp4"),
-                     ("longest", SHARED / "media/nasa_13013.mp4"), *cases]
-        filled = []
-        for name, clip in cases:
-            frames_done, peak = atelier_run_frames(clip, folder)
-            if frames_done >= PIPELINE_FRAMES:
-                filled.append(peak)
-            print(f"  {name:10} {frames_done:6} frames  {peak:8.1f} MiB", flush=True)
-        print(f"  largest over smallest of those with {PIPELINE_FRAMES} frames and more: {max(filled) / min(filled):.3f}")
+            clips = {"shortest": SHARED / "media/video_0.mov", "4 s": SHARED / "media/carphone_pristine.mp4",
+                     "longest": SHARED / "media/nasa_13013.mp4", **clips}
+        memory_table("starry-night, --size 320x180", clips, "starry-night", "--size", "320x180")
+        wave = SHARED / "models/dyn/wave.onnx"
+        if wave.exists():
+            clips = {name: clip for name, clip in clips.items() if name in ("shortest", "longest")}
+            memory_table("wave, the video's own size", clips, wave)
 
 
-def atelier_run_frames(clip, folder):
-    runs, out = f"{folder}/runs-{pathlib.Path(clip).stem}", f"{folder}/{pathlib.Path(clip).stem}-out.mkv"
-    peak = peak_mib("run", clip, out, "--model", "starry-night", "--size", "320x180", "--runs", runs)
-    state = json.loads(next(pathlib.Path(runs).glob("*/report.json")).read_text())
-    return state["frames"], peak
+def memory_table(title, clips, *options):
+    print(f"  {title}")
+    peaks, filled = [], []
+    for name, clip in clips.items():
+        with tempfile.TemporaryDirectory() as folder:
+            peak = peak_mib("run", clip, f"{folder}/out.mkv", "--runs", f"{folder}/runs", "--model", *options)
+            done = json.loads(next(pathlib.Path(folder).glob("runs/*/report.json")).read_text())["frames"]
+        peaks.append(peak)
+        if done >= PIPELINE_FRAMES:
+            filled.append(peak)
+        print(f"    {name:10} {done:6} frames  {peak:8.1f} MiB", flush=True)
+    print(f"    largest over smallest: {max(peaks) / min(peaks):.3f}; "
+          f"of those with {PIPELINE_FRAMES} frames and more: {max(filled) / min(filled):.3f}")
 
 
 def main():

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/scorer.h"
 
+#include <malloc.h>
+
 #include <cstring>
 #include <thread>
 #include <variant>
@@ -189,6 +191,9 @@ class Pipeline {
       } else {
         TRY(finish_chunk(*open, std::get<ChunkEnd>(*item).report, watch));
         open.reset();
+        // What an encoder held is scattered over the heap: given back, or the next chunk's would
+        // stand beside it.
+        ::malloc_trim(0);
       }
     }
     return {};
