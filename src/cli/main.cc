@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -105,6 +106,44 @@ std::string one_sentence(std::string text) {
   return text + (text.ends_with('.') ? "" : ".") + " `atelier --help` lists commands and options.";
 }
 
+// CLI11 says of an unknown command only that one is lacking.
+Result<void> check_command(int argc, char** argv, const CLI::App& app) {
+  const std::string first = argc > 1 ? argv[1] : "-";
+  const auto commands = app.get_subcommands(nullptr);
+  const bool known = std::any_of(commands.begin(), commands.end(), [&](const CLI::App* command) {
+    return command->get_name() == first;
+  });
+  if (known || first.starts_with('-')) return {};
+  return make_error(Code::invalid_argument,
+                    "There is no command '{}'; `atelier --help` lists commands and options.",
+                    first);
+}
+
+// To CLI11 '' is a value like any other; to a shell it is what an unset variable becomes.
+Result<void> check_values(const CLI::App& command) {
+  for (const CLI::Option* option : command.get_options()) {
+    const auto values = option->results();
+    if (option->get_expected_max() == 0 || option->count() == 0) continue;
+    if (std::none_of(values.begin(), values.end(), [](const auto& v) { return v.empty(); }))
+      continue;
+    return make_error(Code::invalid_argument, "{} is empty; give it a value or leave it out.",
+                      option->get_name());
+  }
+  return {};
+}
+
+Result<void> parse(CLI::App& app, int argc, char** argv) {
+  TRY(check_command(argc, argv, app));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success&) {
+    throw;  // --help, --version
+  } catch (const CLI::ParseError& error) {
+    return Error{Code::invalid_argument, one_sentence(error.what())};
+  }
+  return check_values(*app.get_subcommands().front());
+}
+
 // libgomp reads its environment when it is loaded, before main. With its default it spins between
 // frames and takes processor time from the decoder and the encoder.
 void make_waiting_passive(char** argv) {
@@ -131,11 +170,11 @@ int run_program(int argc, char** argv) {
   }
   const Interrupt interrupt;
   try {
-    app.parse(argc, argv);
+    if (const auto parsed = parse(app, argc, argv); !parsed.ok()) {
+      return report_error(parsed.error(), options.json);
+    }
   } catch (const CLI::Success& help) {
     return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    return report_error(Error{Code::invalid_argument, one_sentence(error.what())}, options.json);
   }
   Console console(options.json, options.quiet);
   NullLog log;

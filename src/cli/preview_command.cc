@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // atelier preview INPUT OUT.png: three frames, before and after, without scoring the rest.
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
@@ -38,6 +39,17 @@ std::vector<run::ChunkPlan> pick_frames(const media::PacketScan& scan) {
     picks.push_back(pick);
   }
   return picks;
+}
+
+// Upright, with square pixels, as a player shows the video.
+media::SheetLook look_of(const media::VideoFacts& video, const run::SizePlan& size) {
+  media::SheetLook look;
+  look.quarter_turns = static_cast<int>(std::lround(video.rotation_degrees / 90));
+  const Rational aspect = size.sample_aspect_ratio;
+  if (aspect.num > 0 && aspect.den > 0) {
+    look.pixel_aspect = std::clamp(static_cast<double>(aspect.num) / aspect.den, 0.05, 20.0);
+  }
+  return look;
 }
 
 }  // namespace
@@ -95,7 +107,7 @@ Result<void> preview_command(const PreviewOptions& options, Console& console,
 
   std::vector<media::SheetRow> rows;
   for (size_t i = 0; i < before.size(); ++i) rows.push_back({before[i].view, after[i].view()});
-  const FrameBuffer sheet = TRY(media::make_sheet(rows));
+  const FrameBuffer sheet = TRY(media::make_sheet(rows, look_of(stream.video, size)));
   const auto png = TRY(media::encode_png(sheet.view()));
   const auto outcome = TRY(output.store->put(
       output.key, png, options.force ? Condition::always() : Condition::if_absent()));

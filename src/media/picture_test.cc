@@ -163,7 +163,7 @@ TEST(Sheet, PairsStandSideBySideScaledToFit) {
   const FrameBuffer green =
       flat(3840, 2160, {Family::rgb, 10, 0, 0, false}, 0, Range::full, {0, 767, 0});
   const std::vector<SheetRow> rows{{red.view(), green.view()}, {green.view(), red.view()}};
-  const auto sheet = make_sheet(rows, 808);
+  const auto sheet = make_sheet(rows, {.max_width = 808});
   ASSERT_TRUE(sheet.ok()) << sheet.error().message;
   const FrameView& view = sheet->view();
   EXPECT_EQ(view.width, 808);
@@ -183,6 +183,52 @@ TEST(Sheet, PairsStandSideBySideScaledToFit) {
   }
 }
 
+TEST(Sheet, PicturesAreTurnedClockwise) {
+  FrameBuffer in(4, 2, {Family::rgb, 8, 0, 0, false}, {});
+  for (size_t p = 0; p < 3; ++p) {
+    for (int i = 0; i < 8; ++i) {
+      in.view().plane[p].data[in.view().plane[p].stride * (i / 4) + i % 4] =
+          static_cast<std::byte>(10 * i + 10);
+    }
+  }
+  const std::vector<SheetRow> rows{{in.view(), in.view()}};
+  // Row by row of the picture 10 20 30 40 / 50 60 70 80 after so many quarter turns.
+  const std::vector<std::vector<int>> wanted{{10, 20, 30, 40, 50, 60, 70, 80},
+                                             {50, 10, 60, 20, 70, 30, 80, 40},
+                                             {80, 70, 60, 50, 40, 30, 20, 10},
+                                             {40, 80, 30, 70, 20, 60, 10, 50}};
+  for (int turns = -3; turns < 4; ++turns) {
+    const auto sheet = make_sheet(rows, {.quarter_turns = turns});
+    ASSERT_TRUE(sheet.ok()) << sheet.error().message;
+    const int width = turns % 2 == 0 ? 4 : 2;
+    ASSERT_EQ(sheet->view().width, 2 * width + 8);
+    ASSERT_EQ(sheet->view().height, 8 / width);
+    for (int i = 0; i < 8; ++i) {
+      for (const int left : {0, width + 8}) {
+        const auto& plane = sheet->view().plane[1];
+        const auto got = plane.data[plane.stride * (i / width) + left + i % width];
+        EXPECT_EQ(static_cast<int>(got),
+                  wanted[static_cast<size_t>(turns + 4) % 4][static_cast<size_t>(i)])
+            << turns << " turns, sample " << i;
+      }
+    }
+  }
+}
+
+TEST(Sheet, PixelsThatAreNotSquareAreShownInTheirShape) {
+  const FrameBuffer in =
+      flat(40, 30, {Family::yuv, 8, 1, 1, false}, 1, Range::limited, {235, 128, 128});
+  const std::vector<SheetRow> rows{{in.view(), in.view()}};
+  const auto wide = make_sheet(rows, {.pixel_aspect = 2});
+  ASSERT_TRUE(wide.ok()) << wide.error().message;
+  EXPECT_EQ(wide->view().width, 2 * 80 + 8);
+  EXPECT_EQ(wide->view().height, 30);
+  const auto turned = make_sheet(rows, {.quarter_turns = 1, .pixel_aspect = 2});
+  ASSERT_TRUE(turned.ok()) << turned.error().message;
+  EXPECT_EQ(turned->view().width, 2 * 30 + 8);
+  EXPECT_EQ(turned->view().height, 80);
+}
+
 TEST(Sheet, SmallPicturesKeepTheirSizeAndOddOnesWork) {
   const FrameBuffer tiny =
       flat(3, 5, {Family::yuv, 8, 1, 1, false}, 1, Range::limited, {235, 128, 128});
@@ -192,7 +238,7 @@ TEST(Sheet, SmallPicturesKeepTheirSizeAndOddOnesWork) {
   EXPECT_EQ(sheet->view().width, 14);
   EXPECT_EQ(sheet->view().height, 5);
   EXPECT_FALSE(make_sheet({}).ok());
-  EXPECT_FALSE(make_sheet(rows, 9).ok());
+  EXPECT_FALSE(make_sheet(rows, {.max_width = 9}).ok());
 }
 
 }  // namespace

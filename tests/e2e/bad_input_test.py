@@ -357,6 +357,14 @@ class BadCommandLines(Refused):
             with self.subTest(options):
                 self.refuse(2, source, *options)
 
+    def test_unknown_command_is_named(self):
+        self.assert_refused(2, ["paint", "a.mp4", "b.mp4"], saying="no command 'paint'")
+
+    def test_empty_values_are_named(self):
+        source = make_video(self.folder / "in.mp4")
+        for option in ("--codec", "--from", "--to", "--size"):
+            self.refuse(2, source, option, "", saying=f"{option} is empty")
+
     def test_range_without_a_frame(self):
         source = make_video(self.folder / "in.mp4")
         self.refuse(3, source, "--from", "1000")

@@ -155,6 +155,17 @@ class OtherCommands(support.Case):
         self.assertGreaterEqual(found["width"], 128)
         self.assertGreaterEqual(found["height"], 96)
 
+    def test_preview_stands_upright_with_square_pixels(self):
+        source, turned = self.folder / "wide.mp4", self.folder / "turned.mp4"
+        ffmpeg("-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10,setsar=2,trim=end_frame=3",
+               "-c:v", "libx264", source)
+        ffmpeg("-i", source, "-c", "copy", "-metadata:s:v", "rotate=90", turned)
+        sheet = self.folder / "sheet.png"
+        done = run("preview", turned, sheet, "--model", self.identity)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        found = ffprobe(sheet, "-show_streams")["streams"][0]
+        self.assertEqual((found["width"], found["height"]), (2 * 64 + 8, 3 * 192 + 2 * 8))
+
     def test_preview_of_bad_input(self):
         source = self.folder / "notes.mp4"
         source.write_text("notes")
