@@ -7,7 +7,7 @@ override STYLE := $(value STYLE)
 override OUT := $(value OUT)
 export VIDEO STYLE OUT
 
-.PHONY: demo test build format tidy bench test-asan clean
+.PHONY: demo test test-slow build format tidy bench test-asan clean
 
 demo: ## paints a clip: make demo [VIDEO=my.mp4] [STYLE=starry-night] [OUT=painted.mp4]
 	@tools/setup build
@@ -21,6 +21,10 @@ build: ## program and tests in build/release
 test: ## everything that CI runs
 	@tools/setup build test
 	@tools/test.py
+
+test-slow: ## the full matrices of which `make test` runs a share: hours
+	@tools/setup build test
+	@tools/test.py slow
 
 test-asan: ## unit tests and the short end-to-end cases under ASan and UBSan
 	@tools/setup build test

@@ -37,7 +37,7 @@ function(atelier_test name)
   target_compile_definitions(${name} PRIVATE
     ATELIER_SOURCE_DIR="${CMAKE_SOURCE_DIR}" ATELIER_BINARY_DIR="${CMAKE_BINARY_DIR}")
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}"
     SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\] [0-9]+ tests?, listed below:.*\\[  PASSED  \\] 0 tests")
   atelier_remember(${ARG_SOURCES})
 endfunction()

@@ -3,7 +3,7 @@
 """Runs the layers of tests and adds them up.
 
 tools/test.py             everything: what `make test` and CI run
-tools/test.py STAGE...    of: unit asan e2e format tidy
+tools/test.py STAGE...    of: unit asan e2e format tidy, and slow: what `make test-slow` runs
 
 Each test program leaves its counts in build/reports/STAGE (GoogleTest as XML, the end-to-end files
 as JSON); a program that dies before it could is one failure. The last line is
@@ -73,7 +73,7 @@ def add_e2e(report, totals, seen):
         totals.one(f"{report.stem}: {name}", False)
 
 
-def ctest(preset, label, stage, totals, env=(), jobs=JOBS):
+def ctest(preset, label, stage, totals, env=(), jobs=JOBS, most_seconds=1200):
     """Runs the tests with a label; counts cases, and programs that failed without counting any."""
     folder = REPORTS / stage
     shutil.rmtree(folder, ignore_errors=True)
@@ -83,7 +83,8 @@ def ctest(preset, label, stage, totals, env=(), jobs=JOBS):
                    "ATELIER_TEST_REPORTS": str(folder), **dict(env)}
     environment.pop("MAKEFLAGS", None)
     subprocess.run(["ctest", "--test-dir", f"build/{preset}", "-L", f"^({label})$", "-j", str(jobs),
-                    "--output-on-failure", "--no-tests=error", "--output-junit", str(junit)],
+                    "--output-on-failure", "--no-tests=error", "--timeout", str(most_seconds),
+                    "--output-junit", str(junit)],
                    cwd=ROOT, env=environment)
     seen = {}  # program -> failures that it counted itself
     for report in sorted(folder.glob("*.xml")):
@@ -119,6 +120,13 @@ def stage_asan(totals):
     ctest("asan", "e2e", "asan-e2e", totals, options)
 
 
+def stage_slow(totals):
+    """Every case of the tests that otherwise take a share: with $ATELIER_SLOW they take all."""
+    if build("release", totals):
+        ctest("release", "unit|slow|e2e", "slow", totals, {"ATELIER_SLOW": "1"},
+              most_seconds=86400)
+
+
 def sources():
     listed = subprocess.run(["git", "ls-files", "-z", "*.cc", "*.h"], cwd=ROOT, check=True,
                             capture_output=True).stdout.decode()
@@ -151,18 +159,20 @@ def stage_tidy(totals):
 
 STAGES = {"format": stage_format, "unit": stage_unit, "e2e": stage_e2e, "tidy": stage_tidy,
           "asan": stage_asan}
+ON_DEMAND = {"slow": stage_slow}
 
 
 def main(arguments):
-    unknown = [name for name in arguments if name not in STAGES]
+    stages = {**STAGES, **ON_DEMAND}
+    unknown = [name for name in arguments if name not in stages]
     if unknown:
-        print(f"tools/test.py: \"{unknown[0]}\" is not one of {', '.join(STAGES)}", file=sys.stderr)
+        print(f"tools/test.py: \"{unknown[0]}\" is not one of {', '.join(stages)}", file=sys.stderr)
         return 2
     totals = Totals()
     for name in arguments or STAGES:
         say(name)
         start = time.monotonic()
-        STAGES[name](totals)
+        stages[name](totals)
         print(f"-- {name}: {time.monotonic() - start:.0f} s", flush=True)
     if totals.failures:
         say("failed")

@@ -2,7 +2,8 @@
 """What the end-to-end tests share: the program under test, inputs made by ffmpeg, assertions.
 
 $ATELIER is the program (default build/release/atelier). With $ATELIER_E2E_SHORT set only the cases
-in SHORT run: the ones worth their time under the sanitizers.
+in SHORT run: the ones worth their time under the sanitizers. With $ATELIER_SLOW the matrices of
+which they take a share otherwise run whole.
 """
 
 import glob
@@ -23,7 +24,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.path.abspath(os.environ.get("ATELIER") or ROOT / "build/release/atelier")
 SHARED = ROOT.parent / "shared"
 SHORT_RUN = bool(os.environ.get("ATELIER_E2E_SHORT"))
-TIMEOUT = 600 if SHORT_RUN else 150
+SLOW_RUN = bool(os.environ.get("ATELIER_SLOW"))
+TIMEOUT = 600 if SHORT_RUN or SLOW_RUN else 150
 
 SHORT = {
     "test_plain_mp4", "test_b_frames_and_edit_list", "test_matroska_with_everything",
