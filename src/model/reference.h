@@ -10,8 +10,8 @@
 
 namespace atelier::model {
 
-// Runs `graph` as ONNX's page of each operator reads: one loop per index, sums in double, one
-// thread. Inputs and outputs by name, NCHW float32. Every value stays in memory until the end.
+// evaluate() node after node: nothing folded, fused or planned, sums in double, one thread. Inputs
+// and outputs by name, of any type and rank. Every value stays in memory until the end.
 // Errors: invalid_argument if an input is missing or the shapes do not fit the graph.
 Result<std::map<std::string, Tensor>> run_reference(const Graph& graph,
                                                     const std::map<std::string, Tensor>& inputs);

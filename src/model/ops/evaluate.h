@@ -6,6 +6,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct EvaluateOptions {
 
 // True for the operators that evaluate() takes.
 bool can_evaluate(std::string_view op);
+const std::vector<std::string>& evaluable_operators();  // their names, sorted
 
 // `node` is in the form of opset 17 (see Graph). `inputs` are as many as node.inputs, null where
 // absent. Returns as many tensors as node.outputs; one that the node leaves unnamed may be empty.
