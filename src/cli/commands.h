@@ -28,6 +28,7 @@ struct RunOptions {
   std::string preset = "veryfast";
   std::string encoder_options;
   std::string keep_frames;
+  bool deinterlace = false;
 };
 Result<void> run_command(const RunOptions& options, Console& console, std::stop_token stop);
 

@@ -61,7 +61,7 @@ Result<Input> open_input(const std::string& text) {
   return input;
 }
 
-Result<Input> open_video(const std::string& text) {
+Result<Input> open_video(const std::string& text, bool deinterlace) {
   Input input = TRY(open_input(text));
   if (input.info.video_stream < 0) {
     return make_error(Code::invalid_input, "'{}' holds no video, only {} other stream(s).", text,
@@ -74,10 +74,17 @@ Result<Input> open_video(const std::string& text) {
         "'{}' does not say how large its pictures are: no key frame was found in its beginning.",
         text);
   }
-  if (video.interlaced) {
+  if (video.fields_are_pictures) {
     return make_error(
         Code::invalid_input,
-        "'{}' is interlaced; deinterlace it first, fields cannot be scored as frames.", text);
+        "'{}' codes each field as a picture (interlaced HEVC), which cannot be scored: "
+        "convert it to whole frames first.",
+        text);
+  }
+  if (video.interlaced && !deinterlace) {
+    return make_error(
+        Code::invalid_input,
+        "'{}' is interlaced and fields cannot be scored as frames; add --deinterlace.", text);
   }
   return input;
 }

@@ -28,8 +28,8 @@ struct Input {
 };
 // Errors: invalid_input (absent, not a file, unreadable, not media).
 Result<Input> open_input(const std::string& text);
-// The same, and there must be a video to score that is not interlaced.
-Result<Input> open_video(const std::string& text);
+// The same, and there must be a video to score, interlaced only with `deinterlace`.
+Result<Input> open_video(const std::string& text, bool deinterlace);
 
 // "12.5", "1:02.5" or "1:00:02.5" in seconds. Errors: invalid_argument naming the option.
 Result<double> parse_time(const std::string& text, const std::string& option);

@@ -53,6 +53,8 @@ void add_run(CLI::App& app, Options& o, std::string& precision) {
       ->capture_default_str();
   run->add_option("--preset", o.run.preset, "Speed preset of libx264")->capture_default_str();
   run->add_option("--encoder-opts", o.run.encoder_options, "Further encoder options K=V:K=V");
+  run->add_flag("--deinterlace", o.run.deinterlace,
+                "Make whole frames of interlaced ones; progressive frames stay as they are");
   run->add_option("--keep-frames", o.run.keep_frames,
                   "Keep every frame in the run folder: png or jpg")
       ->check(CLI::IsMember({"png", "jpg"}));

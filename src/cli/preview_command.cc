@@ -60,7 +60,7 @@ Result<void> preview_command(const PreviewOptions& options, Console& console,
   if (!options.size.empty()) wanted = TRY(parse_size(options.size));
   const model::LoadedModel model = TRY(load_model(options.model));
   for (const std::string& guess : model.spec.guessed) console.note(guess);
-  const Input input = TRY(open_video(options.input));
+  const Input input = TRY(open_video(options.input, true));
   const Place output = TRY(open_place(options.output));
   if (output.location.path.extension() != ".png") {
     return make_error(Code::invalid_argument, "A preview is a PNG: '{}' does not end in .png.",
@@ -89,6 +89,7 @@ Result<void> preview_command(const PreviewOptions& options, Console& console,
     request.width = size.scored.width;
     request.height = size.scored.height;
     request.threads = options.threads;
+    request.deinterlace = stream.video.interlaced;
     const auto reader = TRY(media::FrameReader::open(*input.source, input.info, request));
     auto frame = TRY(reader->next());
     if (!frame) continue;

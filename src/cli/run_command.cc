@@ -68,6 +68,7 @@ Result<run::Parameters> parameters_of(const RunOptions& options) {
   p.preset = options.preset;
   p.encoder_options = TRY(parse_encoder_options(options.encoder_options));
   p.keep_frames = options.keep_frames;
+  p.deinterlace = options.deinterlace;
   return p;
 }
 
@@ -200,7 +201,7 @@ void say_plan(Console& console, const run::Manifest& manifest, const RunOptions&
   console.say(fmt::format("Run: {}", run_url));
 }
 
-void say_damage(Console& console, const run::FinishReport& report) {
+void say_damage(Console& console, const run::FinishReport& report, bool deinterlace) {
   if (report.decode_errors > 0) {
     console.note(
         fmt::format("The decoder met {} errors; {} of {} frames could be decoded and were scored.",
@@ -213,6 +214,12 @@ void say_damage(Console& console, const run::FinishReport& report) {
                     "free one.",
                     report.retimed));
   }
+  if (report.interlaced > 0 && !deinterlace) {
+    console.note(fmt::format(
+        "{} frames are marked as interlaced in a video that is not; they were scored as "
+        "they are. --deinterlace makes one picture of their fields.",
+        report.interlaced));
+  }
 }
 
 }  // namespace
@@ -223,7 +230,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   const run::Parameters parameters = TRY(parameters_of(options));
   const model::LoadedModel model = TRY(load_model(options.model));
   for (const std::string& guess : model.spec.guessed) console.note(guess);
-  const Input input = TRY(open_video(options.input));
+  const Input input = TRY(open_video(options.input, options.deinterlace));
   const Output output = TRY(open_output(options, input.place));
   const auto fit =
       TRY(media::fit_container(*input.source, input.info, output.container, options.codec));
@@ -258,7 +265,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   finish_request.scratch = TRY(scratch_folder());
   run::RunReport report;
   report.finish = TRY(run::finish(manifest, folder, finish_request, stop));
-  say_damage(console, report.finish);
+  say_damage(console, report.finish, parameters.deinterlace);
   for (const std::string& note : report.finish.notes) {
     if (std::find(fit.notes.begin(), fit.notes.end(), note) == fit.notes.end()) console.note(note);
   }

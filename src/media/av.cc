@@ -37,6 +37,22 @@ Code code_of_av(int error, Code otherwise) {
   return otherwise;
 }
 
+bool announces_alpha(const AVStream& stream) {
+  const AVCodecID codec = stream.codecpar->codec_id;
+  const AVDictionaryEntry* mode = av_dict_get(stream.metadata, "alpha_mode", nullptr, 0);
+  return (codec == AV_CODEC_ID_VP8 || codec == AV_CODEC_ID_VP9) && mode &&
+         std::string_view(mode->value) == "1";
+}
+
+const AVCodec* video_decoder(const AVStream& stream) {
+  const AVCodecID id = stream.codecpar->codec_id;
+  const AVCodec* codec = nullptr;
+  if (announces_alpha(stream)) {
+    codec = avcodec_find_decoder_by_name(id == AV_CODEC_ID_VP8 ? "libvpx" : "libvpx-vp9");
+  }
+  return codec ? codec : avcodec_find_decoder(id);
+}
+
 namespace {
 
 template <class T>

@@ -70,6 +70,12 @@ class Input {
   bool truncated_ = false;
 };
 
+// The decoder for a video stream; null when there is none. Alpha of VP8 and VP9 in WebM lies beside
+// the picture, and only libvpx looks there, so streams that announce it go to libvpx.
+const AVCodec* video_decoder(const AVStream& stream);
+// Whether a VP8 or VP9 stream announces alpha beside its pictures.
+bool announces_alpha(const AVStream& stream);
+
 inline Rational from_av(AVRational r) { return {r.num, r.den}; }
 inline AVRational to_av(Rational r) { return {r.num, r.den}; }
 

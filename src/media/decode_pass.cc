@@ -5,6 +5,8 @@
 #include "media/decode_pass.h"
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 #include <string_view>
 #include <thread>
 
@@ -20,8 +22,10 @@ enum class Seeking {
   never,   // timestamps are computed from what came before
 };
 
-Seeking seeking_of(const AVFormatContext& format) {
+Seeking seeking_of(const AVFormatContext& format, int stream) {
   const std::string_view name = format.iformat->name;
+  // Demuxers attach a palette to the first packet only, and not again after a seek.
+  if (format.streams[stream]->codecpar->format == AV_PIX_FMT_PAL8) return Seeking::never;
   if (name.starts_with("mov,") || name == "avi" || name == "flv" || name == "mpegts") {
     return Seeking::by_dts;
   }
@@ -40,6 +44,20 @@ bool is_flagged(const AVFrame& frame) {
 
 int64_t time_of(const AVPacket& packet) {
   return packet.pts != AV_NOPTS_VALUE ? packet.pts : packet.dts;
+}
+
+// A palette or a new header comes with one packet and holds for all that follow.
+constexpr std::array kHoldsOn = {AV_PKT_DATA_PALETTE, AV_PKT_DATA_NEW_EXTRADATA};
+
+void copy_side_data(const AVPacket& from, AVPacket& to, bool replace) {
+  for (const AVPacketSideDataType type : kHoldsOn) {
+    size_t size = 0;
+    const uint8_t* data = av_packet_get_side_data(&from, type, &size);
+    if (!data || (!replace && av_packet_get_side_data(&to, type, nullptr))) continue;
+    uint8_t* copy = av_packet_new_side_data(&to, type, size);
+    if (!copy) throw std::bad_alloc();
+    std::copy_n(data, size, copy);
+  }
 }
 
 }  // namespace
@@ -68,7 +86,7 @@ Result<void> DecodePass::reopen_input() {
 
 Result<void> DecodePass::open_decoder() {
   const AVStream& stream = *input_->stream(request_.stream);
-  const AVCodec* codec = avcodec_find_decoder(stream.codecpar->codec_id);
+  const AVCodec* codec = video_decoder(stream);
   if (stream.codecpar->codec_type != AVMEDIA_TYPE_VIDEO || !codec) {
     return make_error(Code::invalid_input, "Stream {} ({}) cannot be decoded as video here.",
                       request_.stream, avcodec_get_name(stream.codecpar->codec_id));
@@ -111,6 +129,7 @@ Result<void> DecodePass::position() {
 
 Result<void> DecodePass::rewind() {
   packet_is_held_ = false;
+  av_packet_unref(passed_over_.get());
   return reopen_input();
 }
 
@@ -137,15 +156,23 @@ Result<bool> DecodePass::next_packet() {
 Result<bool> DecodePass::read_on_to_key() {
   while (TRY(next_packet())) {
     if (packet_->dts != AV_NOPTS_VALUE && packet_->dts > *request_.key_dts) return false;
-    if (packet_->dts != *request_.key_dts || !(packet_->flags & AV_PKT_FLAG_KEY)) continue;
+    if (packet_->dts != *request_.key_dts || !(packet_->flags & AV_PKT_FLAG_KEY)) {
+      keep_side_data();
+      continue;
+    }
     packet_is_held_ = time_of(*packet_) <= *request_.first_pts;
+    if (packet_is_held_) attach_side_data();
     return packet_is_held_;
   }
   return false;
 }
 
+void DecodePass::keep_side_data() { copy_side_data(*packet_, *passed_over_, true); }
+
+void DecodePass::attach_side_data() { copy_side_data(*passed_over_, *packet_, false); }
+
 Result<bool> DecodePass::seek_to_key() {
-  switch (seeking_of(*input_->get())) {
+  switch (seeking_of(*input_->get(), request_.stream)) {
     case Seeking::never: return false;
     case Seeking::by_dts:
       if (!TRY(seek_to(*request_.key_dts))) return false;
@@ -159,7 +186,7 @@ Result<bool> DecodePass::seek_to_key() {
 }
 
 Result<bool> DecodePass::seek_to_earlier_key() {
-  const Seeking seeking = seeking_of(*input_->get());
+  const Seeking seeking = seeking_of(*input_->get(), request_.stream);
   const std::optional<int64_t> before =
       seeking == Seeking::by_pts ? request_.before_pts : request_.before_dts;
   if (seeking == Seeking::never || !before || *before == INT64_MIN) return false;
@@ -171,10 +198,30 @@ Result<bool> DecodePass::seek_to_earlier_key() {
 }
 
 void DecodePass::count_error(int64_t pts) {
-  const bool known = pts != AV_NOPTS_VALUE;
-  if (known && request_.first_pts && pts < *request_.first_pts) return;
-  if (known && request_.end_pts && pts >= *request_.end_pts) return;
-  ++errors_;
+  if (pts == AV_NOPTS_VALUE) {
+    ++errors_without_time_;
+  } else {
+    error_times_.insert(pts);
+  }
+}
+
+uint64_t DecodePass::errors() const {
+  const std::optional<int64_t> from =
+      request_.count_from ? request_.count_from : request_.first_pts;
+  const auto begin = from ? error_times_.lower_bound(*from) : error_times_.begin();
+  const auto end =
+      request_.end_pts ? error_times_.lower_bound(*request_.end_pts) : error_times_.end();
+  if (from && request_.end_pts && *from >= *request_.end_pts) return errors_without_time_;
+  return static_cast<uint64_t>(std::distance(begin, end)) + errors_without_time_;
+}
+
+void DecodePass::go_on(std::optional<int64_t> first_pts, std::optional<int64_t> end_pts) {
+  request_.first_pts = first_pts;
+  request_.count_from.reset();
+  request_.end_pts = end_pts;
+  if (!first_pts) return;
+  expected_.erase(expected_.begin(), expected_.lower_bound(*first_pts));
+  error_times_.erase(error_times_.begin(), error_times_.lower_bound(*first_pts));
 }
 
 Result<bool> DecodePass::feed() {

@@ -37,6 +37,8 @@ struct PassRequest {
   // With earlier_key: the time of the key packet that was not early enough.
   std::optional<int64_t> before_dts;
   std::optional<int64_t> before_pts;
+  // Damage is counted from this time on; unset: from first_pts.
+  std::optional<int64_t> count_from;
 };
 
 class DecodePass {
@@ -50,8 +52,11 @@ class DecodePass {
   // damage is for fast passes only; after it or end nothing more comes.
   Result<Step> step(AVFrame& frame);
 
-  // Careful passes: packets and frames between first_pts and end_pts that were refused or flagged.
-  uint64_t errors() const { return errors_; }
+  // Careful passes: packets and frames between count_from and end_pts that were refused or flagged.
+  uint64_t errors() const;
+  // From here on the stretch that follows directly is read: what was missing before `first_pts` is
+  // forgotten, and errors() counts in the new stretch.
+  void go_on(std::optional<int64_t> first_pts, std::optional<int64_t> end_pts);
   // The lowest pts, from first_pts on, of a shown packet that was decoded and whose frame has not
   // come out before or as the last frame.
   std::optional<int64_t> lowest_missing_pts() const {
@@ -63,7 +68,7 @@ class DecodePass {
 
  private:
   DecodePass(ByteSource& source, const PassRequest& request)
-      : source_(source), request_(request), packet_(make_packet()) {}
+      : source_(source), request_(request), packet_(make_packet()), passed_over_(make_packet()) {}
   Result<void> reopen_input();
   Result<void> open_decoder();
   Result<void> position();
@@ -76,7 +81,8 @@ class DecodePass {
   // Feeds one packet, or the end. Returns false on damage.
   Result<bool> feed();
   bool is_hidden(const AVFrame& frame);
-  void count_error(int64_t pts);
+  void keep_side_data();
+  void attach_side_data();
 
   ByteSource& source_;
   PassRequest request_;
@@ -85,7 +91,12 @@ class DecodePass {
   PacketPtr packet_;
   bool packet_is_held_ = false;  // packet_ was read while positioning and is the first to decode
   bool draining_ = false;
-  uint64_t errors_ = 0;
+  // Times of what was refused or flagged, and how much had no time.
+  std::multiset<int64_t> error_times_;
+  uint64_t errors_without_time_ = 0;
+  void count_error(int64_t pts);
+  // Of packets that were passed over: what the decoder needs to know all the same.
+  PacketPtr passed_over_;
   std::set<int64_t> expected_;  // pts of decoded, shown packets without a frame yet
   std::optional<int64_t> start_pts_;
   std::optional<int64_t> start_dts_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <new>
 #include <vector>
 
@@ -167,6 +168,35 @@ Result<PlanarPicture> to_planar(const AVFrame& frame) {
   auto buffer = std::make_shared<FrameBuffer>(frame.width, frame.height, wanted, color_of(frame));
   unpack(frame, d, buffer->view());
   return PlanarPicture{buffer->view(), buffer};
+}
+
+Result<FramePtr> planar_frame(const AVFrame& frame) {
+  const PlanarPicture picture = TRY(to_planar(frame));
+  const auto format = static_cast<AVPixelFormat>(frame.format);
+  const AVPixelFormat planar = planar_equivalent(format);
+  FramePtr out(av_frame_clone(&frame));
+  if (!out) throw std::bad_alloc();
+  if (picture.view.plane[0].data == reinterpret_cast<const std::byte*>(frame.data[0]) ||
+      planar == format) {
+    return out;
+  }
+  out = make_frame();
+  out->format = planar;
+  out->width = frame.width;
+  out->height = frame.height;
+  if (av_frame_get_buffer(out.get(), 0) < 0) throw std::bad_alloc();
+  if (av_frame_copy_props(out.get(), &frame) < 0) throw std::bad_alloc();
+  const FrameView& view = picture.view;
+  for (int p = 0; p < view.format.planes(); ++p) {
+    const auto from = static_cast<size_t>(p);
+    const auto to = static_cast<size_t>(libav_plane(view.format, p));
+    const auto row = static_cast<size_t>(view.plane_width(p) * view.format.bytes_per_sample());
+    for (int y = 0; y < view.plane_height(p); ++y) {
+      std::memcpy(out->data[to] + static_cast<ptrdiff_t>(y) * out->linesize[to],
+                  view.plane[from].data + y * view.plane[from].stride, row);
+    }
+  }
+  return out;
 }
 
 void PictureScaler::Free::operator()(SwsContext* context) const { sws_freeContext(context); }

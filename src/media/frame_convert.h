@@ -24,6 +24,10 @@ struct PlanarPicture {
 // Errors: invalid_input when planar_equivalent() knows no format, corrupt when planes are missing.
 Result<PlanarPicture> to_planar(const AVFrame& frame);
 
+// The same as an AVFrame with `frame`'s times, side data and tags: `frame` itself once more where
+// it is planar already.
+Result<FramePtr> planar_frame(const AVFrame& frame);
+
 // Brings pictures to one size and format. A picture that has them already passes untouched; others
 // go through swscale: bicubic, accurate rounding, bit-exact on every processor, one thread, chroma
 // siting and range respected. RGB is scaled plane by plane, never through YUV.

@@ -26,9 +26,12 @@
 #include "media/frame_reader.h"
 
 #include <algorithm>
+#include <array>
+#include <deque>
 
 #include "media/av.h"
 #include "media/decode_pass.h"
+#include "media/deinterlacer.h"
 #include "media/frame_convert.h"
 #include "media/frame_extras.h"
 
@@ -49,16 +52,28 @@ bool threads_are_safe(std::string_view codec) {
   return codec == "vp9" || codec == "av1" || codec == "ffv1";
 }
 
+// Decoders that say of each frame whether it is interlaced; for the others the stream's word holds.
+bool flags_each_frame(std::string_view codec) {
+  static constexpr std::array kFlagging = {
+      "h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1",  "wmv3",    "dvvideo",
+      "cavs", "cfhd", "prores",     "dnxhd",      "mjpeg", "ffv1", "utvideo", "rawvideo"};
+  return std::find(kFlagging.begin(), kFlagging.end(), codec) != kFlagging.end();
+}
+
 class StretchReader final : public FrameReader {
  public:
   StretchReader(ByteSource& source, const StreamInfo& stream, const ReadRequest& request)
       : source_(source),
         request_(request),
-        color_(stream.video.color),
-        first_mode_(request.threads == 1 || !threads_are_safe(stream.codec) ? PassMode::careful
-                                                                            : PassMode::fast),
+        video_(stream.video),
+        stream_flags_all_(stream.video.interlaced && !flags_each_frame(stream.codec)),
+        first_mode_(request.threads == 1 || stream.video.alpha_beside ||
+                            !threads_are_safe(stream.codec)
+                        ? PassMode::careful
+                        : PassMode::fast),
         // Elsewhere a key packet is complete, and packets that show nothing are common.
         goes_back_(stream.codec == "h264" || stream.codec == "hevc"),
+        decoded_(make_frame()),
         frame_(make_frame()),
         scaler_(request.width > 0 && request.height > 0 ? request.width : stream.video.width,
                 request.width > 0 && request.height > 0 ? request.height : stream.video.height,
@@ -67,43 +82,126 @@ class StretchReader final : public FrameReader {
   Result<void> start() { return start_pass(PassStart::key, first_mode_); }
 
   Result<std::optional<DecodedFrame>> next() override {
-    while (!done_) {
-      const DecodePass::Step step = TRY(pass_->step(*frame_));
-      report_.decode_errors = pass_->errors();
-      if (step == DecodePass::Step::damage) {
-        report_.reread_single_threaded = true;
-        TRY(start_pass(start_, PassMode::careful));
-        continue;
+    for (;;) {
+      while (const std::optional<Passing> passing = TRY(take_ready())) {
+        const int64_t time = passing->time;
+        // Only there for its neighbours.
+        if (request_.first_pts && time < *request_.first_pts) continue;
+        if (request_.end_pts && time >= *request_.end_pts) continue;
+        if (to_skip_ > 0) {
+          --to_skip_;
+          continue;
+        }
+        return std::optional<DecodedFrame>(TRY(hand_out(*passing)));
       }
-      const bool over = step == DecodePass::Step::end;
-      const int64_t time = over ? 0 : time_of(*frame_);
-      if (!over && request_.first_pts && time < *request_.first_pts) continue;
-      const bool past_end = over || (request_.end_pts && time >= *request_.end_pts);
-      if (is_frame_missing(past_end ? std::nullopt : std::optional(time)) && TRY(went_back())) {
-        continue;
-      }
-      if (past_end) {
-        done_ = true;
-        break;
-      }
-      appeared_ = true;
-      if (to_skip_ > 0) {
-        --to_skip_;
-        continue;
-      }
-      return std::optional<DecodedFrame>(TRY(hand_out(time)));
+      if (done_) return std::optional<DecodedFrame>();
+      TRY(advance());
     }
-    pass_.reset();
-    return std::optional<DecodedFrame>();
   }
 
   const ReadReport& report() const override { return report_; }
 
+  bool go_on(const ReadRequest& next) override {
+    const bool follows = done_ && !at_end_ && request_.end_pts &&
+                         next.first_pts == request_.end_pts && next.key_dts == request_.key_dts &&
+                         next.stream == request_.stream && next.width == request_.width &&
+                         next.height == request_.height && next.deinterlace == request_.deinterlace;
+    // A pass that had to start earlier is not where a new reader would start.
+    if (!follows || start_ != PassStart::key || to_skip_ > 0) return false;
+    request_ = next;
+    pass_->go_on(request_.first_pts, request_.end_pts);
+    report_ = {};
+    appeared_ = false;
+    done_ = false;
+    last_pts_.reset();
+    return true;
+  }
+
  private:
+  // What is known of a frame while it waits for its neighbours.
+  struct Passing {
+    int64_t time = 0;
+    bool own_time = true;
+    bool interlaced = false;
+  };
+
+  std::optional<int64_t> decode_from() const {
+    return request_.deinterlace && request_.context_pts ? request_.context_pts : request_.first_pts;
+  }
+
+  // One step of the decoder; what it gives waits for take_ready().
+  Result<void> advance() {
+    if (!holds_decoded_) {
+      const DecodePass::Step step = TRY(pass_->step(*decoded_));
+      if (step == DecodePass::Step::damage) {
+        report_.reread_single_threaded = true;
+        return start_pass(start_, PassMode::careful);
+      }
+      at_end_ = step == DecodePass::Step::end;
+      decoded_time_ = at_end_ ? 0 : time_of(*decoded_);
+    }
+    holds_decoded_ = false;
+    report_.decode_errors = pass_->errors();
+    const int64_t time = decoded_time_;
+    // Without a time for the context, every frame before is one.
+    const bool before = request_.first_pts && time < *request_.first_pts;
+    const bool context =
+        request_.deinterlace && (!request_.context_pts || time >= *request_.context_pts);
+    if (!at_end_ && before && !context) return {};
+    const bool past_end = at_end_ || (request_.end_pts && time >= *request_.end_pts);
+    if (is_frame_missing(at_end_ ? std::nullopt : std::optional(time)) && TRY(went_back())) {
+      return {};
+    }
+    if (past_end) {
+      done_ = true;
+      if (at_end_) {
+        if (request_.deinterlace) TRY(deinterlacer_->finish());
+      } else if (request_.deinterlace) {
+        TRY(pass_on());  // the last frame's neighbour
+      } else {
+        holds_decoded_ = true;  // the first of the next stretch
+      }
+      return {};
+    }
+    if (!before) appeared_ = true;
+    return pass_on();
+  }
+
+  Result<void> pass_on() {
+    Passing passing;
+    passing.time = decoded_time_;
+    passing.own_time =
+        decoded_->pts != AV_NOPTS_VALUE || decoded_->best_effort_timestamp != AV_NOPTS_VALUE;
+    if (stream_flags_all_) {
+      decoded_->interlaced_frame = 1;
+      decoded_->top_field_first = video_.bottom_field_first ? 0 : 1;
+    }
+    passing.interlaced = decoded_->interlaced_frame != 0;
+    passing_.push_back(passing);
+    if (request_.deinterlace) {
+      const FramePtr planar = TRY(planar_frame(*decoded_));
+      return deinterlacer_->push(*planar);
+    }
+    av_frame_unref(frame_.get());
+    av_frame_move_ref(frame_.get(), decoded_.get());
+    return {};
+  }
+
+  // The next frame to show in frame_, if one is ready.
+  Result<std::optional<Passing>> take_ready() {
+    if (passing_.empty() || (request_.deinterlace && !TRY(deinterlacer_->pull(*frame_)))) {
+      return std::optional<Passing>();
+    }
+    const Passing passing = passing_.front();
+    passing_.pop_front();
+    return std::optional(passing);
+  }
+
   Result<void> start_pass(PassStart start, PassMode mode) {
     PassRequest pass;
     pass.stream = request_.stream;
-    pass.first_pts = request_.first_pts;
+    pass.first_pts = decode_from();
+    pass.count_from = request_.first_pts;
     pass.end_pts = request_.end_pts;
     pass.key_dts = request_.key_dts;
     pass.start = start;
@@ -116,6 +214,9 @@ class StretchReader final : public FrameReader {
     start_ = start;
     to_skip_ = report_.frames;
     last_time_.reset();
+    passing_.clear();
+    holds_decoded_ = false;
+    deinterlacer_ = request_.deinterlace ? std::make_unique<Deinterlacer>() : nullptr;
     return {};
   }
 
@@ -123,7 +224,8 @@ class StretchReader final : public FrameReader {
   bool is_frame_missing(std::optional<int64_t> time) const {
     const std::optional<int64_t> missing = pass_->lowest_missing_pts();
     if (!goes_back_ || !request_.first_pts || !request_.key_dts || !missing) return false;
-    if (request_.end_pts && *missing >= *request_.end_pts) return false;
+    // A deinterlaced frame needs the one after it, so there the frame after the end counts too.
+    if (request_.end_pts && *missing >= *request_.end_pts && !request_.deinterlace) return false;
     // Damage explains a frame lost on the way; no other start would bring it back.
     if (appeared_ && pass_->errors() > 0) return false;
     return !time || *time > *missing;
@@ -154,19 +256,19 @@ class StretchReader final : public FrameReader {
     return time;
   }
 
-  Result<DecodedFrame> hand_out(int64_t time) {
+  Result<DecodedFrame> hand_out(const Passing& passing) {
     PlanarPicture planar = TRY(to_planar(*frame_));
-    planar.view.color = complete(planar.view.color, color_);
+    planar.view.color = complete(planar.view.color, video_.color);
     PlanarPicture fitted = TRY(scaler_.fit(std::move(planar)));
     DecodedFrame out;
     out.view = fitted.view;
     out.keep_alive = std::move(fitted.keep_alive);
+    const int64_t time = passing.time;
     // A broken file may give two frames one time; both are kept, one tick apart.
     out.pts = last_pts_ && time <= *last_pts_ && *last_pts_ < INT64_MAX ? *last_pts_ + 1 : time;
     last_pts_ = out.pts;
-    const bool own_time =
-        frame_->pts != AV_NOPTS_VALUE || frame_->best_effort_timestamp != AV_NOPTS_VALUE;
-    if (out.pts != time || !own_time) ++report_.retimed;
+    if (out.pts != time || !passing.own_time) ++report_.retimed;
+    if (passing.interlaced) ++report_.interlaced;
     out.duration = std::max<int64_t>(frame_->pkt_duration, 0);
     out.extras = FrameExtras::of(*frame_);
     ++report_.frames;
@@ -175,10 +277,16 @@ class StretchReader final : public FrameReader {
 
   ByteSource& source_;
   ReadRequest request_;
-  ColorSpec color_;
-  PassMode first_mode_;  // of a pass from a new start
+  VideoFacts video_;
+  bool stream_flags_all_;  // interlaced, and the decoder does not say so frame by frame
+  PassMode first_mode_;    // of a pass from a new start
   bool goes_back_;
-  FramePtr frame_;
+  FramePtr decoded_;  // as the decoder gave it
+  int64_t decoded_time_ = 0;
+  bool holds_decoded_ = false;  // decoded_ has yet to be looked at
+  FramePtr frame_;              // to be shown next
+  std::deque<Passing> passing_;
+  std::unique_ptr<Deinterlacer> deinterlacer_;
   PictureScaler scaler_;
   std::unique_ptr<DecodePass> pass_;
   PassStart start_ = PassStart::key;
@@ -186,6 +294,7 @@ class StretchReader final : public FrameReader {
   std::optional<int64_t> before_pts_;
   bool appeared_ = false;  // the first frame of the stretch has come out
   bool done_ = false;
+  bool at_end_ = false;   // the decoder has been drained
   uint64_t to_skip_ = 0;  // frames of this pass that an earlier pass handed out
   std::optional<int64_t> last_time_;
   std::optional<int64_t> last_pts_;
@@ -202,9 +311,15 @@ Result<std::unique_ptr<FrameReader>> FrameReader::open(ByteSource& source, const
   }
   const StreamInfo& stream = info.streams[static_cast<size_t>(request.stream)];
   const VideoFacts& video = stream.video;
-  if (video.interlaced) {
-    return make_error(Code::invalid_input,
-                      "Video stream {} is interlaced, which this version cannot score.",
+  if (video.fields_are_pictures) {
+    return make_error(
+        Code::invalid_input,
+        "Video stream {} codes each field as a picture (interlaced HEVC), which cannot "
+        "be scored: convert it to whole frames first.",
+        request.stream);
+  }
+  if (video.interlaced && !request.deinterlace) {
+    return make_error(Code::invalid_input, "Video stream {} is interlaced: use --deinterlace.",
                       request.stream);
   }
   const AVPixelFormat pixels = av_get_pix_fmt(video.source_pixel_format.c_str());

@@ -37,6 +37,12 @@ struct ReadRequest {
   // Unset: the file's start. If the first frame wanted does not appear, the reader itself goes back
   // another key packet (intra refresh).
   std::optional<int64_t> key_dts;
+  // Make one whole picture of the two fields of each interlaced frame (bwdif); progressive frames
+  // stay as they are. A picture then depends on the frames beside it too: `context_pts` is the time
+  // of the frame shown before first_pts (unset when there is none), and key_dts must lie at or
+  // before that one. The frame after end_pts the reader finds itself.
+  bool deinterlace = false;
+  std::optional<int64_t> context_pts;
   // Scale to this size on the way; 0x0 keeps the stream's own. Bicubic, siting respected.
   int width = 0;
   int height = 0;
@@ -51,6 +57,7 @@ struct ReadReport {
       0;  // packets or frames the decoder refused or flagged; those frames are lost or damaged
   uint64_t retimed =
       0;  // frames without a time of their own, or with another's: given the next free one
+  uint64_t interlaced = 0;  // frames flagged interlaced, whatever became of them
   bool reread_single_threaded = false;
 };
 
@@ -59,7 +66,7 @@ struct ReadReport {
 class FrameReader {
  public:
   // `source` must outlive the reader. Errors: invalid_input (no decoder, unsupported pixel format,
-  // interlaced).
+  // interlaced without request.deinterlace).
   static Result<std::unique_ptr<FrameReader>> open(ByteSource& source, const MediaInfo& info,
                                                    const ReadRequest& request);
   virtual ~FrameReader() = default;
@@ -68,6 +75,10 @@ class FrameReader {
   // first one's is scaled to it. Errors: conflict (source changed), unavailable, internal.
   virtual Result<std::optional<DecodedFrame>> next() = 0;
   virtual const ReadReport& report() const = 0;
+  // After the end: reads on into the stretch that follows directly, with a report of its own,
+  // instead of decoding once more from the key packet that both stretches start at. False, and
+  // nothing has changed, where a new reader could give other frames; then open one.
+  virtual bool go_on(const ReadRequest& next) = 0;
 };
 
 }  // namespace atelier::media

@@ -29,8 +29,12 @@ struct VideoFacts {
   ColorSpec color;
   double rotation_degrees = 0;  // from the display matrix, clockwise, as a player must turn it
   bool has_display_matrix = false;
-  bool interlaced = false;
-  bool attached_picture = false;  // cover art
+  bool interlaced = false;           // as the container or the codec says of the whole stream
+  bool bottom_field_first = false;   // with interlaced: in which order the fields are shown
+  bool fields_are_pictures = false;  // HEVC: fields come as pictures, which cannot be joined
+  bool alpha_beside = false;         // VP8 and VP9: alpha beside the picture; `format` includes it
+  bool alpha_lost = false;           // announced, but no decoder here gives it
+  bool attached_picture = false;     // cover art
   bool has_mastering_display = false;
   bool has_content_light = false;
   Rational average_rate{0, 1};

@@ -10,6 +10,7 @@
 #include "media/media_info.h"
 
 extern "C" {
+#include <libavfilter/avfilter.h>
 #include <libavutil/display.h>
 #include <libswscale/swscale.h>
 }
@@ -72,12 +73,22 @@ VideoFacts video_facts(AVFormatContext& format, AVStream& stream) {
   video.width = par.width;
   video.height = par.height;
   video.sample_aspect_ratio = from_av(av_guess_sample_aspect_ratio(&format, &stream, nullptr));
-  const auto pixels = static_cast<AVPixelFormat>(par.format);
+  auto pixels = static_cast<AVPixelFormat>(par.format);
+  if (announces_alpha(stream)) {
+    const AVCodec* decoder = video_decoder(stream);
+    const bool beside = decoder && std::string_view(decoder->name).starts_with("libvpx");
+    video.alpha_beside = beside && pixels == AV_PIX_FMT_YUV420P;
+    video.alpha_lost = !video.alpha_beside;
+    if (video.alpha_beside) pixels = AV_PIX_FMT_YUVA420P;
+  }
   if (const char* name = av_get_pix_fmt_name(pixels)) video.source_pixel_format = name;
   const AVPixelFormat planar = planar_equivalent(pixels);
   if (planar != AV_PIX_FMT_NONE) video.format = describe(planar);
   video.color = color_of(par);
   video.interlaced = is_interlaced(par.field_order);
+  video.bottom_field_first = par.field_order == AV_FIELD_BB || par.field_order == AV_FIELD_TB;
+  // The decoder gives each field as a picture, and says so by the field order alone.
+  video.fields_are_pictures = video.interlaced && par.codec_id == AV_CODEC_ID_HEVC;
   video.attached_picture = stream.disposition & AV_DISPOSITION_ATTACHED_PIC;
   video.average_rate = from_av(stream.avg_frame_rate);
   read_side_data(stream, video);
@@ -185,6 +196,7 @@ void route_libav_log(Log& log) {
 
 std::map<std::string, std::string> library_versions() {
   return {{"libavcodec", version_text(avcodec_version())},
+          {"libavfilter", version_text(avfilter_version())},
           {"libavformat", version_text(avformat_version())},
           {"libavutil", version_text(avutil_version())},
           {"libswscale", version_text(swscale_version())}};

@@ -49,6 +49,7 @@ Result<std::vector<ChunkCommit>> read_commits(const Manifest& manifest, RunFolde
     report.frames_expected += chunk.frames;
     report.decode_errors += commit->decode_errors;
     report.retimed += commit->retimed;
+    report.interlaced += commit->interlaced;
     report.seconds.decode += commit->seconds.decode;
     report.seconds.score += commit->seconds.score;
     report.seconds.encode += commit->seconds.encode;

@@ -26,7 +26,8 @@ struct FinishReport {
   uint64_t frames = 0;           // in the published video
   uint64_t frames_expected = 0;  // shown packets of the input in the range
   uint64_t decode_errors = 0;
-  uint64_t retimed = 0;  // frames whose time in the input was missing or another's
+  uint64_t retimed = 0;     // frames whose time in the input was missing or another's
+  uint64_t interlaced = 0;  // frames flagged interlaced in the input
   uint64_t copied_packets = 0;
   uint64_t bytes = 0;
   double shifted_seconds = 0;

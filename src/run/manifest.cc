@@ -34,7 +34,8 @@ json parameters_json(const Parameters& p) {
           {"crf", p.crf},
           {"preset", p.preset},
           {"encoder_options", p.encoder_options},
-          {"keep_frames", p.keep_frames}};
+          {"keep_frames", p.keep_frames},
+          {"deinterlace", p.deinterlace}};
 }
 
 Parameters parameters_from(const json& j) {
@@ -49,6 +50,7 @@ Parameters parameters_from(const json& j) {
   p.preset = j.at("preset").get<std::string>();
   p.encoder_options = j.at("encoder_options").get<std::map<std::string, std::string>>();
   p.keep_frames = j.at("keep_frames").get<std::string>();
+  p.deinterlace = j.value("deinterlace", false);
   return p;
 }
 
@@ -130,6 +132,7 @@ json chunks_json(const std::vector<ChunkPlan>& chunks) {
     list.push_back({{"first_pts", c.first_pts},
                     {"end_pts", optional_json(c.end_pts)},
                     {"key_dts", optional_json(c.key_dts)},
+                    {"context_pts", optional_json(c.context_pts)},
                     {"first_frame", c.first_frame},
                     {"frames", c.frames}});
   }
@@ -144,6 +147,7 @@ std::vector<ChunkPlan> chunks_from(const json& list) {
     c.first_pts = j.at("first_pts").get<int64_t>();
     c.end_pts = optional_from<int64_t>(j.at("end_pts"));
     c.key_dts = optional_from<int64_t>(j.at("key_dts"));
+    if (j.contains("context_pts")) c.context_pts = optional_from<int64_t>(j.at("context_pts"));
     c.first_frame = j.at("first_frame").get<uint64_t>();
     c.frames = j.at("frames").get<uint64_t>();
     chunks.push_back(c);

@@ -32,6 +32,7 @@ struct Parameters {
   std::string preset = "veryfast";
   std::map<std::string, std::string> encoder_options;
   std::string keep_frames;  // "", "png" or "jpg"
+  bool deinterlace = false;
 };
 
 struct InputIdentity {

@@ -64,6 +64,9 @@ TEST(Manifest, RunIdChangesWithWhateverChangesTheResult) {
   auto coarser = m.parameters;
   coarser.crf = 30;
   EXPECT_NE(make_run_id(m.input, m.model, coarser), id);
+  auto whole_frames = m.parameters;
+  whole_frames.deinterlace = true;
+  EXPECT_NE(make_run_id(m.input, m.model, whole_frames), id);
 }
 
 TEST(Manifest, DamageIsNamed) {

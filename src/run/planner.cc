@@ -49,7 +49,8 @@ std::optional<int64_t> key_before(const std::vector<VideoPacket>& packets, int64
 }
 
 Result<std::vector<ChunkPlan>> plan_chunks(const media::PacketScan& scan,
-                                           const media::TimeRange& range, double chunk_seconds) {
+                                           const media::TimeRange& range, double chunk_seconds,
+                                           bool deinterlace) {
   std::vector<int64_t> times;
   std::vector<int64_t> keys;
   for (const VideoPacket& packet : scan.packets) {
@@ -61,6 +62,7 @@ Result<std::vector<ChunkPlan>> plan_chunks(const media::PacketScan& scan,
   std::sort(times.begin(), times.end());
   std::sort(keys.begin(), keys.end());
   const double length_seconds = MediaTime{times.back() - times.front(), scan.time_base}.seconds();
+  const std::vector<int64_t> all_times = deinterlace ? times : std::vector<int64_t>();
   const Window window = window_of(range, times.front(), scan.time_base);
   std::erase_if(times, [&](int64_t t) { return t < window.from || t >= window.to; });
   if (times.empty()) {
@@ -83,7 +85,9 @@ Result<std::vector<ChunkPlan>> plan_chunks(const media::PacketScan& scan,
     chunk.index = static_cast<int>(chunks.size());
     chunk.first_pts = times[start];
     chunk.end_pts = end < times.size() ? std::optional(times[end]) : end_of_run;
-    chunk.key_dts = key_before(scan.packets, chunk.first_pts);
+    const auto here = std::lower_bound(all_times.begin(), all_times.end(), chunk.first_pts);
+    if (here != all_times.begin()) chunk.context_pts = *std::prev(here);
+    chunk.key_dts = key_before(scan.packets, chunk.context_pts.value_or(chunk.first_pts));
     chunk.first_frame = start;
     chunk.frames = end - start;
     chunks.push_back(chunk);

@@ -20,16 +20,19 @@ struct ChunkPlan {
   std::optional<int64_t> key_dts;  // where decoding starts; unset: the file's start
   uint64_t first_frame =
       0;  // number of the first frame in display order, from 0, as far as packets tell
-  uint64_t frames = 0;  // shown packets in the interval
+  uint64_t frames = 0;                 // shown packets in the interval
+  std::optional<int64_t> context_pts;  // deinterlacing: the frame shown before; unset: none
   bool operator==(const ChunkPlan&) const = default;
 };
 
 // Chunks of about `chunk_seconds`: a cut falls on the key frame nearest to the wanted length if one
 // lies within half a length of it, else on the frame itself. At least one frame a chunk. A stream
-// whose packets have no times of their own is one chunk. Errors: invalid_input (no frame in the
-// range).
+// whose packets have no times of their own is one chunk. A deinterlaced picture needs the frame
+// before it, so with `deinterlace` decoding starts at or before that one. Errors: invalid_input (no
+// frame in the range).
 Result<std::vector<ChunkPlan>> plan_chunks(const media::PacketScan& scan,
-                                           const media::TimeRange& range, double chunk_seconds);
+                                           const media::TimeRange& range, double chunk_seconds,
+                                           bool deinterlace = false);
 
 // The dts of the key packet to start decoding from for the frame at `pts`: the last in decode order
 // that is shown no later; nothing if there is none or it has no dts.

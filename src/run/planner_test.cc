@@ -50,6 +50,20 @@ TEST(Planner, CutsAtTheKeyFrameNearTheWantedLength) {
   EXPECT_EQ(chunks[3].end_pts, std::nullopt);
 }
 
+TEST(Planner, DeinterlacedChunksStartEarlyEnoughForTheFrameBefore) {
+  const auto scan = steady(100, 12);
+  const auto chunks = plan_chunks(scan, {}, 1.0, true).value();
+  expect_sound(chunks, scan);
+  EXPECT_EQ(chunks[0].context_pts, std::nullopt);
+  EXPECT_EQ(chunks[1].first_pts, 24);
+  EXPECT_EQ(chunks[1].context_pts, 23);
+  EXPECT_EQ(chunks[1].key_dts, 12);
+  media::TimeRange range;
+  range.from = 1.0;
+  EXPECT_EQ(plan_chunks(scan, range, 1.0, true).value()[0].context_pts, 24)
+      << "the frame before --from is a neighbour all the same";
+}
+
 TEST(Planner, OneKeyFrameInTheWholeFileIsCutAllTheSame) {
   const auto scan = steady(100, 1000);
   const auto chunks = plan_chunks(scan, {}, 1.0).value();

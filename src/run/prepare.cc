@@ -162,9 +162,15 @@ Result<Manifest> prepare(const PrepareRequest& request, ByteSource& input,
   const media::PacketScan scan =
       TRY(media::scan_packets(input, info, request.parameters.range, stop));
   TRY(check_scan(scan, request.parameters.range, request.input.name, manifest.notes));
+  if (stream.video.alpha_lost) {
+    manifest.notes.push_back(
+        fmt::format("'{}' has an alpha channel that cannot be decoded here; it is dropped.",
+                    request.input.name));
+  }
   manifest.time_base = scan.time_base;
   manifest.chunks =
-      TRY(plan_chunks(scan, request.parameters.range, request.parameters.chunk_seconds));
+      TRY(plan_chunks(scan, request.parameters.range, request.parameters.chunk_seconds,
+                      request.parameters.deinterlace));
   manifest.copied = scan.copied;
   manifest.damaged_packets = scan.damaged_packets;
   manifest.encode =

@@ -46,6 +46,7 @@ std::string to_json(const RunReport& report, const Manifest& manifest) {
                   {"frames_scored_now", report.frames_now},
                   {"decode_errors", finish.decode_errors},
                   {"retimed_frames", finish.retimed},
+                  {"interlaced_frames", finish.interlaced},
                   {"damaged_packets", manifest.damaged_packets},
                   {"copied_streams", manifest.copied.size()},
                   {"copied_packets", finish.copied_packets},

@@ -26,6 +26,7 @@ std::string commit_to_json(const ChunkCommit& c) {
       {"frames", c.frames},
       {"decode_errors", c.decode_errors},
       {"retimed", c.retimed},
+      {"interlaced", c.interlaced},
       {"seconds",
        {{"decode", c.seconds.decode}, {"score", c.seconds.score}, {"encode", c.seconds.encode}}}};
   return j.dump() + "\n";
@@ -43,6 +44,7 @@ Result<ChunkCommit> commit_from_json(int chunk, std::string_view text) {
     c.frames = j.at("frames").get<uint64_t>();
     c.decode_errors = j.at("decode_errors").get<uint64_t>();
     c.retimed = j.at("retimed").get<uint64_t>();
+    c.interlaced = j.value("interlaced", uint64_t{0});
     const json& seconds = j.at("seconds");
     c.seconds = {seconds.at("decode").get<double>(), seconds.at("score").get<double>(),
                  seconds.at("encode").get<double>()};

@@ -30,6 +30,7 @@ struct ChunkCommit {
   uint64_t frames = 0;         // decoded, scored and encoded
   uint64_t decode_errors = 0;  // see media::ReadReport
   uint64_t retimed = 0;        // likewise
+  uint64_t interlaced = 0;     // likewise
   StageSeconds seconds;
 };
 

@@ -86,6 +86,7 @@ class Pipeline {
       if (!decoded_.push(ChunkBegin{*chunk})) return {};
       if (!TRY(decode_chunk(*chunk))) return {};
     }
+    reader_.reset();
     decoded_.close();
     return {};
   }
@@ -98,14 +99,20 @@ class Pipeline {
     request.first_pts = chunk.first_pts;
     request.end_pts = chunk.end_pts;
     request.key_dts = chunk.key_dts;
+    request.deinterlace = manifest.parameters.deinterlace;
+    request.context_pts = chunk.context_pts;
     request.width = manifest.scored_size.width;
     request.height = manifest.scored_size.height;
     request.threads = job_.threads;
     Stopwatch watch(*job_.clock);
-    auto reader =
-        TRY(watch.time([&] { return media::FrameReader::open(*job_.input, *job_.info, request); }));
+    // A file with few key frames would else be decoded from the same one for every chunk.
+    if (!reader_ || !reader_->go_on(request)) {
+      reader_.reset();
+      reader_ = TRY(
+          watch.time([&] { return media::FrameReader::open(*job_.input, *job_.info, request); }));
+    }
     for (;;) {
-      auto frame = TRY(watch.time([&] { return reader->next(); }));
+      auto frame = TRY(watch.time([&] { return reader_->next(); }));
       if (!frame) break;
       progress_.decoded++;
       if (!decoded_.push(FrameItem{*std::move(frame), {}})) return false;
@@ -114,7 +121,7 @@ class Pipeline {
       MutexLock lock(mutex_);
       decode_seconds_[chunk.index] = watch.take_seconds();
     }
-    return decoded_.push(ChunkEnd{reader->report()});
+    return decoded_.push(ChunkEnd{reader_->report()});
   }
 
   Result<void> score_all() {
@@ -231,6 +238,7 @@ class Pipeline {
     commit.frames = chunk.frames;
     commit.decode_errors = report.decode_errors;
     commit.retimed = report.retimed;
+    commit.interlaced = report.interlaced;
     {
       MutexLock lock(mutex_);
       commit.seconds = {decode_seconds_[commit.index], score_seconds_[commit.index],
@@ -245,6 +253,7 @@ class Pipeline {
   ChunkDesk& desk_;
   Progress& progress_;
   std::stop_token stop_;
+  std::unique_ptr<media::FrameReader> reader_;  // of the decoding stage
   BoundedQueue<Item> decoded_{kQueueFrames};
   BoundedQueue<Item> painted_{kQueueFrames};
   Mutex mutex_;
