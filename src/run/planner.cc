@@ -75,7 +75,7 @@ Result<std::vector<ChunkPlan>> plan_chunks(const media::PacketScan& scan,
   std::vector<ChunkPlan> chunks;
   if (!scan.pts_exact) {
     const int64_t first = range.from ? window.from : times.front();
-    chunks.push_back({0, first, end_of_run, std::nullopt, 0, times.size()});
+    chunks.push_back({0, first, end_of_run, std::nullopt, 0, times.size(), std::nullopt});
     return chunks;
   }
   const int64_t length = std::max<int64_t>(1, std::llround(chunk_seconds / scan.time_base.value()));

@@ -94,7 +94,8 @@ TEST_F(RunFolderTest, AnEmptyChunkHasNoObject) {
 
 TEST_F(RunFolderTest, BrokerHandsOutOnlyWhatIsNotDone) {
   Manifest manifest;
-  for (int i = 0; i < 3; ++i) manifest.chunks.push_back({i, i, i + 1, std::nullopt, 0, 1});
+  for (int i = 0; i < 3; ++i)
+    manifest.chunks.push_back({i, i, i + 1, std::nullopt, 0, 1, std::nullopt});
   MemorySource one(bytes_of("one"));
   ASSERT_TRUE(folder_.commit_chunk(commit_of(1, "one"), one).ok());
   Broker broker(folder_, manifest, testing::TempDir());

@@ -11,7 +11,7 @@ import re
 import subprocess
 
 import support
-from support import ffmpeg, frame_times, picture, streams, tone
+from support import ffmpeg, frame_times, picture, tone, tool
 
 SLOW = object()
 X264 = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "10", "-pix_fmt", "yuv420p"]
@@ -147,9 +147,9 @@ class InputCase(support.Case):
         return path
 
     def check(self, source, *options, kept=True, psnr=LEAST_PSNR, output="out.mkv",
-              codec=("--codec", "ffv1")):
+              codec=("--codec", "ffv1"), chunk="0.4"):
         output = self.folder / output
-        done = self.score(source, output, "--chunk-seconds", "0.4", "--force", *codec, *options)
+        done = self.score(source, output, "--chunk-seconds", chunk, "--force", *codec, *options)
         if kept:
             self.assert_kept(source, output)
         if psnr:
@@ -225,10 +225,9 @@ class Interlaced(InputCase):
             with self.subTest(name):
                 source = self.make(file, options, frames=60)
                 self.refuse(source, "--deinterlace")
-                self.check(source, "--deinterlace", "--chunk-seconds", "0.24", psnr=None,
-                           kept=file != "in.vob")
+                self.check(source, "--deinterlace", chunk="0.24", psnr=None, kept=file != "in.vob")
                 chunked = decoded(self.folder / "out.mkv")
-                self.check(source, "--deinterlace", "--chunk-seconds", "60", psnr=None, kept=False)
+                self.check(source, "--deinterlace", chunk="60", psnr=None, kept=False)
                 self.assertEqual(chunked, decoded(self.folder / "out.mkv"), "chunk borders show")
                 fields = "setfield=tff," if not flagged else ""
                 peer = decoded(source, "-vf", f"{fields}bwdif=mode=send_frame:deint=interlaced")
