@@ -179,6 +179,34 @@ Result<Values> mean_variance_norm(const Call& call) {
   return one(std::move(out));
 }
 
+// A line whose norm is 0 stays 0.
+Result<Values> lp_norm(const Call& call) {
+  const Tensor& in = call.in(0);
+  const size_t rank = in.shape.size();
+  const size_t axis = TRY(call.axis(call.node.attr_int("axis", -1), rank));
+  const int64_t p = call.node.attr_int("p", 2);
+  if (p != 1 && p != 2) return call.refuse("has a norm of order {}", p);
+  Tensor out = TRY(call.make(in.type, in.shape));
+  if (out.count() == 0) return one(std::move(out));
+  const int64_t inner = product(in.shape, axis + 1, rank);
+  const int64_t size = in.shape[axis];
+  parallel(call.options.threads, out.count() / size, [&](int64_t begin, int64_t end) {
+    for (int64_t l = begin; l < end; ++l) {
+      const int64_t base = l / inner * inner * size + l % inner;
+      double sum = 0;
+      for (int64_t i = 0; i < size; ++i) {
+        const double v = in.floats[base + i * inner];
+        sum += p == 1 ? std::abs(v) : v * v;
+      }
+      const double norm = p == 1 ? sum : std::sqrt(sum);
+      for (int64_t i = base; i < base + size * inner; i += inner) {
+        out.floats[i] = norm == 0 ? 0 : static_cast<float>(in.floats[i] / norm);
+      }
+    }
+  });
+  return one(std::move(out));
+}
+
 Result<Values> lrn(const Call& call) {
   const Tensor& in = call.in(0);
   if (in.shape.size() < 2) return call.refuse("gets {} axes", in.shape.size());
@@ -261,6 +289,7 @@ constexpr Operator kOperators[] = {
     {"LRN", 1, 1, "f", lrn},
     {"LayerNormalization", 2, 3, "f", layer_norm},
     {"LogSoftmax", 1, 1, "f", softmax<Kind::log>},
+    {"LpNormalization", 1, 1, "f", lp_norm},
     {"MeanVarianceNormalization", 1, 1, "f", mean_variance_norm},
     {"Softmax", 1, 1, "f", softmax<Kind::soft>},
 };
