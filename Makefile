@@ -7,7 +7,7 @@ override STYLE := $(value STYLE)
 override OUT := $(value OUT)
 export VIDEO STYLE OUT
 
-.PHONY: demo test test-slow build format tidy bench test-asan clean
+.PHONY: demo test test-slow build format tidy bench peers test-asan clean
 
 demo: ## paints a clip: make demo [VIDEO=my.mp4] [STYLE=starry-night] [OUT=painted.mp4]
 	@tools/setup build
@@ -42,6 +42,11 @@ bench: ## speed beside a peer, job overhead, memory: prints its settings
 	@tools/setup build test node
 	@tools/build release
 	@benchmarks/run
+
+peers: ## the operator cases of the ONNX project that we pass, and that OpenCV passes
+	@tools/setup build test peers
+	@tools/build release model_test
+	@tools/peers.py
 
 clean:
 	@rm -rf build
