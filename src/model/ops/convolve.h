@@ -26,6 +26,11 @@ void convolve(const Convolution& c, const float* in, const float* weights, int t
   const Window& w = c.window;
   const int64_t per_map = c.channels / c.groups;
   const int64_t per_group = c.maps / c.groups;
+  // The outputs of a row that tap j reaches, the same for every row.
+  std::vector<std::pair<int64_t, int64_t>> reached;
+  for (int64_t j = 0; j < w.kernel[2]; ++j) {
+    reached.push_back(inside(j * w.dilation[2] - w.begin[2], w.stride[2], w.out[2], w.in[2]));
+  }
   parallel(threads, c.batch * c.maps * w.out[0] * w.out[1], [&](int64_t begin, int64_t end) {
     std::vector<double> sums(static_cast<size_t>(w.out[2]));
     for (int64_t row = begin; row < end; ++row) {
@@ -44,7 +49,7 @@ void convolve(const Convolution& c, const float* in, const float* weights, int t
             for (int64_t j = 0; j < w.kernel[2]; ++j) {
               const double weight = kernel[(k * w.kernel[1] + i) * w.kernel[2] + j];
               const int64_t at = j * w.dilation[2] - w.begin[2];
-              const auto [first, last] = inside(at, w.stride[2], w.out[2], w.in[2]);
+              const auto [first, last] = reached[j];
               if (w.stride[2] == 1) {
                 for (int64_t x = first; x < last; ++x) sums[x] += weight * line[at + x];
               } else {

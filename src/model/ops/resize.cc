@@ -137,6 +137,10 @@ Result<Values> resize_nearest(const Call& call, const Rules& rules, const std::v
   std::vector<Ints> offsets(axes.size());
   for (size_t i = 0; i < axes.size(); ++i) {
     for (int64_t x = 0; x < axes[i].out; ++x) {
+      if (axes[i].unchanged()) {  // whatever the rounding
+        offsets[i].push_back(x * steps[i]);
+        continue;
+      }
       const double at = source(axes[i], rules.coordinates, static_cast<double>(x));
       const double bounded = std::clamp(at, -1.0, static_cast<double>(axes[i].in));
       const int64_t from = std::clamp<int64_t>(nearest(rules.nearest, bounded), 0, axes[i].in - 1);

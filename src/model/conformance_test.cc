@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every operator case of the ONNX project, through the reference. A case passes or stands in the
+// table of conformance_claims.cc with the reason why not; one that passes may not stand there.
+#include "model/conformance.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+
+#include "model/reference.h"
+
+namespace atelier::model {
+namespace {
+
+// Of the 1072 cases of libonnx-testdata 1.12.0-2.
+constexpr size_t kLeastCases = 1072;
+constexpr size_t kLeastPassed = 716;
+
+// Empty if the case passes, else why it does not.
+std::string run_case(const ConformanceCase& test_case) {
+  const auto data = read_case(test_case);
+  if (!data.ok()) return data.error().message;
+  const auto graph = case_graph(data->model);
+  if (!graph.ok()) return graph.error().message;
+  if (graph->inputs.size() != data->inputs.size()) return "other inputs than the model has";
+  if (graph->outputs.size() != data->outputs.size()) return "other outputs than the model has";
+  std::map<std::string, Tensor> inputs;
+  for (size_t i = 0; i < data->inputs.size(); ++i) {
+    inputs[graph->inputs[i].name] = data->inputs[i];
+  }
+  const auto outputs = run_reference(*graph, inputs);
+  if (!outputs.ok()) return outputs.error().message;
+  for (size_t i = 0; i < data->outputs.size(); ++i) {
+    const std::string& name = graph->outputs[i].name;
+    const std::string why = difference(data->outputs[i], outputs->at(name));
+    if (!why.empty()) return "'" + name + "': " + why;
+  }
+  return {};
+}
+
+TEST(Conformance, EveryClaimedCaseOfTheOnnxProjectPasses) {
+  const auto cases = conformance_cases();
+  if (cases.empty()) GTEST_SKIP() << "NOT TESTED: libonnx-testdata is not installed";
+  size_t passed = 0;
+  std::vector<std::string> names;
+  for (const ConformanceCase& test_case : cases) {
+    names.push_back(test_case.name);
+    const std::string why = run_case(test_case);
+    const std::string_view excuse = not_claimed(test_case.name);
+    if (why.empty()) {
+      ++passed;
+      EXPECT_TRUE(excuse.empty()) << test_case.name << " passes: take it out of the table";
+    } else if (!excuse.empty()) {
+      std::printf("not claimed: %s (%.*s): %s\n", test_case.name.c_str(),
+                  static_cast<int>(excuse.size()), excuse.data(), why.c_str());
+    } else {
+      ADD_FAILURE() << test_case.name << ": " << why;
+    }
+  }
+  std::printf("conformance: passed %zu of %zu cases\n", passed, cases.size());
+  RecordProperty("passed", static_cast<int>(passed));
+  EXPECT_EQ(stale_patterns(names), std::vector<std::string>{});
+  EXPECT_GE(cases.size(), kLeastCases);
+  EXPECT_GE(passed, kLeastPassed);
+}
+
+}  // namespace
+}  // namespace atelier::model
