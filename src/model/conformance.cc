@@ -108,8 +108,12 @@ Result<Tensor> to_tensor(const onnx::TensorProto& proto, const std::string& what
   tensor.shape.assign(proto.dims().begin(), proto.dims().end());
   append_raw(proto.raw_data(), tensor);
   append_typed(proto, tensor);
-  const size_t size = tensor.is_int() ? tensor.ints.size() : tensor.floats.size();
-  if (static_cast<int64_t>(size) != tensor.count()) {
+  int64_t size = tensor.is_int() ? std::ssize(tensor.ints) : std::ssize(tensor.floats);
+  int64_t count = 1;  // of a message of another kind it may be anything
+  for (const int64_t d : tensor.shape) {
+    if (d < 0 || __builtin_mul_overflow(count, d, &count)) size = -1;
+  }
+  if (size != count) {
     return make_error(Code::invalid_argument, "{} is no tensor", what);
   }
   return tensor;
