@@ -210,8 +210,7 @@ void say_damage(Console& console, const run::FinishReport& report, bool deinterl
   if (report.retimed > 0) {
     console.note(
         fmt::format("{} frames have no time of their own or another frame's in the input; each was "
-                    "given the next "
-                    "free one.",
+                    "given one beside its neighbours.",
                     report.retimed));
   }
   if (report.interlaced > 0 && !deinterlace) {

@@ -34,6 +34,7 @@
 #include "media/deinterlacer.h"
 #include "media/frame_convert.h"
 #include "media/frame_extras.h"
+#include "media/range_select.h"
 
 namespace atelier::media {
 namespace {
@@ -138,7 +139,7 @@ class StretchReader final : public FrameReader {
         return start_pass(start_, PassMode::careful);
       }
       at_end_ = step == DecodePass::Step::end;
-      decoded_time_ = at_end_ ? 0 : time_of(*decoded_);
+      decoded_time_ = at_end_ ? 0 : TRY(time_of(*decoded_));
     }
     holds_decoded_ = false;
     report_.decode_errors = pass_->errors();
@@ -246,11 +247,13 @@ class StretchReader final : public FrameReader {
 
   // The packet's own pts where the container has one: libav's best effort looks at what came
   // before, so it depends on where decoding started.
-  int64_t time_of(const AVFrame& frame) {
+  Result<int64_t> time_of(const AVFrame& frame) {
     int64_t time = frame.pts != AV_NOPTS_VALUE ? frame.pts : frame.best_effort_timestamp;
     if (time == AV_NOPTS_VALUE) {
-      const int64_t step = std::max<int64_t>(frame.pkt_duration, 1);
-      if (!last_time_ || __builtin_add_overflow(*last_time_, step, &time)) time = 0;
+      if (!last_time_) leading_ = TRY(leading_times(source_, request_.stream));
+      const int64_t step = leading_ ? leading_->step : std::max<int64_t>(frame.pkt_duration, 1);
+      const int64_t first = leading_ ? leading_->first : 0;
+      if (!last_time_ || __builtin_add_overflow(*last_time_, step, &time)) time = first;
     }
     last_time_ = time;
     return time;
@@ -297,6 +300,7 @@ class StretchReader final : public FrameReader {
   bool at_end_ = false;   // the decoder has been drained
   uint64_t to_skip_ = 0;  // frames of this pass that an earlier pass handed out
   std::optional<int64_t> last_time_;
+  std::optional<LeadingTimes> leading_;  // when the first frame had no time
   std::optional<int64_t> last_pts_;
   ReadReport report_;
 };

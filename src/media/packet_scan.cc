@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "media/av.h"
+#include "media/cut_off.h"
 #include "media/range_select.h"
 
 namespace atelier::media {
@@ -49,8 +50,8 @@ bool is_behind(const AVIndexEntry& entry, int64_t file_size) {
 
 class Scanner {
  public:
-  Scanner(Input& input, const MediaInfo& info, PacketWindow window)
-      : input_(input), window_(window), scored_(info.video_stream) {
+  Scanner(ByteSource& source, Input& input, const MediaInfo& info, PacketWindow window)
+      : source_(source), input_(input), window_(window), scored_(info.video_stream) {
     const AVStream& video = *input.stream(scored_);
     scan_.time_base = from_av(video.time_base);
     scan_.pts_exact = !times_are_guessed(*input.get(), video);
@@ -84,6 +85,7 @@ class Scanner {
       return make_error(Code::invalid_input, "Stream {} is a video without a single packet.",
                         scored_);
     }
+    TRY(time_leading_packets());
     if (scan_.truncated) find_readable_end();
     for (size_t i = 0; i < hashes_.size(); ++i) scan_.copied[i].sha256 = hashes_[i].finish_hex();
     if (scan_.pts_exact && shown_times_repeat(scan_.packets)) scan_.pts_exact = false;
@@ -102,6 +104,18 @@ class Scanner {
       }
     }
     return false;
+  }
+
+  Result<void> time_leading_packets() {
+    if (timeless_.empty() || timeless_.front() != 0) return {};
+    const auto leading = TRY(leading_times(source_, scored_));
+    if (!leading) return {};
+    int64_t time = leading->first;
+    for (size_t i = 0; i < timeless_.size() && i < leading->count; ++i, time += leading->step) {
+      VideoPacket& packet = scan_.packets[timeless_[i]];
+      packet.pts = packet.dts = time;
+    }
+    return {};
   }
 
   // What comes before the decode time of a stream's first unread packet is shown before it too. The
@@ -138,6 +152,7 @@ class Scanner {
     const int64_t next = last == INT64_MAX ? last : last + 1;
     const int64_t either = packet.pts != AV_NOPTS_VALUE ? packet.pts : packet.dts;
     p.pts = either != AV_NOPTS_VALUE ? either : next;
+    if (either == AV_NOPTS_VALUE && !p.discard) timeless_.push_back(scan_.packets.size());
     p.dts = packet.dts != AV_NOPTS_VALUE ? packet.dts : p.pts;
     scan_.packets.push_back(p);
   }
@@ -152,6 +167,7 @@ class Scanner {
     ++scan_.copied[slot_[index]].packets;
   }
 
+  ByteSource& source_;
   Input& input_;
   PacketWindow window_;
   int scored_;
@@ -159,6 +175,7 @@ class Scanner {
   std::vector<size_t> slot_;  // stream index to its place in scan_.copied
   std::vector<Sha256> hashes_;
   std::vector<std::optional<int64_t>> last_dts_;  // by stream
+  std::vector<size_t> timeless_;                  // shown packets of scan_ without any time
 };
 
 }  // namespace
@@ -173,7 +190,9 @@ Result<PacketScan> scan_packets(ByteSource& source, const MediaInfo& info, const
   if (input->get()->nb_streams < info.streams.size()) {
     return make_error(Code::conflict, "The input has fewer streams than when it was probed.");
   }
-  return Scanner(*input, info, window).run(stop);
+  PacketScan scan = TRY(Scanner(source, *input, info, window).run(stop));
+  scan.cut_off = TRY(is_cut_off(source, info.container));
+  return scan;
 }
 
 }  // namespace atelier::media

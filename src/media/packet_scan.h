@@ -46,6 +46,9 @@ struct PacketScan {
   // The demuxer ended with an error rather than end of file, or the file's index (MP4 and MOV)
   // promises packets behind the end of the file.
   bool truncated = false;
+  // Something is missing at the end, by what the container says of itself (media/cut_off.h), but
+  // nothing says how much of the film: what is there is whole and can be scored.
+  bool cut_off = false;
   // When truncated, in time_base on the file's clock: every packet of the streams that are scored
   // or copied that is shown before this time can be read.
   int64_t readable_until = 0;

@@ -20,6 +20,18 @@ struct PacketWindow {
   std::optional<MediaTime> to;  // exclusive
 };
 
+// Frames before a file's clock zero have no time in some containers (Matroska cannot say negative
+// times of a cluster, libav 5.1 gives none). They are shown before the first one that has a time,
+// at the distance that packets say.
+struct LeadingTimes {
+  int64_t first = 0;  // of the first frame, in the stream's time base
+  int64_t step = 1;
+  uint64_t count = 0;
+};
+// Nothing where the first packet of `stream` has a time, or no packet has. Errors: the source's
+// own.
+Result<std::optional<LeadingTimes>> leading_times(ByteSource& source, int stream);
+
 // TimeRange counts from the first frame shown: the lowest pts (dts where there is none) of the
 // first 64 video packets that are not discarded; no codec reorders deeper. Reads nothing when
 // `range` is open on both sides.

@@ -89,6 +89,8 @@ int64_t readable_ticks(const media::PacketScan& scan) {
   return first ? std::max<int64_t>(0, scan.readable_until - *first) : 0;
 }
 
+}  // namespace
+
 Result<void> check_scan(const media::PacketScan& scan, const media::TimeRange& range,
                         const std::string& name, std::vector<std::string>& notes) {
   const int64_t readable = scan.truncated ? readable_ticks(scan) : 0;
@@ -99,14 +101,16 @@ Result<void> check_scan(const media::PacketScan& scan, const media::TimeRange& r
                       "again, or score the part that is there with --to.",
                       name, std::floor(seconds * 1000) / 1000);
   }
+  if (scan.cut_off && !scan.truncated) {
+    notes.push_back(
+        fmt::format("The end of '{}' is missing: it is cut off; what is there is scored.", name));
+  }
   if (scan.damaged_packets > 0) {
     notes.push_back(fmt::format("{} packets of '{}' are damaged; what decodes is scored.",
                                 scan.damaged_packets, name));
   }
   return {};
 }
-
-}  // namespace
 
 Result<SizePlan> plan_size(const media::VideoFacts& video, int wanted_width, int wanted_height,
                            model::Runner& runner) {

@@ -35,4 +35,10 @@ struct SizePlan {
 Result<SizePlan> plan_size(const media::VideoFacts& video, int wanted_width, int wanted_height,
                            model::Runner& runner);
 
+// What the packets say about a file named `name`: damage and a missing end are noted. Errors:
+// invalid_input when it is truncated (media::PacketScan) and `range` goes beyond what can be read
+// whole; the sentence names a --to that works.
+Result<void> check_scan(const media::PacketScan& scan, const media::TimeRange& range,
+                        const std::string& name, std::vector<std::string>& notes);
+
 }  // namespace atelier::run

@@ -55,5 +55,56 @@ TEST(PlanSize, ANetworkOfOneSizeNeedsIt) {
             (Rational{16, 9}));
 }
 
+media::PacketScan ten_seconds() {
+  media::PacketScan scan;
+  scan.time_base = {1, 1000};
+  for (int i = 0; i < 10; ++i)
+    scan.packets.push_back({500 + 1000 * i, 1000 * i, 1000, true, false});
+  return scan;
+}
+
+TEST(CheckScan, AWholeFileIsNoNews) {
+  std::vector<std::string> notes;
+  EXPECT_TRUE(check_scan(ten_seconds(), {}, "film.mkv", notes).ok());
+  EXPECT_TRUE(notes.empty());
+}
+
+TEST(CheckScan, ATruncatedFileNamesTheTimeUpToWhichItWorks) {
+  media::PacketScan scan = ten_seconds();
+  scan.truncated = true;
+  scan.readable_until = 7250;  // the first frame is at 500
+  std::vector<std::string> notes;
+  const auto refused = check_scan(scan, {}, "film.mp4", notes);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::invalid_input);
+  EXPECT_NE(refused.error().message.find("first 6.750 seconds"), std::string::npos);
+  media::TimeRange range;
+  range.to = 6.75;
+  EXPECT_TRUE(check_scan(scan, range, "film.mp4", notes).ok());
+  range.to = 6.76;
+  EXPECT_FALSE(check_scan(scan, range, "film.mp4", notes).ok());
+}
+
+TEST(CheckScan, NothingReadableIsZeroSeconds) {
+  media::PacketScan scan = ten_seconds();
+  scan.truncated = true;
+  scan.readable_until = -5;
+  std::vector<std::string> notes;
+  const auto refused = check_scan(scan, {}, "film.mp4", notes);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("first 0.000 seconds"), std::string::npos);
+}
+
+TEST(CheckScan, DamageAndAMissingEndAreNoted) {
+  media::PacketScan scan = ten_seconds();
+  scan.damaged_packets = 3;
+  scan.cut_off = true;
+  std::vector<std::string> notes;
+  EXPECT_TRUE(check_scan(scan, {}, "film.mkv", notes).ok());
+  ASSERT_EQ(notes.size(), 2u);
+  EXPECT_NE(notes[0].find("cut off"), std::string::npos);
+  EXPECT_NE(notes[1].find("3 packets"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace atelier::run

@@ -3,11 +3,11 @@
 
 #include <malloc.h>
 
-#include <cstring>
 #include <thread>
 #include <variant>
 
 #include "base/queue.h"
+#include "media/alpha.h"
 #include "media/picture.h"
 
 namespace atelier::run {
@@ -150,30 +150,9 @@ class Pipeline {
     const media::EncodeSettings& encode = job_.manifest->encode;
     FrameBuffer buffer(encode.width, encode.height, encode.format, encode.color);
     TRY(job_.runner->score(in, buffer.view()));
-    if (encode.format.alpha) copy_alpha(in, buffer.view());
+    // Networks paint colour; what was see-through stays so.
+    if (encode.format.alpha) TRY(media::copy_alpha(in, buffer.view()));
     return buffer;
-  }
-
-  // Networks paint colour; what was see-through stays so. Where sizes differ the picture is opaque.
-  static void copy_alpha(const FrameView& in, FrameView& out) {
-    const auto& to = out.plane[static_cast<size_t>(out.format.planes() - 1)];
-    const bool same = in.format.alpha && in.width == out.width && in.height == out.height &&
-                      in.format.depth == out.format.depth;
-    const size_t row =
-        static_cast<size_t>(out.width) * static_cast<size_t>(out.format.bytes_per_sample());
-    for (int y = 0; y < out.height; ++y) {
-      std::byte* target = to.data + y * to.stride;
-      if (same) {
-        const auto& from = in.plane[static_cast<size_t>(in.format.planes() - 1)];
-        std::memcpy(target, from.data + y * from.stride, row);
-      } else if (out.format.depth == 8) {
-        std::memset(target, 255, row);
-      } else {
-        const auto opaque = static_cast<uint16_t>((1u << out.format.depth) - 1);
-        for (size_t x = 0; x < row; x += sizeof opaque)
-          std::memcpy(target + x, &opaque, sizeof opaque);
-      }
-    }
   }
 
   struct OpenChunk {
