@@ -206,6 +206,11 @@ void say_damage(Console& console, const run::FinishReport& report, bool deinterl
     console.note(
         fmt::format("The decoder met {} errors; {} of {} frames could be decoded and were scored.",
                     report.decode_errors, report.frames, report.frames_expected));
+  } else if (report.frames < report.frames_expected) {
+    // Damage that no decoder noticed, or packets that are not meant to be shown (VP8, AVI).
+    console.note(
+        fmt::format("{} of the video's {} packets gave a frame, and all those were scored.",
+                    report.frames, report.frames_expected));
   }
   if (report.retimed > 0) {
     console.note(

@@ -323,8 +323,9 @@ Result<void> Mux::write(AVPacket& packet) {
   const auto stream = static_cast<size_t>(packet.stream_index);
   const int written = av_write_frame(&file_.get(), &packet);
   // Damage in a copied stream (a broken ADTS header) costs its packet, not the job.
-  if (written == AVERROR_INVALIDDATA && packet.stream_index != video_->index &&
-      file_.get().pb->error >= 0) {
+  // aac_adtstoasc calls a header with impossible fields "not yet implemented".
+  const bool refused = written == AVERROR_INVALIDDATA || written == AVERROR_PATCHWELCOME;
+  if (refused && packet.stream_index != video_->index && file_.get().pb->error >= 0) {
     ++refused_[stream];
     return {};
   }
