@@ -7,7 +7,7 @@ Short would be: fewer frames published than the report says, or than ffmpeg can 
 """
 
 import json
-import pathlib
+import subprocess
 import sys
 
 import support
@@ -43,9 +43,9 @@ SEEDS = 12 if support.SLOW_RUN else 1
 class Damage(support.Case):
     def decodable(self, path):
         """How many frames ffmpeg gets out of the best video stream, 0 if it cannot open it."""
-        done = support.subprocess.run(
+        done = subprocess.run(
             ["ffmpeg", "-v", "error", "-i", path, "-map", "0:v?", "-fps_mode", "passthrough", "-f",
-             "framemd5", "-"], stdin=support.subprocess.DEVNULL, capture_output=True,
+             "framemd5", "-"], stdin=subprocess.DEVNULL, capture_output=True,
             timeout=support.TIMEOUT)
         return sum(1 for line in done.stdout.splitlines() if line[:2] == b"0,")
 
