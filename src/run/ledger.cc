@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/ledger.h"
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+namespace atelier::run {
+namespace {
+
+using nlohmann::json;
+
+constexpr uint64_t kLargestRecord = 1u << 20;
+constexpr size_t kLongestError = 4000;
+
+std::string chunk_name(int chunk) { return fmt::format("{:06d}", chunk); }
+
+Error damaged(const std::string& url, const char* why) {
+  return make_error(Code::corrupt, "The record '{}' is damaged ({}); start anew with --no-reuse.",
+                    url, why);
+}
+
+// The whole object, or nothing if it is absent. One that changes between the two calls is read
+// again: beats are overwritten all the time.
+Result<std::optional<json>> read_record(ObjectStore& store, const std::string& key) {
+  for (;;) {
+    const auto info = TRY(store.head(key));
+    if (!info) return std::optional<json>();
+    if (info->size > kLargestRecord) return damaged(store.url(key), "too large");
+    const auto bytes = store.get(key, {}, info->etag);
+    if (!bytes.ok() &&
+        (bytes.error().code == Code::conflict || bytes.error().code == Code::invalid_input)) {
+      continue;
+    }
+    TRY(bytes);
+    json record = json::parse(as_text(*bytes), nullptr, false);
+    if (!record.is_object()) return damaged(store.url(key), "not JSON");
+    return std::optional(std::move(record));
+  }
+}
+
+Result<bool> put_absent(ObjectStore& store, const std::string& key, const json& record) {
+  const std::string text = record.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  return TRY(store.put(key, as_bytes(text), Condition::if_absent())).written;
+}
+
+json to_record(const Origin& o) {
+  return {{"machine", o.machine}, {"boot", o.boot}, {"pid", o.pid}, {"started", o.started}};
+}
+
+Origin origin_of(const json& j) {
+  return {j.at("machine").get<std::string>(), j.at("boot").get<std::string>(),
+          j.at("pid").get<int64_t>(), j.at("started").get<uint64_t>()};
+}
+
+// "000007" or "000007.claim.3" after the folder's name; false for anything else.
+struct Name {
+  int chunk = -1;
+  int generation = 0;  // of a claim
+  bool commit = false;
+};
+bool parse_name(std::string_view text, Name& name) {
+  const auto number = [](std::string_view digits, int& value) {
+    const auto [end, error] = std::from_chars(digits.begin(), digits.end(), value);
+    return error == std::errc() && end == digits.end() && value >= 0;
+  };
+  if (text.ends_with(".json")) {
+    name.commit = true;
+    return number(text.substr(0, text.size() - 5), name.chunk);
+  }
+  constexpr std::string_view kClaim = ".claim.";
+  const size_t at = text.find(kClaim);
+  return at != std::string_view::npos && number(text.substr(0, at), name.chunk) &&
+         number(text.substr(at + kClaim.size()), name.generation);
+}
+
+}  // namespace
+
+Ledger::Ledger(ObjectStore& store, const Clock& clock, Setup setup)
+    : store_(store),
+      clock_(clock),
+      setup_(std::move(setup)),
+      chunks_(static_cast<size_t>(std::max(0, setup_.chunks))),
+      own_next_(begin_of(setup_.share.k)) {}
+
+std::string Ledger::key(std::string_view name) const {
+  return setup_.run_id + "/" + std::string(name);
+}
+
+std::string Ledger::claim_key(int chunk, int generation) const {
+  return key(fmt::format("chunks/{}.claim.{}", chunk_name(chunk), generation));
+}
+
+int Ledger::begin_of(int k) const {
+  return static_cast<int>(int64_t{setup_.chunks} * k / std::max(1, setup_.share.n));
+}
+
+Result<Ledger::Answer> Ledger::claim() {
+  Answer answer;
+  if (TRY(cancelled())) {
+    answer.next = Next::cancelled;
+    return answer;
+  }
+  if (!listed_) TRY(refresh());
+  listed_ = true;
+  while (own_next_ < begin_of(setup_.share.k + 1)) {
+    // Counted only when it was tried: an error here comes back to the same chunk.
+    const bool ours = TRY(try_chunk(own_next_, answer.claim));
+    ++own_next_;
+    if (ours) {
+      answer.next = Next::claimed;
+      return answer;
+    }
+  }
+  TRY(refresh());
+  if (TRY(help(answer.claim))) {
+    answer.next = Next::claimed;
+  } else if (std::all_of(chunks_.begin(), chunks_.end(),
+                         [](const Chunk& chunk) { return chunk.settled; })) {
+    answer.next = Next::settled;
+  }
+  return answer;
+}
+
+Result<bool> Ledger::help(Claim& claim) {
+  for (const int chunk : helping_order()) {
+    if (TRY(try_chunk(chunk, claim))) return true;
+  }
+  // What is held, perhaps by the dead.
+  for (int chunk = 0; chunk < setup_.chunks; ++chunk) {
+    const Chunk& known = chunks_[static_cast<size_t>(chunk)];
+    if (!known.settled && known.generation > 0 && TRY(try_chunk(chunk, claim))) return true;
+  }
+  return false;
+}
+
+std::vector<int> Ledger::helping_order() const {
+  std::vector<std::vector<int>> shares;
+  for (int k = 0; k < setup_.share.n; ++k) {
+    std::vector<int> left;
+    for (int chunk = begin_of(k + 1) - 1; chunk >= begin_of(k); --chunk) {
+      const Chunk& known = chunks_[static_cast<size_t>(chunk)];
+      if (!known.settled && known.generation == 0) left.push_back(chunk);
+    }
+    shares.push_back(std::move(left));
+  }
+  std::stable_sort(shares.begin(), shares.end(),
+                   [](const auto& a, const auto& b) { return a.size() > b.size(); });
+  std::vector<int> order;
+  for (const auto& share : shares) order.insert(order.end(), share.begin(), share.end());
+  return order;
+}
+
+Result<void> Ledger::refresh() {
+  const std::string chunks = key("chunks/");
+  for (const ObjectInfo& object : TRY(list_all(store_, chunks))) {
+    Name name;
+    if (!parse_name(std::string_view(object.key).substr(chunks.size()), name)) continue;
+    if (name.chunk >= setup_.chunks) continue;
+    Chunk& chunk = chunks_[static_cast<size_t>(name.chunk)];
+    if (name.commit) chunk.settled = true;
+    if (name.generation > chunk.generation) {
+      chunk.generation = name.generation;
+      chunk.read = false;
+    }
+  }
+  const std::string failed = key("failed/");
+  for (const ObjectInfo& object : TRY(list_all(store_, failed))) {
+    Name name;
+    if (!parse_name(std::string_view(object.key).substr(failed.size()), name)) continue;
+    if (name.chunk < setup_.chunks) chunks_[static_cast<size_t>(name.chunk)].settled = true;
+  }
+  return {};
+}
+
+Result<bool> Ledger::is_settled(int chunk) {
+  Chunk& known = chunks_[static_cast<size_t>(chunk)];
+  if (known.settled) return true;
+  for (const char* folder : {"chunks", "failed"}) {
+    if (TRY(store_.head(key(fmt::format("{}/{}.json", folder, chunk_name(chunk)))))) {
+      known.settled = true;
+      return true;
+    }
+  }
+  return false;
+}
+
+Result<bool> Ledger::try_chunk(int chunk, Claim& claim) {
+  if (TRY(is_settled(chunk))) return false;
+  const Chunk& known = chunks_[static_cast<size_t>(chunk)];
+  if (known.generation == 0) return take(chunk, false, claim);
+  TRY(read_claim(chunk));
+  if (known.holder.empty()) return take(chunk, false, claim);
+  if (known.holder == setup_.worker) return adopt(chunk, claim);
+  const Holder holder = TRY(look_at(known.holder));
+  if (holder == Holder::alive) return false;
+  return take(chunk, holder == Holder::lost, claim);
+}
+
+bool Ledger::adopt(int chunk, Claim& claim) {
+  const Chunk& known = chunks_[static_cast<size_t>(chunk)];
+  claim = {chunk, known.generation, known.attempt, known.losses};
+  return held_.insert(chunk).second;
+}
+
+Result<void> Ledger::read_claim(int chunk) {
+  Chunk& known = chunks_[static_cast<size_t>(chunk)];
+  if (known.read) return {};
+  const std::string record_key = claim_key(chunk, known.generation);
+  const auto record = TRY(read_record(store_, record_key));
+  if (!record) return damaged(store_.url(record_key), "it is gone");
+  try {
+    known.holder = record->at("worker").get<std::string>();
+    known.attempt = std::max(1, record->at("attempt").get<int>());
+    known.losses = std::max(0, record->at("losses").get<int>());
+  } catch (const json::exception& e) {
+    return damaged(store_.url(record_key), e.what());
+  }
+  known.read = true;
+  return {};
+}
+
+Result<Ledger::Holder> Ledger::look_at(const std::string& worker) {
+  const std::string beat_key = key("workers/" + worker + ".beat");
+  const auto info = TRY(store_.head(beat_key));
+  const std::string etag = info ? info->etag : "";
+  const auto [it, first] = workers_.try_emplace(worker);
+  Seen& seen = it->second;
+  if (first || etag != seen.etag) {
+    Seen now{etag, clock_.now(), false, {}};
+    if (const auto beat = TRY(read_record(store_, beat_key))) {
+      try {
+        now.left = beat->at("left").get<bool>();
+        now.origin = origin_of(beat->at("origin"));
+      } catch (const json::exception& e) {
+        return damaged(store_.url(beat_key), e.what());
+      }
+    }
+    seen = std::move(now);
+  }
+  if (seen.left) return Holder::left;
+  if (setup_.is_dead(seen.origin)) return Holder::lost;
+  return clock_.now() - seen.changed >= setup_.policy.claim_timeout ? Holder::lost : Holder::alive;
+}
+
+Result<bool> Ledger::take(int chunk, bool lost, Claim& claim) {
+  Chunk& known = chunks_[static_cast<size_t>(chunk)];
+  const int losses = known.losses + (lost ? 1 : 0);
+  if (losses > setup_.policy.max_losses) {
+    known.losses = losses;
+    TRY(give_up(chunk, fmt::format("{} workers vanished while they scored it.", losses)));
+    return false;
+  }
+  const int generation = known.generation + 1;
+  const json record = {{"worker", setup_.worker}, {"attempt", known.attempt}, {"losses", losses}};
+  const bool ours = TRY(put_absent(store_, claim_key(chunk, generation), record));
+  known.generation = generation;
+  known.read = ours;
+  if (!ours) return false;
+  known.holder = setup_.worker;
+  known.losses = losses;
+  return adopt(chunk, claim);
+}
+
+Result<bool> Ledger::give_up(int chunk, const std::string& error) {
+  Chunk& known = chunks_[static_cast<size_t>(chunk)];
+  const json record = {{"attempts", known.attempt},
+                       {"losses", known.losses},
+                       {"worker", setup_.worker},
+                       {"error", error.substr(0, kLongestError)}};
+  const bool ours =
+      TRY(put_absent(store_, key(fmt::format("failed/{}.json", chunk_name(chunk))), record));
+  known.settled = true;
+  return ours;
+}
+
+Result<std::optional<ChunkFailure>> Ledger::give_back(const Claim& claim, bool failed,
+                                                      const std::string& error) {
+  Chunk& known = chunks_[static_cast<size_t>(claim.chunk)];
+  if (failed && claim.attempt >= setup_.policy.max_attempts) {
+    known.attempt = claim.attempt;
+    known.losses = claim.losses;
+    TRY(give_up(claim.chunk, error));
+    held_.erase(claim.chunk);
+    return std::optional(
+        ChunkFailure{claim.chunk, claim.attempt, claim.losses, setup_.worker, error});
+  }
+  const json record = {{"worker", ""},
+                       {"attempt", claim.attempt + (failed ? 1 : 0)},
+                       {"losses", claim.losses},
+                       {"from", setup_.worker},
+                       {"error", error.substr(0, kLongestError)}};
+  // A conflict: somebody took it over meanwhile.
+  TRY(put_absent(store_, claim_key(claim.chunk, claim.generation + 1), record));
+  known.generation = std::max(known.generation, claim.generation + 1);
+  known.read = false;
+  held_.erase(claim.chunk);
+  return std::optional<ChunkFailure>();
+}
+
+Result<void> Ledger::beat(int chunk, uint64_t frames, bool left) {
+  const json record = {{"worker", setup_.worker}, {"origin", to_record(setup_.origin)},
+                       {"count", ++beats_},       {"left", left},
+                       {"chunk", chunk},          {"frames", frames}};
+  const std::string text = record.dump() + "\n";
+  TRY(store_.put(key("workers/" + setup_.worker + ".beat"), as_bytes(text), Condition::always()));
+  return {};
+}
+
+Result<std::vector<ChunkFailure>> Ledger::failures() {
+  std::vector<ChunkFailure> found;
+  const std::string folder = key("failed/");
+  for (const ObjectInfo& object : TRY(list_all(store_, folder))) {
+    Name name;
+    if (!parse_name(std::string_view(object.key).substr(folder.size()), name)) continue;
+    if (TRY(store_.head(key("chunks/" + chunk_name(name.chunk) + ".json")))) continue;
+    const auto record = TRY(read_record(store_, object.key));
+    if (!record) continue;
+    try {
+      found.push_back({name.chunk, record->at("attempts").get<int>(),
+                       record->at("losses").get<int>(), record->at("worker").get<std::string>(),
+                       record->at("error").get<std::string>()});
+    } catch (const json::exception& e) {
+      return damaged(store_.url(object.key), e.what());
+    }
+  }
+  return found;
+}
+
+Result<void> Ledger::cancel(const std::string& reason) {
+  TRY(put_absent(store_, key("cancel.json"), {{"reason", reason}}));
+  return {};
+}
+
+Result<bool> Ledger::cancelled() { return TRY(store_.head(key("cancel.json"))).has_value(); }
+
+}  // namespace atelier::run
