@@ -154,9 +154,20 @@ struct Scored {
   double wall_seconds = 0;
 };
 
-Result<Scored> score(const run::Manifest& manifest, run::RunFolder& folder, const Input& input,
-                     model::Runner& runner, const RunOptions& options, Console& console,
-                     const Clock& clock, std::stop_token stop) {
+// What could not be scored is named before anything is joined.
+Result<void> check_failures(run::Ledger& ledger) {
+  const auto failures = TRY(ledger.failures());
+  if (failures.empty()) return {};
+  return make_error(Code::corrupt,
+                    "Chunk {} was given up after {} attempts ({}); {} chunks in all are missing; "
+                    "what is done is kept, --no-reuse starts anew.",
+                    failures.front().chunk, failures.front().attempts, failures.front().error,
+                    failures.size());
+}
+
+Result<Scored> score(const run::Manifest& manifest, run::RunFolder& folder, ObjectStore& store,
+                     const Input& input, model::Runner& runner, const RunOptions& options,
+                     Console& console, const Clock& clock, std::stop_token stop) {
   uint64_t before = 0;
   size_t chunks_before = 0;
   for (const run::ChunkPlan& chunk : manifest.chunks) {
@@ -169,8 +180,14 @@ Result<Scored> score(const run::Manifest& manifest, run::RunFolder& folder, cons
     console.say(fmt::format("{} of {} chunks were scored earlier and are kept.", chunks_before,
                             manifest.chunks.size()));
   }
-  run::Broker broker(folder, manifest, TRY(scratch_folder()));
   run::Progress progress;
+  run::Ledger::Setup setup;
+  setup.run_id = manifest.run_id;
+  setup.worker = run::make_worker_name();
+  setup.chunks = static_cast<int>(manifest.chunks.size());
+  run::Ledger ledger(store, clock, setup);
+  const auto heart = TRY(run::Heart::start(ledger, progress));
+  run::Broker broker(folder, manifest, ledger, TRY(scratch_folder()), stop);
   run::ScoreJob job;
   job.manifest = &manifest;
   job.info = &input.info;
@@ -189,6 +206,7 @@ Result<Scored> score(const run::Manifest& manifest, run::RunFolder& folder, cons
     }
     TRY(std::move(result));
   }
+  TRY(check_failures(ledger));
   return Scored{progress.encoded.load(), seconds_between(begin, clock.now())};
 }
 
@@ -258,7 +276,8 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   for (const std::string& note : manifest.notes) console.note(note);
   for (const std::string& note : fit.notes) console.note(note);
 
-  const Scored scored = TRY(score(manifest, folder, input, *runner, options, console, clock, stop));
+  const Scored scored =
+      TRY(score(manifest, folder, runs, input, *runner, options, console, clock, stop));
   run::FinishRequest finish_request;
   finish_request.input = input.source.get();
   finish_request.info = &input.info;

@@ -1,14 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/broker.h"
 
+#include <unistd.h>
+
+#include <array>
+#include <cctype>
+#include <random>
+
 namespace atelier::run {
+namespace {
+
+// How long to leave the store alone while others work.
+constexpr std::chrono::milliseconds kPause(250);
+
+}  // namespace
+
+Heart::Heart(Ledger& ledger, const Progress& progress, std::chrono::milliseconds interval)
+    : ledger_(ledger), progress_(progress), interval_(interval) {}
+
+Result<std::unique_ptr<Heart>> Heart::start(Ledger& ledger, const Progress& progress,
+                                            std::chrono::milliseconds interval) {
+  TRY(ledger.beat(progress.encoded));
+  std::unique_ptr<Heart> heart(new Heart(ledger, progress, interval));
+  heart->thread_ =
+      std::jthread([heart = heart.get()](const std::stop_token& stop) { heart->beat_until(stop); });
+  return heart;
+}
+
+void Heart::beat_until(const std::stop_token& stop) {
+  const std::stop_callback wake(stop, [this] { wake_.notify_all(); });
+  for (;;) {
+    mutex_.lock();
+    wake_.wait_for(mutex_, stop, interval_, [] { return false; });
+    mutex_.unlock();
+    if (stop.stop_requested()) return;
+    (void)ledger_.beat(progress_.encoded);
+  }
+}
+
+Heart::~Heart() {
+  if (thread_.joinable()) {
+    thread_.request_stop();
+    thread_.join();
+  }
+  (void)ledger_.beat(progress_.encoded, true);
+}
 
 Result<std::optional<ChunkPlan>> Broker::next() {
-  while (next_ < manifest_.chunks.size()) {
-    const ChunkPlan& chunk = manifest_.chunks[next_++];
-    if (!TRY(folder_.read_commit(chunk.index))) return std::optional(chunk);
+  for (;;) {
+    const Ledger::Answer answer = TRY(ledger_.claim());
+    switch (answer.next) {
+      case Ledger::Next::claimed:
+        return std::optional(manifest_.chunks[static_cast<size_t>(answer.claim.chunk)]);
+      case Ledger::Next::settled: return std::optional<ChunkPlan>();
+      case Ledger::Next::cancelled:
+        return make_error(Code::cancelled, "Run {} was cancelled; what is done is kept.",
+                          folder_.run_id());
+      case Ledger::Next::wait: break;
+    }
+    if (!wait()) return make_error(Code::cancelled, "Interrupted.");
   }
-  return std::optional<ChunkPlan>();
+}
+
+// False if there is no more to wait for.
+bool Broker::wait() {
+  Mutex mutex;
+  std::condition_variable_any wake;
+  mutex.lock();
+  wake.wait_for(mutex, stop_, kPause, [] { return false; });
+  mutex.unlock();
+  return !stop_.stop_requested();
 }
 
 Result<void> Broker::commit(ChunkCommit commit, ScratchFile& result) {
@@ -20,6 +81,17 @@ Result<void> Broker::commit(ChunkCommit commit, ScratchFile& result) {
 Result<void> Broker::keep_frame(uint64_t number, const std::string& extension,
                                 std::span<const std::byte> picture) {
   return folder_.put_frame(number, extension, picture);
+}
+
+std::string make_worker_name() {
+  std::array<char, 65> host{};
+  if (::gethostname(host.data(), host.size() - 1) != 0 || host[0] == '\0') host = {"worker"};
+  std::string name;
+  for (const char* c = host.data(); *c != '\0'; ++c) {
+    name += std::isalnum(static_cast<unsigned char>(*c)) != 0 ? *c : '-';
+  }
+  std::random_device random;
+  return fmt::format("{}-{}-{:08x}", name, ::getpid(), random());
 }
 
 }  // namespace atelier::run

@@ -45,12 +45,17 @@ Result<bool> put_absent(ObjectStore& store, const std::string& key, const json& 
 }
 
 json to_record(const Origin& o) {
-  return {{"machine", o.machine}, {"boot", o.boot}, {"pid", o.pid}, {"started", o.started}};
+  return {{"machine", o.machine},
+          {"boot", o.boot},
+          {"space", o.space},
+          {"pid", o.pid},
+          {"started", o.started}};
 }
 
 Origin origin_of(const json& j) {
   return {j.at("machine").get<std::string>(), j.at("boot").get<std::string>(),
-          j.at("pid").get<int64_t>(), j.at("started").get<uint64_t>()};
+          j.at("space").get<std::string>(), j.at("pid").get<int64_t>(),
+          j.at("started").get<uint64_t>()};
 }
 
 // "000007" or "000007.claim.3" after the folder's name; false for anything else.
@@ -115,11 +120,17 @@ Result<Ledger::Answer> Ledger::claim() {
   TRY(refresh());
   if (TRY(help(answer.claim))) {
     answer.next = Next::claimed;
-  } else if (std::all_of(chunks_.begin(), chunks_.end(),
-                         [](const Chunk& chunk) { return chunk.settled; })) {
+  } else if (nothing_left()) {
     answer.next = Next::settled;
   }
   return answer;
+}
+
+bool Ledger::nothing_left() const {
+  for (int chunk = 0; chunk < setup_.chunks; ++chunk) {
+    if (!chunks_[static_cast<size_t>(chunk)].settled && !held_.contains(chunk)) return false;
+  }
+  return true;
 }
 
 Result<bool> Ledger::help(Claim& claim) {
@@ -298,10 +309,12 @@ Result<std::optional<ChunkFailure>> Ledger::give_back(const Claim& claim, bool f
   return std::optional<ChunkFailure>();
 }
 
-Result<void> Ledger::beat(int chunk, uint64_t frames, bool left) {
-  const json record = {{"worker", setup_.worker}, {"origin", to_record(setup_.origin)},
-                       {"count", ++beats_},       {"left", left},
-                       {"chunk", chunk},          {"frames", frames}};
+Result<void> Ledger::beat(uint64_t frames, bool left) {
+  const json record = {{"worker", setup_.worker},
+                       {"origin", to_record(setup_.origin)},
+                       {"count", ++beats_},
+                       {"left", left},
+                       {"frames", frames}};
   const std::string text = record.dump() + "\n";
   TRY(store_.put(key("workers/" + setup_.worker + ".beat"), as_bytes(text), Condition::always()));
   return {};

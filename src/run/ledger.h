@@ -33,8 +33,9 @@ namespace atelier::run {
 
 // Where a worker runs, so that another one on the same machine can look.
 struct Origin {
-  std::string machine;  // the same for all processes of one machine
-  std::string boot;     // another after every start of it
+  std::string machine;  // the same after every start of it; not every machine has a name
+  std::string boot;     // of this start: no other in the world has it
+  std::string space;    // the PID namespace: containers number their processes each from 1
   int64_t pid = 0;
   uint64_t started = 0;  // with the pid, one process and no later one of the same number
   bool operator==(const Origin&) const = default;
@@ -93,7 +94,7 @@ class Ledger {
   enum class Next {
     claimed,    // `claim` is ours
     wait,       // others hold all that is left: ask again after a while
-    settled,    // every chunk is done or given up
+    settled,    // every chunk is done, given up, or ours already
     cancelled,  // somebody put cancel.json
   };
   struct Answer {
@@ -111,7 +112,8 @@ class Ledger {
                                                 const std::string& error);
 
   // Call before the first claim, then every few seconds. `left` at the end.
-  Result<void> beat(int chunk, uint64_t frames, bool left = false);
+  // `frames`: encoded since it started.
+  Result<void> beat(uint64_t frames, bool left = false);
 
   // Every chunk that was given up and not committed after all, in order.
   Result<std::vector<ChunkFailure>> failures();
@@ -148,6 +150,7 @@ class Ledger {
   Result<bool> try_chunk(int chunk, Claim& claim);
   Result<bool> give_up(int chunk, const std::string& error);
   Result<bool> help(Claim& claim);
+  bool nothing_left() const;
   // Chunks that nobody holds: from the end of the share with most of them left, so that its owner
   // and its helpers meet late.
   std::vector<int> helping_order() const;

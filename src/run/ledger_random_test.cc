@@ -73,7 +73,7 @@ class Schedule {
     setup.worker = worker.name;
     setup.chunks = chunks_;
     setup.share = {worker.k, workers_wanted_};
-    setup.origin = {worker.name, "boot", 1, 1};
+    setup.origin = {worker.name, "boot", "", 1, 1};
     const bool sees = chance(0.5);  // on the same machine as the others
     setup.is_dead = [this, sees](const Origin& origin) {
       return sees && dead_.contains(origin.machine);
@@ -83,7 +83,7 @@ class Schedule {
 
   void act(Worker& worker) {
     if (clock_.now() < worker.asleep_until || worker.settled) return;
-    if (!worker.ledger->beat(-1, 0).ok()) return;
+    if (!worker.ledger->beat(0).ok()) return;
     if (chance(0.04)) {  // killed
       dead_.insert(worker.name);
       return renew(worker);
@@ -104,13 +104,13 @@ class Schedule {
       EXPECT_EQ(answer.error().code, Code::unavailable) << answer.error().message;
       return;
     }
-    if (answer->next == Ledger::Next::claimed) worker.claim = answer->claim;
+    if (answer->next == Ledger::Next::claimed) worker.claim = answer->claim;  // one at a time
     worker.settled = answer->next == Ledger::Next::settled;
   }
 
   void leave(Worker& worker) {
     if (!worker.ledger->give_back(*worker.claim, false, "").ok()) return;
-    if (worker.ledger->beat(-1, 0, true).ok()) renew(worker);
+    if (worker.ledger->beat(0, true).ok()) renew(worker);
   }
 
   void fail(Worker& worker) {

@@ -18,13 +18,10 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
-// Containers of one machine may share its id and number their processes each from 1.
-std::string machine_name() {
+std::string pid_namespace() {
   std::array<char, 64> space{};
   const ssize_t length = ::readlink("/proc/self/ns/pid", space.data(), space.size() - 1);
-  const std::string machine = first_line("/etc/machine-id");
-  if (length <= 0 || machine.empty()) return {};
-  return machine + " " + std::string(space.data(), static_cast<size_t>(length));
+  return length > 0 ? std::string(space.data(), static_cast<size_t>(length)) : std::string();
 }
 
 struct ProcessState {
@@ -50,22 +47,16 @@ ProcessState state_of(int64_t pid) {
 
 Origin this_process() {
   const int64_t pid = ::getpid();
-  return {machine_name(), first_line("/proc/sys/kernel/random/boot_id"), pid,
-          state_of(pid).started};
+  return {first_line("/etc/machine-id"), first_line("/proc/sys/kernel/random/boot_id"),
+          pid_namespace(), pid, state_of(pid).started};
 }
 
 bool certainly_dead(const Origin& origin) {
   const Origin here = this_process();
-  if (origin.machine.empty() || origin.boot.empty() || here.boot.empty() || origin.pid <= 0 ||
-      origin.started == 0) {
-    return false;
-  }
-  if (origin.boot != here.boot) {
-    // Without the namespace: that has another number after each start of the machine.
-    const auto id = [](const std::string& machine) { return machine.substr(0, machine.find(' ')); };
-    return id(origin.machine) == id(here.machine);
-  }
-  if (origin.machine != here.machine) return false;
+  if (origin.boot.empty() || here.boot.empty()) return false;
+  if (origin.boot != here.boot) return !here.machine.empty() && origin.machine == here.machine;
+  if (origin.space != here.space || origin.space.empty()) return false;
+  if (origin.pid <= 0 || origin.started == 0) return false;
   const ProcessState found = state_of(origin.pid);
   return found.state == 0 || found.state == 'Z' || found.state == 'X' ||
          found.started != origin.started;

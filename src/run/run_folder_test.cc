@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "base/hash.h"
-#include "run/broker.h"
 #include "store/memory_store.h"
 
 namespace atelier::run {
@@ -90,18 +89,6 @@ TEST_F(RunFolderTest, AnEmptyChunkHasNoObject) {
   commit.frames = 0;
   EXPECT_EQ(folder_.commit_chunk(commit, none).value().object, "");
   EXPECT_EQ(list_all(*store_, "run1/").value().size(), 1u);
-}
-
-TEST_F(RunFolderTest, BrokerHandsOutOnlyWhatIsNotDone) {
-  Manifest manifest;
-  for (int i = 0; i < 3; ++i)
-    manifest.chunks.push_back({i, i, i + 1, std::nullopt, 0, 1, std::nullopt});
-  MemorySource one(bytes_of("one"));
-  ASSERT_TRUE(folder_.commit_chunk(commit_of(1, "one"), one).ok());
-  Broker broker(folder_, manifest, testing::TempDir());
-  EXPECT_EQ(broker.next().value()->index, 0);
-  EXPECT_EQ(broker.next().value()->index, 2);
-  EXPECT_EQ(broker.next().value(), std::nullopt);
 }
 
 TEST_F(RunFolderTest, ClearLeavesOtherRunsAlone) {

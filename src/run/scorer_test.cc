@@ -54,7 +54,13 @@ class ScorerTest : public testing::Test {
   }
 
   Result<void> score(std::stop_token stop = {}) {
-    Broker broker(folder_, manifest_, testing::TempDir());
+    Ledger::Setup setup;
+    setup.run_id = "run";
+    setup.worker = fmt::format("worker{}", ++workers_);
+    setup.chunks = static_cast<int>(manifest_.chunks.size());
+    Ledger ledger(*store_, clock_, setup);
+    const auto heart = Heart::start(ledger, progress_).value();
+    Broker broker(folder_, manifest_, ledger, testing::TempDir(), stop);
     ScoreJob job;
     job.manifest = &manifest_;
     job.info = &info_;
@@ -73,6 +79,7 @@ class ScorerTest : public testing::Test {
   SystemClock clock_;
   Manifest manifest_;
   Progress progress_;
+  int workers_ = 0;
 };
 
 TEST_F(ScorerTest, EveryFrameOfEveryChunkIsPaintedOnce) {

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The run folder is the truth: stop at any moment, run again, get the same bits, lose nothing."""
 
+import json
 import os
 import shutil
 import signal
@@ -75,10 +76,10 @@ class Resume(support.Case):
         self.assertEqual(sha256(self.output), wanted)
 
     def test_two_at_once_agree(self):
-        """The same command twice at the same time: one output, the right one, no crash."""
-        first = self.start(*self.command(self.source, self.output, *self.CUT, "--force", "--quiet",
+        """The same command twice at the same time: they share the chunks and agree."""
+        first = self.start(*self.command(self.source, self.output, *self.CUT, "--force", "--json",
                                          model=self.slow_model()))
-        second = self.start(*self.command(self.source, self.folder / "two.mp4", *self.CUT, "--quiet",
+        second = self.start(*self.command(self.source, self.folder / "two.mp4", *self.CUT, "--json",
                                           model=self.slow_model()))
         ends = []
         readers = [threading.Thread(target=lambda p=p: ends.append(p.communicate()))
@@ -88,6 +89,9 @@ class Resume(support.Case):
         for reader in readers:
             reader.join()
         self.assertEqual((first.returncode, second.returncode), (0, 0), ends)
+        reports = [json.loads(out) for out, _ in ends]
+        self.assertEqual(sum(report["frames_scored_now"] for report in reports), reports[0]["frames"],
+                         "a chunk was scored twice, or by nobody")
         self.assertEqual(sha256(self.output), sha256(self.folder / "two.mp4"))
         self.assertEqual(sha256(self.output), self.undisturbed())
 

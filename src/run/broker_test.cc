@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/broker.h"
+
+#include <gtest/gtest.h>
+
+#include "store/memory_store.h"
+
+namespace atelier::run {
+namespace {
+
+class BrokerTest : public testing::Test {
+ protected:
+  BrokerTest() {
+    manifest_.run_id = "run";
+    for (int i = 0; i < 3; ++i)
+      manifest_.chunks.push_back({i, i, i + 1, std::nullopt, 0, 1, std::nullopt});
+  }
+  Ledger ledger(const std::string& worker) {
+    Ledger::Setup setup;
+    setup.run_id = "run";
+    setup.worker = worker;
+    setup.chunks = 3;
+    return {*store_, clock_, setup};
+  }
+  void commit(int chunk) {
+    MemorySource none({});
+    ChunkCommit record;
+    record.index = chunk;
+    ASSERT_TRUE(folder_.commit_chunk(record, none).ok());
+  }
+  bool beat_says(const std::string& worker, const std::string& text) {
+    const auto bytes = store_->get("run/workers/" + worker + ".beat", {}, {});
+    return bytes.ok() && as_text(*bytes).find(text) != std::string_view::npos;
+  }
+
+  std::unique_ptr<ObjectStore> store_ = make_memory_store();
+  RunFolder folder_{*store_, "run"};
+  SystemClock clock_;
+  Manifest manifest_;
+  Progress progress_;
+};
+
+TEST_F(BrokerTest, HandsOutOnlyWhatIsNotDone) {
+  commit(1);
+  Ledger a = ledger("a");
+  Broker broker(folder_, manifest_, a, testing::TempDir(), {});
+  EXPECT_EQ(broker.next().value()->index, 0);
+  EXPECT_EQ(broker.next().value()->index, 2);
+  EXPECT_EQ(broker.next().value(), std::nullopt);
+}
+
+TEST_F(BrokerTest, WaitsForWhatOthersHoldAndEndsWhenTheyCommit) {
+  Ledger a = ledger("a");
+  const auto heart = Heart::start(a, progress_).value();
+  Broker busy(folder_, manifest_, a, testing::TempDir(), {});
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(busy.next().value()->index, i);
+  Ledger b = ledger("b");
+  Broker waiting(folder_, manifest_, b, testing::TempDir(), {});
+  std::optional<ChunkPlan> got = ChunkPlan{};
+  std::jthread helper([&] { got = waiting.next().value(); });
+  for (int i = 0; i < 3; ++i) commit(i);
+  helper.join();
+  EXPECT_EQ(got, std::nullopt);
+}
+
+TEST_F(BrokerTest, WaitingEndsWhenStopped) {
+  Ledger a = ledger("a");
+  const auto heart = Heart::start(a, progress_).value();
+  Broker busy(folder_, manifest_, a, testing::TempDir(), {});
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(busy.next().value());
+  std::stop_source stop;
+  Ledger b = ledger("b");
+  Broker waiting(folder_, manifest_, b, testing::TempDir(), stop.get_token());
+  std::optional<Code> code;
+  std::jthread helper([&] {
+    const auto answer = waiting.next();
+    if (!answer.ok()) code = answer.error().code;
+  });
+  stop.request_stop();
+  helper.join();
+  EXPECT_EQ(code, Code::cancelled);
+}
+
+TEST_F(BrokerTest, ACancelledRunIsSaidSo) {
+  Ledger a = ledger("a");
+  ASSERT_TRUE(a.cancel("by hand").ok());
+  Broker broker(folder_, manifest_, a, testing::TempDir(), {});
+  EXPECT_EQ(broker.next().error().code, Code::cancelled);
+}
+
+TEST_F(BrokerTest, AHeartBeatsAndSaysThatItLeft) {
+  Ledger a = ledger("a");
+  {
+    const auto heart = Heart::start(a, progress_, std::chrono::milliseconds(1)).value();
+    EXPECT_TRUE(beat_says("a", "\"left\":false"));
+    while (beat_says("a", "\"count\":1,")) std::this_thread::yield();
+  }
+  EXPECT_TRUE(beat_says("a", "\"left\":true"));
+}
+
+TEST(WorkerName, IsAKeyAndNoTwoAreAlike) {
+  const std::string name = make_worker_name();
+  EXPECT_NE(name, make_worker_name());
+  EXPECT_EQ(
+      name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"),
+      std::string::npos);
+}
+
+}  // namespace
+}  // namespace atelier::run
