@@ -23,9 +23,9 @@ struct RunOptions {
   std::string size;
   std::string from;
   std::string to;
-  std::string codec = "libx264";
-  int crf = 18;
-  std::string preset = "veryfast";
+  std::string codec;                  // empty: the container's default
+  std::optional<int> crf;             // the encoder's default
+  std::optional<std::string> preset;  // likewise
   std::string encoder_options;
   std::string keep_frames;
   bool deinterlace = false;

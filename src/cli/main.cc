@@ -31,7 +31,8 @@ const CLI::IsMember kPrecisions({"auto", "f32"});
 void add_run(CLI::App& app, Options& o, std::string& precision) {
   CLI::App* run = app.add_subcommand("run", "Score a video with a model; the same command resumes");
   run->add_option("INPUT", o.run.input, "The video to score")->required();
-  run->add_option("OUTPUT", o.run.output, "The video to write: .mp4, .mov or .mkv")->required();
+  run->add_option("OUTPUT", o.run.output, "The video to write: .mp4, .mov, .mkv, .webm or .ts")
+      ->required();
   run->add_option("--model", o.run.model, "An installed model's name, or an .onnx file")
       ->required();
   run->add_option("--runs", o.run.runs, "Folder of runs [$XDG_STATE_HOME/atelier/runs]");
@@ -47,14 +48,19 @@ void add_run(CLI::App& app, Options& o, std::string& precision) {
   run->add_option("--to", o.run.to, "End before this time");
   run->add_option("--precision", precision, "Precision of scoring: auto or f32")
       ->check(kPrecisions);
-  run->add_option("--codec", o.run.codec, "libx264 or ffv1")->capture_default_str();
-  run->add_option("--crf", o.run.crf, "Quality of libx264, 0 (lossless) to 51")
-      ->check(CLI::Range(0, 51))
-      ->capture_default_str();
-  run->add_option("--preset", o.run.preset, "Speed preset of libx264")->capture_default_str();
-  run->add_option("--encoder-opts", o.run.encoder_options, "Further encoder options K=V:K=V");
   run->add_flag("--deinterlace", o.run.deinterlace,
                 "Make whole frames of interlaced ones; progressive frames stay as they are");
+  run->add_option("--codec", o.run.codec,
+                  "libx264 (default), libx265, libsvtav1, libaom-av1, libvpx-vp9 (default in "
+                  ".webm), prores_ks, ffv1 or mjpeg");
+  run->add_option("--crf", o.run.crf,
+                  "Quality, 0 the best: libx264 0-51 [18], libx265 0-51 [20], libsvtav1 1-63 [28], "
+                  "libaom-av1 and libvpx-vp9 0-63 [24]; mjpeg: its quantiser 1-31 [3]");
+  run->add_option("--preset", o.run.preset,
+                  "Speed: libx264 and libx265 ultrafast to placebo [veryfast], libsvtav1 0-13 [8], "
+                  "libaom-av1 0-8 [6], libvpx-vp9 best, 0-5 [4]");
+  run->add_option("--encoder-opts", o.run.encoder_options,
+                  "Further options K=V:K=V of the encoder or of the library behind it");
   run->add_option("--keep-frames", o.run.keep_frames,
                   "Keep every frame in the run folder: png or jpg")
       ->check(CLI::IsMember({"png", "jpg"}));
@@ -149,6 +155,7 @@ Result<void> parse(CLI::App& app, int argc, char** argv) {
 // libgomp reads its environment when it is loaded, before main. With its default it spins between
 // frames and takes processor time from the decoder and the encoder.
 void make_waiting_passive(char** argv) {
+  setenv("SVT_LOG", "0", 0);  // SVT-AV1 prints its settings on stderr
   if (getenv("OMP_WAIT_POLICY") != nullptr) return;
   setenv("OMP_WAIT_POLICY", "passive", 1);
   execv("/proc/self/exe", argv);

@@ -12,6 +12,7 @@
 #include "cli/folders.h"
 #include "cli/inputs.h"
 #include "cli/model_library.h"
+#include "media/encoder_choice.h"
 #include "media/muxer.h"
 #include "run/broker.h"
 #include "run/finish.h"
@@ -40,13 +41,16 @@ Result<std::map<std::string, std::string>> parse_encoder_options(const std::stri
       return make_error(Code::invalid_argument,
                         "--encoder-opts takes KEY=VALUE:KEY=VALUE, not '{}'.", pair);
     }
-    options[pair.substr(0, equals)] = pair.substr(equals + 1);
+    const std::string key = pair.substr(0, equals);
+    if (!options.emplace(key, pair.substr(equals + 1)).second) {
+      return make_error(Code::invalid_argument, "--encoder-opts names '{}' twice.", key);
+    }
     begin = end + 1;
   }
   return options;
 }
 
-Result<run::Parameters> parameters_of(const RunOptions& options) {
+Result<run::Parameters> parameters_of(const RunOptions& options, Console& console) {
   run::Parameters p;
   p.chunk_seconds = options.chunk_seconds;
   if (!std::isfinite(p.chunk_seconds)) {
@@ -63,10 +67,14 @@ Result<run::Parameters> parameters_of(const RunOptions& options) {
     p.width = size.width;
     p.height = size.height;
   }
-  p.codec = options.codec;
-  p.crf = options.crf;
-  p.preset = options.preset;
   p.encoder_options = TRY(parse_encoder_options(options.encoder_options));
+  const media::Container container = TRY(media::container_of(options.output));
+  media::EncoderChoice encoder = TRY(media::choose_encoder(
+      {options.codec, options.crf, options.preset, p.encoder_options}, container));
+  for (const std::string& note : encoder.notes) console.note(note);
+  p.codec = std::move(encoder.codec);
+  p.crf = encoder.crf;
+  p.preset = std::move(encoder.preset);
   p.keep_frames = options.keep_frames;
   p.deinterlace = options.deinterlace;
   return p;
@@ -212,9 +220,11 @@ Result<Scored> score(const run::Manifest& manifest, run::RunFolder& folder, Obje
 
 void say_plan(Console& console, const run::Manifest& manifest, const RunOptions& options,
               const std::string& run_url) {
-  console.say(fmt::format("{}: {} frames of {}x{} in {} chunks, painted by '{}' as {}x{} {}.",
-                          options.input, manifest.frames_expected(), manifest.scored_size.width,
-                          manifest.scored_size.height, manifest.chunks.size(), manifest.model.name,
+  console.say(fmt::format("{}: {} frame{} of {}x{} in {} chunk{}, painted by '{}' as {}x{} {}.",
+                          options.input, manifest.frames_expected(),
+                          manifest.frames_expected() == 1 ? "" : "s", manifest.scored_size.width,
+                          manifest.scored_size.height, manifest.chunks.size(),
+                          manifest.chunks.size() == 1 ? "" : "s", manifest.model.name,
                           manifest.encode.width, manifest.encode.height, manifest.encode.codec));
   console.say(fmt::format("Run: {}", run_url));
 }
@@ -249,13 +259,12 @@ void say_damage(Console& console, const run::FinishReport& report, bool deinterl
 Result<void> run_command(const RunOptions& options, Console& console, std::stop_token stop) {
   SystemClock clock;
   const auto begin = clock.now();
-  const run::Parameters parameters = TRY(parameters_of(options));
+  const run::Parameters parameters = TRY(parameters_of(options, console));
   const model::LoadedModel model = TRY(load_model(options.model));
   for (const std::string& guess : model.spec.guessed) console.note(guess);
   const Input input = TRY(open_video(options.input, options.deinterlace));
   const Output output = TRY(open_output(options, input.place));
-  const auto fit =
-      TRY(media::fit_container(*input.source, input.info, output.container, options.codec));
+  const auto fit = TRY(media::fit_container(*input.source, input.info, output.container));
 
   const auto local = TRY(open_runs(options.runs));
   RetryingStore runs(*local, clock);

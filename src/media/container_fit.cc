@@ -3,6 +3,8 @@
 // stream is tried: a header with that stream alone is written into memory.
 #include "media/container_fit.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -23,29 +25,36 @@ struct OutputDelete {
   }
 };
 
-const char* name_of(Container container) {
-  switch (container) {
-    case Container::mp4: return "MP4";
-    case Container::mov: return "MOV";
-    case Container::matroska: return "Matroska";
-  }
-  return "";
-}
-
-const char* extension_of(Container container) {
-  switch (container) {
-    case Container::mp4: return ".mp4";
-    case Container::mov: return ".mov";
-    case Container::matroska: return ".mkv";
-  }
-  return "";
-}
-
 AVCodecID text_codec(Container container) {
-  return container == Container::matroska ? AV_CODEC_ID_SUBRIP : AV_CODEC_ID_MOV_TEXT;
+  switch (container) {
+    case Container::mp4:
+    case Container::mov: return AV_CODEC_ID_MOV_TEXT;
+    case Container::matroska: return AV_CODEC_ID_SUBRIP;
+    case Container::webm: return AV_CODEC_ID_WEBVTT;
+    case Container::mpegts: break;
+  }
+  return AV_CODEC_ID_NONE;
+}
+
+// What players of a transport stream know; libav's muxer takes anything, as private data.
+constexpr std::array kTransportCodecs = {AV_CODEC_ID_H264,         AV_CODEC_ID_HEVC,
+                                         AV_CODEC_ID_MPEG2VIDEO,   AV_CODEC_ID_MPEG1VIDEO,
+                                         AV_CODEC_ID_MPEG4,        AV_CODEC_ID_AAC,
+                                         AV_CODEC_ID_MP2,          AV_CODEC_ID_MP3,
+                                         AV_CODEC_ID_AC3,          AV_CODEC_ID_EAC3,
+                                         AV_CODEC_ID_DTS,          AV_CODEC_ID_TRUEHD,
+                                         AV_CODEC_ID_OPUS,         AV_CODEC_ID_DVB_SUBTITLE,
+                                         AV_CODEC_ID_DVB_TELETEXT, AV_CODEC_ID_HDMV_PGS_SUBTITLE,
+                                         AV_CODEC_ID_SMPTE_KLV,    AV_CODEC_ID_TIMED_ID3};
+
+bool known_to_players(AVCodecID codec, Container container) {
+  return container != Container::mpegts ||
+         std::find(kTransportCodecs.begin(), kTransportCodecs.end(), codec) !=
+             kTransportCodecs.end();
 }
 
 bool header_works(const AVStream& stream, Container container) {
+  if (!known_to_players(stream.codecpar->codec_id, container)) return false;
   AVFormatContext* raw = nullptr;
   if (avformat_alloc_output_context2(&raw, nullptr, muxer_name(container), nullptr) < 0) {
     return false;
@@ -82,7 +91,10 @@ bool is_time_code(const AVStream& stream) {
 // Without the note.
 StreamFate fate_in(const AVFormatContext& format, const AVStream& stream, Container container) {
   const AVCodecParameters& parameters = *stream.codecpar;
-  if (is_chapter_text(format, stream) || is_time_code(stream)) return {Fate::remade, {}, {}};
+  // Chapter titles and time codes are written anew where the container has chapters and tags.
+  if (is_chapter_text(format, stream) || is_time_code(stream)) {
+    return {container == Container::mpegts ? Fate::dropped : Fate::remade, {}, {}};
+  }
   if (is_cover(stream)) {
     const bool known = !picture_type(parameters.codec_id).empty() && stream.attached_pic.size > 0;
     if (known && container == Container::matroska) return {Fate::attached, {}, {}};
@@ -93,8 +105,7 @@ StreamFate fate_in(const AVFormatContext& format, const AVStream& stream, Contai
                       av_dict_get(stream.metadata, "filename", nullptr, 0) != nullptr;
     return {held ? Fate::copied : Fate::dropped, {}, {}};
   }
-  const bool quicktime = container != Container::matroska;
-  const bool foreign_text = parameters.codec_type == AVMEDIA_TYPE_SUBTITLE && quicktime &&
+  const bool foreign_text = parameters.codec_type == AVMEDIA_TYPE_SUBTITLE && is_movie(container) &&
                             parameters.codec_id != AV_CODEC_ID_MOV_TEXT &&
                             parameters.codec_id != AV_CODEC_ID_TTML;
   if (!foreign_text || !can_convert_subtitles(parameters.codec_id, AV_CODEC_ID_MOV_TEXT)) {
@@ -155,8 +166,65 @@ const char* muxer_name(Container container) {
     case Container::mp4: return "mp4";
     case Container::mov: return "mov";
     case Container::matroska: return "matroska";
+    case Container::webm: return "webm";
+    case Container::mpegts: return "mpegts";
   }
   return "";
+}
+
+const char* name_of(Container container) {
+  switch (container) {
+    case Container::mp4: return "MP4";
+    case Container::mov: return "MOV";
+    case Container::matroska: return "Matroska";
+    case Container::webm: return "WebM";
+    case Container::mpegts: return "MPEG-TS";
+  }
+  return "";
+}
+
+const char* extension_of(Container container) {
+  switch (container) {
+    case Container::mp4: return ".mp4";
+    case Container::mov: return ".mov";
+    case Container::matroska: return ".mkv";
+    case Container::webm: return ".webm";
+    case Container::mpegts: return ".ts";
+  }
+  return "";
+}
+
+bool is_movie(Container container) {
+  return container == Container::mp4 || container == Container::mov;
+}
+
+bool is_matroska(Container container) {
+  return container == Container::matroska || container == Container::webm;
+}
+
+std::span<const std::string_view> codecs_of(Container container) {
+  static constexpr std::array<std::string_view, 6> kMp4 = {"libx264",    "libx265",    "libsvtav1",
+                                                           "libaom-av1", "libvpx-vp9", "mjpeg"};
+  static constexpr std::array<std::string_view, 5> kMov = {"libx264", "libx265", "prores_ks",
+                                                           "ffv1", "mjpeg"};
+  static constexpr std::array<std::string_view, 8> kMatroska = {
+      "libx264", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9", "prores_ks", "ffv1", "mjpeg"};
+  static constexpr std::array<std::string_view, 3> kWebm = {"libvpx-vp9", "libsvtav1",
+                                                            "libaom-av1"};
+  static constexpr std::array<std::string_view, 2> kTransport = {"libx264", "libx265"};
+  switch (container) {
+    case Container::mp4: return kMp4;
+    case Container::mov: return kMov;
+    case Container::matroska: return kMatroska;
+    case Container::webm: return kWebm;
+    case Container::mpegts: return kTransport;
+  }
+  return {};
+}
+
+bool holds_codec(Container container, std::string_view encoder) {
+  const auto codecs = codecs_of(container);
+  return std::find(codecs.begin(), codecs.end(), encoder) != codecs.end();
 }
 
 uint32_t tag_for(const AVOutputFormat& muxer, const AVCodecParameters& parameters) {
@@ -200,18 +268,47 @@ Result<Container> container_of(const std::filesystem::path& output) {
   if (extension == ".mp4" || extension == ".m4v") return Container::mp4;
   if (extension == ".mov") return Container::mov;
   if (extension == ".mkv") return Container::matroska;
+  if (extension == ".webm") return Container::webm;
+  if (extension == ".ts") return Container::mpegts;
   return make_error(Code::invalid_argument,
-                    "Cannot write '{}': the output's name must end in .mp4 (or .m4v), .mov or "
-                    ".mkv.",
+                    "Cannot write '{}': the output's name must end in .mp4 (or .m4v), .mov, .mkv, "
+                    ".webm or .ts.",
                     output.string());
 }
 
-Result<ContainerFit> fit_container(ByteSource& source, const MediaInfo& info, Container container,
-                                   const std::string& video_codec) {
-  if (video_codec == "ffv1" && container == Container::mp4) {
-    return make_error(Code::invalid_argument,
-                      "MP4 cannot hold ffv1 video: write to a .mkv file, or use libx264.");
+namespace {
+
+bool has_own_tags(const AVDictionary* tags) {
+  const AVDictionaryEntry* entry = nullptr;
+  while ((entry = av_dict_get(tags, "", entry, AV_DICT_IGNORE_SUFFIX))) {
+    static constexpr std::array<std::string_view, 6> kNone = {
+        "language", "encoder", "major_brand", "minor_version", "compatible_brands", "handler_name"};
+    if (std::find(kNone.begin(), kNone.end(), entry->key) == kNone.end()) return true;
   }
+  return false;
+}
+
+// A transport stream is for sending: it describes little besides the streams themselves.
+std::string lost_in_transport(const AVFormatContext& format) {
+  bool tags = has_own_tags(format.metadata);
+  bool turned = false;
+  for (unsigned i = 0; i < format.nb_streams; ++i) {
+    const AVStream& stream = *format.streams[i];
+    tags = tags || has_own_tags(stream.metadata);
+    turned = turned || av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, nullptr);
+  }
+  std::vector<std::string_view> lost;
+  if (turned) lost.emplace_back("the rotation");
+  if (format.nb_chapters > 0) lost.emplace_back("chapters");
+  if (tags) lost.emplace_back("titles and tags");
+  if (lost.empty()) return {};
+  return fmt::format("MPEG-TS has no place for {}, left out here: Matroska (.mkv) keeps them.",
+                     fmt::join(lost, ", "));
+}
+
+}  // namespace
+
+Result<ContainerFit> fit_container(ByteSource& source, const MediaInfo& info, Container container) {
   std::unique_ptr<Input> input = TRY(Input::open(source, "The input"));
   ContainerFit fit;
   const std::vector<StreamFate> fates = stream_fates(*input, container, info.video_stream);
@@ -219,6 +316,10 @@ Result<ContainerFit> fit_container(ByteSource& source, const MediaInfo& info, Co
     if (fates[i].fate == Fate::dropped) fit.dropped_streams.push_back(static_cast<int>(i));
     if (fates[i].fate == Fate::converted) fit.converted_streams.push_back(static_cast<int>(i));
     if (!fates[i].note.empty()) fit.notes.push_back(fates[i].note);
+  }
+  if (container == Container::mpegts) {
+    const std::string lost = lost_in_transport(*input->get());
+    if (!lost.empty()) fit.notes.push_back(lost);
   }
   return fit;
 }

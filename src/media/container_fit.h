@@ -2,7 +2,9 @@
 // Private to src/media: what becomes of each stream of the input in the output container.
 #pragma once
 
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "media/av.h"
@@ -26,6 +28,15 @@ struct StreamFate {
 };
 
 const char* muxer_name(Container container);
+// "Matroska", for messages.
+const char* name_of(Container container);
+// QuickTime's family.
+bool is_movie(Container container);
+// Matroska's.
+bool is_matroska(Container container);
+// The encoders whose video the container takes and people can play, its default first.
+std::span<const std::string_view> codecs_of(Container container);
+bool holds_codec(Container container, std::string_view encoder);
 // One for each stream of `input`, in its order.
 std::vector<StreamFate> stream_fates(const Input& input, Container container, int scored);
 // A muxer's own tag for the codec where the input's means nothing to it, as libav wants it.

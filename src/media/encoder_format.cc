@@ -4,10 +4,10 @@
 #include "media/encoder_format.h"
 
 #include <algorithm>
-#include <array>
 #include <tuple>
 
 #include "media/av.h"
+#include "media/encoder_table.h"
 #include "media/frame_writer.h"
 
 namespace atelier::media {
@@ -52,8 +52,9 @@ const char* subsampling_name(const PixelFormat& format) {
   return "4:1:1";
 }
 
-std::string what_is_lost(const std::string& codec, const PixelFormat& wanted,
+std::string what_is_lost(const EncoderTraits& encoder, const PixelFormat& wanted,
                          const PixelFormat& got, bool odd) {
+  const std::string_view codec = encoder.name;
   std::string note;
   const auto add = [&](std::string text) { note += (note.empty() ? "" : " ") + std::move(text); };
   if (wanted.alpha && !got.alpha) {
@@ -62,7 +63,8 @@ std::string what_is_lost(const std::string& codec, const PixelFormat& wanted,
                     "in Matroska.",
                     codec));
   }
-  if (wanted.family == Family::rgb && got.family == Family::yuv) {
+  const bool from_rgb = wanted.family == Family::rgb && got.family == Family::yuv;
+  if (from_rgb) {
     add(fmt::format("{} stores RGB as Y'CbCr {}; '--codec ffv1' keeps RGB.", codec,
                     subsampling_name(got)));
   }
@@ -72,9 +74,16 @@ std::string what_is_lost(const std::string& codec, const PixelFormat& wanted,
   }
   if (odd && wanted.family == Family::yuv && got.family == Family::yuv) {
     add(
-        fmt::format("H.264 has no {} with an odd size: it is written as {}, which some players "
+        fmt::format("{} has no {} with an odd size: it is written as {}, which some players "
                     "cannot show; an even '--size' avoids that.",
-                    subsampling_name(wanted), subsampling_name(got)));
+                    encoder.family, subsampling_name(wanted), subsampling_name(got)));
+  }
+  if (wanted.family == Family::yuv && got.family == Family::yuv &&
+      (got.chroma_shift_x > wanted.chroma_shift_x || got.chroma_shift_y > wanted.chroma_shift_y)) {
+    add(
+        fmt::format("{} holds no {} of this depth: the colours are written as {}; '--codec ffv1' "
+                    "keeps them in Matroska.",
+                    codec, subsampling_name(wanted), subsampling_name(got)));
   }
   return note;
 }
@@ -91,11 +100,14 @@ std::optional<PixelFormat> view_format(AVPixelFormat format) {
 }  // namespace
 
 Result<const AVCodec*> find_encoder(const std::string& name) {
-  const AVCodec* codec =
-      name == "libx264" || name == "ffv1" ? avcodec_find_encoder_by_name(name.c_str()) : nullptr;
+  if (!find_traits(name)) {
+    return make_error(Code::invalid_argument, "There is no encoder '{}': use one of {}.", name,
+                      encoder_names());
+  }
+  const AVCodec* codec = avcodec_find_encoder_by_name(name.c_str());
   if (!codec || !codec->pix_fmts) {
-    return make_error(Code::invalid_argument, "There is no encoder '{}': use libx264 or ffv1.",
-                      name);
+    return make_error(Code::invalid_argument,
+                      "This libav was built without the encoder '{}': use another --codec.", name);
   }
   return codec;
 }
@@ -107,91 +119,50 @@ AVPixelFormat encoder_pixel_format(const AVCodec& codec, const PixelFormat& form
   return AV_PIX_FMT_NONE;
 }
 
+namespace {
+
+// Whether the encoder can be given pictures of this format and size, and players show the result.
+bool usable(const EncoderTraits& encoder, const PixelFormat& format, int width, int height) {
+  if (format.family == Family::gray && !encoder.takes_gray) return false;
+  if (format.family == Family::rgb && !encoder.takes_rgb) return false;
+  // libav packs VP9's transparency beside the packets, where chunks cannot keep it.
+  if (format.alpha && encoder.name == "libvpx-vp9") return false;
+  // FFV1 loses a column of 4:1:1 whose width is no multiple of 4 (seen in libav 5.1).
+  const bool whole_chroma = encoder.whole_chroma || format.chroma_shift_x > 1;
+  return !whole_chroma || holds_size(format, width, height);
+}
+
+Result<void> check_size(const EncoderTraits& encoder, int width, int height) {
+  const int side = encoder.smallest_side;
+  const bool small = width > 0 && height > 0 && std::min(width, height) < side;
+  const bool odd = encoder.name == "libsvtav1" && (width % 2 != 0 || height % 2 != 0);
+  if (!small && !odd) return {};
+  return make_error(Code::invalid_argument,
+                    "{} takes {}pictures of {}x{} and more, and these have {}x{}: use another "
+                    "--size, or --codec {}.",
+                    encoder.name, encoder.name == "libsvtav1" ? "even " : "", side, side, width,
+                    height, encoder.name == "libsvtav1" ? "libaom-av1" : "libx264");
+}
+
+}  // namespace
+
 Result<FormatChoice> choose_format(const std::string& codec, const PixelFormat& wanted, int width,
                                    int height) {
   const AVCodec* encoder = TRY(find_encoder(codec));
-  const bool h264 = codec == "libx264";
+  const EncoderTraits& traits = *find_traits(codec);
+  TRY(check_size(traits, width, height));
   std::optional<PixelFormat> best;
   for (const AVPixelFormat* p = encoder->pix_fmts; *p != AV_PIX_FMT_NONE; ++p) {
     const std::optional<PixelFormat> have = view_format(*p);
-    // FFV1 loses a column of 4:1:1 whose width is no multiple of 4 (seen in libav 5.1).
-    const bool whole_chroma = h264 || (have && have->chroma_shift_x > 1);
-    if (!have || (h264 && have->family == Family::gray) ||
-        (whole_chroma && !holds_size(*have, width, height))) {
-      continue;
-    }
+    if (!have || !usable(traits, *have, width, height)) continue;
     if (!best || cost_of(wanted, *have) < cost_of(wanted, *best)) best = have;
   }
   if (!best) {
     return make_error(Code::internal, "The encoder '{}' of this libav has no usable pixel format.",
                       codec);
   }
-  const bool odd = h264 && !holds_size(wanted, width, height);
-  return FormatChoice{*best, what_is_lost(codec, wanted, *best, odd)};
-}
-
-namespace {
-
-// What would make the result depend on the machine, or x264 write files of its own.
-bool is_fixed(std::string key) {
-  std::replace(key.begin(), key.end(), '_', '-');  // x264 takes both
-  static constexpr std::array<std::string_view, 9> kFixed = {"threads",
-                                                             "lookahead-threads",
-                                                             "sliced-threads",
-                                                             "cpu-independent",
-                                                             "non-deterministic",
-                                                             "asm",
-                                                             "stats",
-                                                             "pass",
-                                                             "dump-yuv"};
-  return std::find(kFixed.begin(), kFixed.end(), key) != kFixed.end();
-}
-
-Result<void> check_fixed(const std::map<std::string, std::string>& options) {
-  for (const auto& [key, value] : options) {
-    std::string_view fixed = is_fixed(key) ? std::string_view(key) : std::string_view();
-    if (key == "x264-params" || key == "x264opts") {
-      // "a=1:b=2", a value itself cannot hold a colon
-      for (std::string_view rest = value; !rest.empty();) {
-        const std::string_view pair = rest.substr(0, rest.find(':'));
-        const std::string_view name = pair.substr(0, pair.find('='));
-        if (is_fixed(std::string(name))) fixed = name;
-        rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
-      }
-    }
-    if (!fixed.empty()) {
-      return make_error(
-          Code::invalid_argument,
-          "--encoder-opts cannot set '{}': it is fixed so that every machine gives the same bits "
-          "and no other file is written.",
-          fixed);
-    }
-  }
-  return {};
-}
-
-}  // namespace
-
-Result<void> check_preset(const std::string& codec, const std::string& preset,
-                          const std::map<std::string, std::string>& options) {
-  TRY(check_fixed(options));
-  if (codec != "libx264") return {};
-  static constexpr std::array<std::string_view, 10> kPresets = {
-      "ultrafast", "superfast", "veryfast", "faster",   "fast",
-      "medium",    "slow",      "slower",   "veryslow", "placebo"};
-  static constexpr std::array<std::string_view, 8> kTunes = {
-      "film", "animation", "grain", "stillimage", "psnr", "ssim", "fastdecode", "zerolatency"};
-  if (std::find(kPresets.begin(), kPresets.end(), preset) == kPresets.end()) {
-    return make_error(Code::invalid_argument, "libx264 has no preset '{}'; it has {}.", preset,
-                      fmt::join(kPresets, ", "));
-  }
-  const auto tune = options.find("tune");
-  if (tune != options.end() &&
-      std::find(kTunes.begin(), kTunes.end(), tune->second) == kTunes.end()) {
-    return make_error(Code::invalid_argument, "libx264 has no tune '{}'; it has {}.", tune->second,
-                      fmt::join(kTunes, ", "));
-  }
-  return {};
+  const bool odd = traits.whole_chroma && !holds_size(wanted, width, height);
+  return FormatChoice{*best, what_is_lost(traits, wanted, *best, odd)};
 }
 
 }  // namespace atelier::media

@@ -2,7 +2,6 @@
 // Private to src/media: the encoders Atelier knows and the pixel formats they take.
 #pragma once
 
-#include <map>
 #include <string>
 
 #include "media/av.h"
@@ -11,11 +10,6 @@ namespace atelier::media {
 
 // Errors: invalid_argument.
 Result<const AVCodec*> find_encoder(const std::string& name);
-// x264 prints on stderr by itself about a preset or tune that it does not know, so they are looked
-// up before it sees them. Other encoders have no presets here. Errors: invalid_argument naming the
-// ones there are.
-Result<void> check_preset(const std::string& codec, const std::string& preset,
-                          const std::map<std::string, std::string>& options);
 // The encoder's own format that holds `format`, AV_PIX_FMT_BGR0 and BGRA for 8-bit RGB in ffv1;
 // AV_PIX_FMT_NONE when it has none.
 AVPixelFormat encoder_pixel_format(const AVCodec& codec, const PixelFormat& format);

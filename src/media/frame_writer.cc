@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One chunk: an encoder that starts afresh (closed GOPs, the first frame IDR) and a NUT file. Two
 // chunks of the same settings have the same codec parameters, so that they can be joined without
-// encoding again. Nothing that reaches the encoder depends on the machine: threads are fixed and
-// x264 chooses no other arithmetic on another processor (cpu-independent).
+// encoding again. Nothing that reaches the encoder depends on the machine: see fixed_options().
 #include "media/frame_writer.h"
 
 #include <algorithm>
@@ -13,12 +12,12 @@
 #include "media/av.h"
 #include "media/av_sink.h"
 #include "media/encoder_format.h"
+#include "media/encoder_options.h"
 #include "media/frame_extras.h"
 
 extern "C" {
 #include <libavcodec/bsf.h>
 #include <libavutil/imgutils.h>
-#include <libavutil/mastering_display_metadata.h>
 #include <libavutil/opt.h>
 }
 
@@ -32,9 +31,11 @@ struct OutputDelete {
 class Options {
  public:
   ~Options() { av_dict_free(&dict_); }
-  Options() = default;
   Options(const Options&) = delete;
   Options& operator=(const Options&) = delete;
+  explicit Options(const OptionMap& options) {
+    for (const auto& [key, value] : options) set(key.c_str(), value);
+  }
   void set(const char* key, const std::string& value) {
     av_dict_set(&dict_, key, value.c_str(), 0);
   }
@@ -48,66 +49,6 @@ class Options {
  private:
   AVDictionary* dict_ = nullptr;
 };
-
-long long in_units(AVRational value, int per_one) {
-  return av_rescale(value.num, per_one, value.den == 0 ? 1 : value.den);
-}
-
-// x264's own spelling of SMPTE ST 2086 and CTA-861.3: chromaticities in 1/50000, luminance in
-// 1/10000 cd/m2 (H.264 D.2.29).
-std::string hdr_parameters(const HdrMetadata& hdr) {
-  std::string text;
-  AVMasteringDisplayMetadata display{};
-  if (hdr.mastering_display.size() == sizeof display) {
-    std::memcpy(&display, hdr.mastering_display.data(), sizeof display);
-    if (display.has_primaries && display.has_luminance) {
-      const auto& p = display.display_primaries;
-      const auto xy = [](const AVRational(&v)[2]) {
-        return fmt::format("({},{})", in_units(v[0], 50000), in_units(v[1], 50000));
-      };
-      text += fmt::format(":mastering-display=G{}B{}R{}WP{}L({},{})", xy(p[1]), xy(p[2]), xy(p[0]),
-                          xy(display.white_point), in_units(display.max_luminance, 10000),
-                          in_units(display.min_luminance, 10000));
-    }
-  }
-  AVContentLightMetadata light{};
-  if (hdr.content_light.size() >= sizeof light) {
-    std::memcpy(&light, hdr.content_light.data(), sizeof light);
-    text += fmt::format(":cll={},{}", light.MaxCLL, light.MaxFALL);
-  }
-  return text;
-}
-
-void set_x264_options(const EncodeSettings& settings, Options& options) {
-  options.set("crf", std::to_string(settings.crf));
-  options.set("preset", settings.preset);
-  options.set("forced-idr", "1");
-  std::string parameters = "cpu-independent=1:lookahead-threads=1:sliced-threads=0:open-gop=0";
-  parameters += hdr_parameters(settings.hdr);
-  for (const auto& [key, value] : settings.options) {
-    if (key == "x264-params" || key == "x264opts") {
-      parameters += ":" + value;
-    } else {
-      options.set(key.c_str(), value);
-    }
-  }
-  options.set("x264-params", parameters);
-}
-
-void set_ffv1_options(const EncodeSettings& settings, int slices, Options& options) {
-  // libav 5.1 writes pictures one sample wide or high wrong in version 3 (they decode as zeros);
-  // version 1 has neither slices nor their checksums.
-  const bool thin = settings.width < 2 || settings.height < 2;
-  options.set("level", thin ? "1" : "3");
-  options.set("coder", settings.format.depth > 8 ? "range_def" : "rice");
-  options.set("context", "0");
-  if (!thin) {
-    options.set("slicecrc", "1");
-    options.set("slices", std::to_string(slices));
-  }
-  options.set("g", "1");
-  for (const auto& [key, value] : settings.options) options.set(key.c_str(), value);
-}
 
 CodecContextPtr make_context(const AVCodec& codec, const EncodeSettings& settings,
                              AVPixelFormat format) {
@@ -126,6 +67,7 @@ CodecContextPtr make_context(const AVCodec& codec, const EncodeSettings& setting
   context->sample_aspect_ratio = to_av(settings.sample_aspect_ratio);
   context->thread_count = settings.threads;
   context->thread_type = codec.id == AV_CODEC_ID_FFV1 ? FF_THREAD_SLICE : FF_THREAD_FRAME;
+  context->err_recognition = AV_EF_EXPLODE;  // SVT-AV1's wrapper would only warn
   context->flags |= AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_CLOSED_GOP;
   context->field_order = AV_FIELD_PROGRESSIVE;
   set_color(*context, settings.color);
@@ -138,16 +80,14 @@ constexpr std::array kFfv1Slices = {4, 1, 6, 9, 12, 16, 24, 30};
 
 Result<CodecContextPtr> open_encoder(const EncodeSettings& settings, const AVCodec& codec,
                                      AVPixelFormat format) {
-  TRY(check_preset(settings.codec, settings.preset, settings.options));
+  TRY(check_options(settings));
   const bool ffv1 = codec.id == AV_CODEC_ID_FFV1;
   int opened = 0;
   for (const int slices : kFfv1Slices) {
     CodecContextPtr context = make_context(codec, settings, format);
-    Options options;
-    if (ffv1) {
-      set_ffv1_options(settings, slices, options);
-    } else {
-      set_x264_options(settings, options);
+    Options options(encoder_options(settings));
+    if (ffv1 && settings.width > 1 && settings.height > 1 && !settings.options.contains("slices")) {
+      options.set("slices", std::to_string(slices));
     }
     opened = avcodec_open2(context.get(), &codec, options.get());
     if (opened >= 0) {
@@ -172,12 +112,13 @@ struct FilterDelete {
   void operator()(AVBSFContext* p) const { av_bsf_free(&p); }
 };
 
-// x264 writes the range only beside other colours or when it is full, so a limited one that the
-// source names would become "unknown" where the container has no place for it (MOV). Only the
+// x264 and x265 write the range only beside other colours or when it is full, so a limited one that
+// the source names would become "unknown" where the container has no place for it (MOV). Only the
 // parameter sets change, which stand in `parameters` alone.
 int write_limited_range(AVCodecParameters& parameters) {
   AVBSFContext* raw = nullptr;
-  const AVBitStreamFilter* filter = av_bsf_get_by_name("h264_metadata");
+  const AVBitStreamFilter* filter = av_bsf_get_by_name(
+      parameters.codec_id == AV_CODEC_ID_H264 ? "h264_metadata" : "hevc_metadata");
   int done = filter ? av_bsf_alloc(filter, &raw) : AVERROR_BSF_NOT_FOUND;
   const std::unique_ptr<AVBSFContext, FilterDelete> owner(raw);
   if (done >= 0) done = avcodec_parameters_copy(raw->par_in, &parameters);
@@ -245,7 +186,8 @@ Result<void> EncodingWriter::start() {
   stream_ = avformat_new_stream(output, nullptr);
   if (!stream_) return failed("Starting a chunk", AVERROR(ENOMEM));
   int copied = avcodec_parameters_from_context(stream_->codecpar, encoder_.get());
-  if (copied >= 0 && encoder_->codec_id == AV_CODEC_ID_H264 &&
+  if (copied >= 0 &&
+      (encoder_->codec_id == AV_CODEC_ID_H264 || encoder_->codec_id == AV_CODEC_ID_HEVC) &&
       settings_.color.range == ColorSpec::Range::limited) {
     copied = write_limited_range(*stream_->codecpar);
   }
@@ -328,8 +270,13 @@ Result<void> EncodingWriter::write(const FrameView& frame, int64_t pts, int64_t 
   }
   frame_->pts = pts;
   frame_->pkt_duration = duration;
+  frame_->quality = encoder_->global_quality;
   frame_->pict_type = report_.frames == 0 ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
   if (extras) TRY(extras->attach_to(*frame_));
+  if (av_frame_get_side_data(frame_.get(), AV_FRAME_DATA_A53_CC) &&
+      !find_traits(settings_.codec)->keeps_captions) {
+    ++report_.captions_lost;
+  }
   const int sent = avcodec_send_frame(encoder_.get(), frame_.get());
   if (sent < 0) return failed("Encoding a frame", sent);
   ++report_.frames;

@@ -26,9 +26,11 @@ struct HdrMetadata {
 
 // Everything that can change the encoder's bits; recorded in the manifest.
 struct EncodeSettings {
-  std::string codec = "libx264";  // libx264 or ffv1
+  std::string codec = "libx264";  // see encoder_choice.h
   int crf = 18;
   std::string preset = "veryfast";
+  // What must be the same wherever a chunk is encoded; empty: this version's own.
+  std::map<std::string, std::string> fixed;
   std::map<std::string, std::string> options;  // extra encoder options, applied last
   int threads = 4;                             // fixed, never the machine's size
   int width = 0;
@@ -42,10 +44,10 @@ struct EncodeSettings {
 };
 
 // The nearest format that `codec` can hold, and a line that says what is lost, or an empty line
-// (alpha dropped, fewer bits a sample; gray in libx264 becomes 4:2:0, which loses nothing).
-// `width` and `height` matter because H.264 crops 4:2:0 by whole chroma samples (7.4.2.1.1): an odd
-// size needs chroma that is not subsampled in that direction. 0 stands for an even number.
-// Errors: invalid_argument (unknown codec).
+// (alpha dropped, fewer bits a sample, coarser chroma; gray in libx264 becomes 4:2:0, which loses
+// nothing). `width` and `height` matter because H.264 and HEVC crop 4:2:0 by whole chroma samples
+// (H.264 7.4.2.1.1): an odd size needs chroma that is not subsampled in that direction. 0 stands
+// for an even number. Errors: invalid_argument (unknown codec, a size it does not take).
 struct FormatChoice {
   PixelFormat format;
   std::string note;
@@ -57,6 +59,7 @@ struct EncodeReport {
   uint64_t frames = 0;
   uint64_t packets = 0;
   uint64_t bytes = 0;
+  uint64_t captions_lost = 0;  // frames with captions (CTA-708) that the codec here cannot carry
 };
 
 // One thread. After an error only destruction is allowed.

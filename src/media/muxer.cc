@@ -29,6 +29,10 @@ namespace {
 // Headers, tables and rounding on top of the packets themselves.
 constexpr uint64_t kRoomForTables = 1 << 20;
 
+// In a transport stream a packet arrives this long before its time (in microseconds, what libav's
+// own program uses), and no time may be below zero.
+constexpr int kTransportDelay = 1400000;
+
 // The output file and its muxer. Unless keep() was called, the file goes with the object.
 class OutputFile {
  public:
@@ -140,10 +144,22 @@ Result<void> Mux::check_room() const {
 void Mux::choose_shift() {
   const int64_t first = joiner_->first_pts();
   const bool cut = request_.range.from.has_value();
-  if (!cut && first >= 0) return;
-  shift_ = -first;
+  const AVRational base = to_av(request_.video_time_base);
+  // Half a second more for sound that begins before the picture.
+  const int64_t earliest =
+      request_.container == Container::mpegts
+          ? av_rescale_q_rnd(kTransportDelay + 600000, AV_TIME_BASE_Q, base, AV_ROUND_UP)
+          : 0;
+  if (!cut && first >= earliest) return;
+  shift_ = earliest - first;
   report_.shifted_seconds = MediaTime{shift_, request_.video_time_base}.seconds();
   if (shift_ == 0) return;
+  if (earliest > 0) {
+    report_.notes.push_back(fmt::format(
+        "In MPEG-TS the clock must run before the first picture: all times are moved by {:+.6f} s.",
+        report_.shifted_seconds));
+    return;
+  }
   report_.notes.push_back(
       cut ? fmt::format("All times are moved by {:+.6f} s, so that the part begins at zero.",
                         report_.shifted_seconds)
@@ -166,12 +182,21 @@ bool describes_picture(AVPacketSideDataType type) {
          type == AV_PKT_DATA_SPHERICAL || type == AV_PKT_DATA_ICC_PROFILE;
 }
 
+// Where the muxer's own choice among a codec's tags is not what QuickTime wants: HEVC with its
+// parameter sets in the header, ProRes by its profile. 0: the muxer's own.
+uint32_t movie_tag(const AVCodecParameters& parameters, const PixelFormat& format) {
+  if (parameters.codec_id == AV_CODEC_ID_HEVC) return MKTAG('h', 'v', 'c', '1');
+  if (parameters.codec_id != AV_CODEC_ID_PRORES) return 0;
+  return format.chroma_shift_x == 0 ? MKTAG('a', 'p', '4', 'h') : MKTAG('a', 'p', 'c', 'h');
+}
+
 Result<void> Mux::describe_video(AVStream& stream) const {
   AVCodecParameters& parameters = *stream.codecpar;
   const int copied = avcodec_parameters_copy(&parameters, &joiner_->parameters());
   if (copied < 0) return file_.failed(copied);
   const EncodeSettings& encode = request_.encode;
-  parameters.codec_tag = 0;
+  parameters.codec_tag = movie_tag(parameters, encode.format);
+  if (!is_movie(request_.container)) parameters.codec_tag = 0;
   parameters.sample_aspect_ratio = to_av(encode.sample_aspect_ratio);
   parameters.field_order = AV_FIELD_PROGRESSIVE;
   parameters.video_delay = static_cast<int>(std::min<size_t>(joiner_->reorder(), 16));
@@ -258,11 +283,15 @@ void Mux::movie_options(AVDictionary** options) {
 Result<void> Mux::write_header() {
   AVFormatContext& format = file_.get();
   AVDictionary* options = nullptr;
-  if (request_.container == Container::matroska) {
+  if (is_matroska(request_.container)) {
     turn_in_matroska();
     av_dict_set(&options, "default_mode", "passthrough", 0);
-  } else {
+  } else if (is_movie(request_.container)) {
     movie_options(&options);
+  } else {
+    // Times as they are; the clock runs kTransportDelay before the first picture.
+    av_dict_set(&options, "mpegts_copyts", "1", 0);
+    format.max_delay = kTransportDelay / 2;
   }
   const int written = avformat_write_header(&format, &options);
   av_dict_free(&options);
@@ -336,11 +365,12 @@ Result<void> Mux::write(AVPacket& packet) {
 void Mux::note_refused() {
   for (const auto& [stream, packets] : refused_) {
     report_.copied_packets -= packets;
-    report_.notes.push_back(fmt::format(
-        "{} damaged packets of the {} stream that became number {} are left out: the "
-        "container cannot hold them.",
-        packets, av_get_media_type_string(file_.get().streams[stream]->codecpar->codec_type),
-        stream));
+    report_.notes.push_back(
+        fmt::format("{} damaged packet{} of the {} stream that became number {} {} left out: the "
+                    "container cannot hold {}.",
+                    packets, packets == 1 ? "" : "s",
+                    av_get_media_type_string(file_.get().streams[stream]->codecpar->codec_type),
+                    stream, packets == 1 ? "is" : "are", packets == 1 ? "it" : "them"));
   }
 }
 
@@ -410,7 +440,7 @@ Result<MuxReport> Mux::run() {
   TRY(write_header());
   TRY(write_packets());
   TRY(remuxer_->check_hashes());
-  if (request_.container != Container::matroska) set_movie_timescale();
+  if (is_movie(request_.container)) set_movie_timescale();
   const int ended = av_write_trailer(&file_.get());
   if (ended < 0) return file_.failed(ended);
   report_.copied_packets = remuxer_->packets();

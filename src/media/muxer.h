@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From chunks to the published file: joins encoded chunks without re-encoding (Joiner), takes every
-// other stream from the input packet for packet (Remuxer), and writes one MP4, MOV or Matroska
-// file.
+// other stream from the input packet for packet (Remuxer), and writes one file: MP4,
+// MOV, Matroska, WebM or MPEG-TS.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +19,12 @@
 
 namespace atelier::media {
 
-enum class Container { mp4, mov, matroska };
+enum class Container { mp4, mov, matroska, webm, mpegts };
 
-// By the extension: .mp4 .m4v, .mov, .mkv. Errors: invalid_argument naming the three that work.
+// By the extension: .mp4 .m4v, .mov, .mkv, .webm, .ts. Errors: invalid_argument naming those.
 Result<Container> container_of(const std::filesystem::path& output);
+// ".mp4": the usual one.
+const char* extension_of(Container container);
 
 // What `container` cannot hold of this input (a stream's codec, attachments, ...), one sentence
 // each with the nearest thing that keeps it, e.g. "Matroska (.mkv) keeps it.". Known before
@@ -32,8 +34,7 @@ struct ContainerFit {
   std::vector<int> converted_streams;  // text subtitles written in the container's own text codec
   std::vector<std::string> notes;
 };
-Result<ContainerFit> fit_container(ByteSource& source, const MediaInfo& info, Container container,
-                                   const std::string& video_codec);
+Result<ContainerFit> fit_container(ByteSource& source, const MediaInfo& info, Container container);
 
 struct JoinChunk {
   int64_t first_pts = 0;  // of the chunk's first frame, in the input video stream's time base

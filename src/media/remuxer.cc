@@ -94,7 +94,7 @@ Result<AVStream*> Remuxer::add_stream(AVFormatContext& output, int index) {
   to->sample_aspect_ratio = from.sample_aspect_ratio;
   to->id = from.id;
   copy_stream_tags(from, fate.fate == Fate::scored, *to);
-  if (request_.container != Container::matroska) name_in_movie(*to);
+  if (is_movie(request_.container)) name_in_movie(*to);
   if (fate.fate == Fate::scored) return to;
   copy_stream_side_data(from, *to);
   to->avg_frame_rate = from.avg_frame_rate;
@@ -200,7 +200,7 @@ Result<bool> Remuxer::read(AVPacket& packet, const AVFormatContext& output) {
     const int64_t shift = av_rescale_q(shift_, shift_base_, to.time_base);
     packet.pts = plus(packet.pts, shift);
     packet.dts = plus(packet.dts, shift);
-    if (request_.container == Container::matroska && to.codecpar->codec_id == AV_CODEC_ID_OPUS) {
+    if (is_matroska(request_.container) && to.codecpar->codec_id == AV_CODEC_ID_OPUS) {
       // The demuxer takes the codec's delay off (RFC 9559, CodecDelay); libav 5.1's muxer names the
       // delay but does not add it.
       const int64_t delay = av_rescale_q(to.codecpar->initial_padding, {1, 48000}, to.time_base);

@@ -26,18 +26,10 @@ class ScratchOutput {
   std::filesystem::path path_;
 };
 
-const char* extension_of(media::Container container) {
-  switch (container) {
-    case media::Container::mp4: return "mp4";
-    case media::Container::mov: return "mov";
-    case media::Container::matroska: return "mkv";
-  }
-  return "mp4";
-}
-
 Result<std::vector<ChunkCommit>> read_commits(const Manifest& manifest, RunFolder& folder,
                                               FinishReport& report) {
   std::vector<ChunkCommit> commits;
+  uint64_t captions_lost = 0;
   for (const ChunkPlan& chunk : manifest.chunks) {
     auto commit = TRY(folder.read_commit(chunk.index));
     if (!commit) {
@@ -50,10 +42,17 @@ Result<std::vector<ChunkCommit>> read_commits(const Manifest& manifest, RunFolde
     report.decode_errors += commit->decode_errors;
     report.retimed += commit->retimed;
     report.interlaced += commit->interlaced;
+    captions_lost += commit->captions_lost;
     report.seconds.decode += commit->seconds.decode;
     report.seconds.score += commit->seconds.score;
     report.seconds.encode += commit->seconds.encode;
     if (commit->frames > 0) commits.push_back(*std::move(commit));
+  }
+  if (captions_lost > 0) {
+    report.notes.push_back(
+        fmt::format("The captions of {} frame{} are left out: {} cannot carry them in the picture "
+                    "stream; '--codec libx264' keeps them.",
+                    captions_lost, captions_lost == 1 ? "" : "s", manifest.encode.codec));
   }
   if (commits.empty()) {
     return make_error(Code::invalid_input, "Not one frame of '{}' could be decoded.",
@@ -86,8 +85,9 @@ Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
   FinishReport report;
   const auto commits = TRY(read_commits(manifest, folder, report));
   // Several finishes of one run may write at once: the process's own number keeps them apart.
-  const ScratchOutput scratch(request.scratch / fmt::format("{}-{}.{}", manifest.run_id, getpid(),
-                                                            extension_of(request.container)));
+  const ScratchOutput scratch(
+      request.scratch /
+      fmt::format("{}-{}{}", manifest.run_id, getpid(), media::extension_of(request.container)));
   const auto muxed = TRY(join(manifest, folder, request, commits, scratch.path(), stop));
   if (muxed.video_frames != report.frames) {
     return make_error(Code::internal,
@@ -97,7 +97,7 @@ Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
   report.copied_packets = muxed.copied_packets;
   report.bytes = muxed.bytes;
   report.shifted_seconds = muxed.shifted_seconds;
-  report.notes = muxed.notes;
+  report.notes.insert(report.notes.end(), muxed.notes.begin(), muxed.notes.end());
 
   const auto file = TRY(FileSource::open(scratch.path()));
   const auto outcome =

@@ -95,6 +95,7 @@ json encode_json(const media::EncodeSettings& e) {
           {"crf", e.crf},
           {"preset", e.preset},
           {"options", e.options},
+          {"fixed", e.fixed},
           {"threads", e.threads},
           {"width", e.width},
           {"height", e.height},
@@ -113,6 +114,7 @@ media::EncodeSettings encode_from(const json& j) {
   e.crf = j.at("crf").get<int>();
   e.preset = j.at("preset").get<std::string>();
   e.options = j.at("options").get<std::map<std::string, std::string>>();
+  e.fixed = j.value("fixed", e.fixed);  // absent in the first manifests: libx264's and ffv1's own
   e.threads = j.at("threads").get<int>();
   e.width = j.at("width").get<int>();
   e.height = j.at("height").get<int>();

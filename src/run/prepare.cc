@@ -4,14 +4,11 @@
 #include <cmath>
 #include <numeric>
 
+#include "media/encoder_choice.h"
 #include "media/hdr.h"
 
 namespace atelier::run {
 namespace {
-
-// x264 gives other bits for another number of threads; four is what a worker of a common size can
-// use.
-constexpr int kEncoderThreads = 4;
 
 int scaled_side(int64_t wanted_other, int side, int other, int shift) {
   const int64_t exact = (wanted_other * side + other / 2) / other;
@@ -39,9 +36,15 @@ Rational fitted_aspect(const media::VideoFacts& video, model::Size output) {
 }
 
 // The source's own colour, unless the codec wants YUV of an RGB source: then BT.709, limited range,
-// as every player takes it.
-ColorSpec coded_color(const media::VideoFacts& video, const PixelFormat& format) {
+// as every player takes it. JPEG has no tags: everybody reads it as full range BT.601 (JFIF 1.02).
+ColorSpec coded_color(const std::string& codec, const media::VideoFacts& video,
+                      const PixelFormat& format) {
   ColorSpec color = video.color;
+  if (codec == "mjpeg") {
+    color.matrix = color.matrix == 5 ? 5 : 6;
+    color.range = ColorSpec::Range::full;
+    return color;
+  }
   if (format.family == PixelFormat::Family::yuv &&
       video.format.family == PixelFormat::Family::rgb) {
     color.matrix = 1;
@@ -59,7 +62,9 @@ Result<media::EncodeSettings> encode_settings(const Parameters& parameters,
   settings.crf = parameters.crf;
   settings.preset = parameters.preset;
   settings.options = parameters.encoder_options;
-  settings.threads = kEncoderThreads;
+  const auto constants = media::encoder_constants(parameters.codec);
+  settings.threads = constants.threads;
+  settings.fixed = constants.fixed;
   settings.width = size.output.width;
   settings.height = size.output.height;
   const auto choice = TRY(
@@ -72,7 +77,10 @@ Result<media::EncodeSettings> encode_settings(const Parameters& parameters,
                     "libx264 keeps them.",
                     parameters.codec));
   }
-  settings.color = coded_color(video, choice.format);
+  if (parameters.codec == "mjpeg") {
+    notes.push_back("mjpeg is written in full range, BT.601: players read JPEG in no other way.");
+  }
+  settings.color = coded_color(parameters.codec, video, choice.format);
   settings.sample_aspect_ratio = size.sample_aspect_ratio;
   settings.time_base = time_base;
   settings.frame_rate = video.average_rate;
@@ -106,8 +114,9 @@ Result<void> check_scan(const media::PacketScan& scan, const media::TimeRange& r
         fmt::format("The end of '{}' is missing: it is cut off; what is there is scored.", name));
   }
   if (scan.damaged_packets > 0) {
-    notes.push_back(fmt::format("{} packets of '{}' are damaged; what decodes is scored.",
-                                scan.damaged_packets, name));
+    notes.push_back(fmt::format("{} packet{} of '{}' {} damaged; what decodes is scored.",
+                                scan.damaged_packets, scan.damaged_packets == 1 ? "" : "s", name,
+                                scan.damaged_packets == 1 ? "is" : "are"));
   }
   return {};
 }

@@ -31,6 +31,7 @@ struct ChunkCommit {
   uint64_t decode_errors = 0;  // see media::ReadReport
   uint64_t retimed = 0;        // likewise
   uint64_t interlaced = 0;     // likewise
+  uint64_t captions_lost = 0;  // see media::EncodeReport
   StageSeconds seconds;
 };
 

@@ -202,8 +202,10 @@ class Pipeline {
   }
 
   Result<void> finish_chunk(OpenChunk& chunk, const media::ReadReport& report, Stopwatch& watch) {
+    uint64_t captions_lost = 0;
     if (chunk.writer) {
       const auto done = TRY(watch.time([&] { return chunk.writer->finish(); }));
+      captions_lost = done.captions_lost;
       if (done.frames != chunk.frames || done.packets != chunk.frames) {
         return make_error(Code::internal, "The encoder made {} packets of {} frames in chunk {}.",
                           done.packets, chunk.frames, chunk.plan.index);
@@ -218,6 +220,7 @@ class Pipeline {
     commit.decode_errors = report.decode_errors;
     commit.retimed = report.retimed;
     commit.interlaced = report.interlaced;
+    commit.captions_lost = captions_lost;
     {
       MutexLock lock(mutex_);
       commit.seconds = {decode_seconds_[commit.index], score_seconds_[commit.index],
