@@ -31,7 +31,10 @@ const CLI::IsMember kPrecisions({"auto", "f32"});
 void add_run(CLI::App& app, Options& o, std::string& precision) {
   CLI::App* run = app.add_subcommand("run", "Score a video with a model; the same command resumes");
   run->add_option("INPUT", o.run.input, "The video to score")->required();
-  run->add_option("OUTPUT", o.run.output, "The video to write: .mp4, .mov, .mkv, .webm or .ts")
+  run->add_option(
+         "OUTPUT", o.run.output,
+         "The video to write: .mp4, .mov, .mkv, .webm, .ts or .gif; or pictures, numbered from 1, "
+         "like frames/%06d.png or .jpg")
       ->required();
   run->add_option("--model", o.run.model, "An installed model's name, or an .onnx file")
       ->required();
@@ -52,7 +55,7 @@ void add_run(CLI::App& app, Options& o, std::string& precision) {
                 "Make whole frames of interlaced ones; progressive frames stay as they are");
   run->add_option("--codec", o.run.codec,
                   "libx264 (default), libx265, libsvtav1, libaom-av1, libvpx-vp9 (default in "
-                  ".webm), prores_ks, ffv1 or mjpeg");
+                  ".webm), prores_ks, ffv1 or mjpeg; gif and png follow from the output's name");
   run->add_option("--crf", o.run.crf,
                   "Quality, 0 the best: libx264 0-51 [18], libx265 0-51 [20], libsvtav1 1-63 [28], "
                   "libaom-av1 and libvpx-vp9 0-63 [24]; mjpeg: its quantiser 1-31 [3]");

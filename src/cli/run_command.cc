@@ -14,6 +14,7 @@
 #include "cli/model_library.h"
 #include "media/encoder_choice.h"
 #include "media/muxer.h"
+#include "media/picture_files.h"
 #include "run/broker.h"
 #include "run/finish.h"
 #include "run/prepare.h"
@@ -100,8 +101,10 @@ Result<Output> open_output(const RunOptions& options, const Place& input) {
   if (fs::equivalent(output.place.location.path, input.location.path, error)) {
     return make_error(Code::invalid_argument, "The output is the input; choose another name.");
   }
-  // A link to nowhere is something, too.
-  if (fs::exists(fs::symlink_status(output.place.location.path, error)) && !options.force) {
+  // A link to nowhere is something, too. What a run that was killed left of a sequence of pictures
+  // is looked at when it is published.
+  if (!media::is_pictures(output.container) &&
+      fs::exists(fs::symlink_status(output.place.location.path, error)) && !options.force) {
     return make_error(Code::invalid_argument,
                       "'{}' exists and was kept; choose another name or use --force.",
                       options.output);

@@ -9,6 +9,7 @@
 #include <array>
 #include <cctype>
 
+#include "media/picture_files.h"
 #include "media/text_subtitles.h"
 
 namespace atelier::media {
@@ -31,9 +32,8 @@ AVCodecID text_codec(Container container) {
     case Container::mov: return AV_CODEC_ID_MOV_TEXT;
     case Container::matroska: return AV_CODEC_ID_SUBRIP;
     case Container::webm: return AV_CODEC_ID_WEBVTT;
-    case Container::mpegts: break;
+    default: return AV_CODEC_ID_NONE;
   }
-  return AV_CODEC_ID_NONE;
 }
 
 // What players of a transport stream know; libav's muxer takes anything, as private data.
@@ -91,6 +91,7 @@ bool is_time_code(const AVStream& stream) {
 // Without the note.
 StreamFate fate_in(const AVFormatContext& format, const AVStream& stream, Container container) {
   const AVCodecParameters& parameters = *stream.codecpar;
+  if (is_bare(container)) return {Fate::dropped, {}, {}};
   // Chapter titles and time codes are written anew where the container has chapters and tags.
   if (is_chapter_text(format, stream) || is_time_code(stream)) {
     return {container == Container::mpegts ? Fate::dropped : Fate::remade, {}, {}};
@@ -144,7 +145,7 @@ std::string note_for(const AVFormatContext& format, const AVStream& stream, Cont
         name_of(container), avcodec_get_name(stream.codecpar->codec_id), stream.index,
         avcodec_get_name(fate.codec));
   }
-  if (fate.fate != Fate::dropped) return {};
+  if (fate.fate != Fate::dropped || is_bare(container)) return {};  // one line says it
   for (const Container other : {Container::matroska, Container::mov, Container::mp4}) {
     const Fate there = fate_in(format, stream, other).fate;
     if (other != container && there != Fate::dropped) {
@@ -168,6 +169,9 @@ const char* muxer_name(Container container) {
     case Container::matroska: return "matroska";
     case Container::webm: return "webm";
     case Container::mpegts: return "mpegts";
+    case Container::gif: return "gif";
+    case Container::png:
+    case Container::jpeg: break;  // no muxer: see picture_files.h
   }
   return "";
 }
@@ -179,6 +183,9 @@ const char* name_of(Container container) {
     case Container::matroska: return "Matroska";
     case Container::webm: return "WebM";
     case Container::mpegts: return "MPEG-TS";
+    case Container::gif: return "GIF";
+    case Container::png: return "A sequence of PNG files";
+    case Container::jpeg: return "A sequence of JPEG files";
   }
   return "";
 }
@@ -190,6 +197,9 @@ const char* extension_of(Container container) {
     case Container::matroska: return ".mkv";
     case Container::webm: return ".webm";
     case Container::mpegts: return ".ts";
+    case Container::gif: return ".gif";
+    case Container::png: return "%06d.png";
+    case Container::jpeg: return "%06d.jpg";
   }
   return "";
 }
@@ -197,6 +207,8 @@ const char* extension_of(Container container) {
 bool is_movie(Container container) {
   return container == Container::mp4 || container == Container::mov;
 }
+
+bool is_bare(Container container) { return container == Container::gif || is_pictures(container); }
 
 bool is_matroska(Container container) {
   return container == Container::matroska || container == Container::webm;
@@ -212,12 +224,18 @@ std::span<const std::string_view> codecs_of(Container container) {
   static constexpr std::array<std::string_view, 3> kWebm = {"libvpx-vp9", "libsvtav1",
                                                             "libaom-av1"};
   static constexpr std::array<std::string_view, 2> kTransport = {"libx264", "libx265"};
+  static constexpr std::array<std::string_view, 1> kGif = {"gif"};
+  static constexpr std::array<std::string_view, 1> kPng = {"png"};
+  static constexpr std::array<std::string_view, 1> kJpeg = {"mjpeg"};
   switch (container) {
     case Container::mp4: return kMp4;
     case Container::mov: return kMov;
     case Container::matroska: return kMatroska;
     case Container::webm: return kWebm;
     case Container::mpegts: return kTransport;
+    case Container::gif: return kGif;
+    case Container::png: return kPng;
+    case Container::jpeg: return kJpeg;
   }
   return {};
 }
@@ -261,6 +279,20 @@ std::vector<StreamFate> stream_fates(const Input& input, Container container, in
   return fates;
 }
 
+namespace {
+
+// One "%d" or "%06d" and no other percent sign.
+bool has_number(const std::string& name) {
+  const size_t percent = name.find('%');
+  if (percent == std::string::npos || name.find('%', percent + 1) != std::string::npos) {
+    return false;
+  }
+  const size_t letter = name.find_first_not_of("0123456789", percent + 1);
+  return letter != std::string::npos && name[letter] == 'd' && letter - percent <= 3;
+}
+
+}  // namespace
+
 Result<Container> container_of(const std::filesystem::path& output) {
   std::string extension = output.extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),
@@ -270,9 +302,13 @@ Result<Container> container_of(const std::filesystem::path& output) {
   if (extension == ".mkv") return Container::matroska;
   if (extension == ".webm") return Container::webm;
   if (extension == ".ts") return Container::mpegts;
+  if (extension == ".gif") return Container::gif;
+  const bool numbered = has_number(output.filename().string());
+  if (extension == ".png" && numbered) return Container::png;
+  if ((extension == ".jpg" || extension == ".jpeg") && numbered) return Container::jpeg;
   return make_error(Code::invalid_argument,
                     "Cannot write '{}': the output's name must end in .mp4 (or .m4v), .mov, .mkv, "
-                    ".webm or .ts.",
+                    ".webm, .ts or .gif, or be like %06d.png or %06d.jpg.",
                     output.string());
 }
 
@@ -306,6 +342,23 @@ std::string lost_in_transport(const AVFormatContext& format) {
                      fmt::join(lost, ", "));
 }
 
+// Everything else there is, in one line.
+std::string lost_in_pictures(const AVFormatContext& format, Container container) {
+  const unsigned others = format.nb_streams - 1;
+  bool turned = false;
+  for (unsigned i = 0; i < format.nb_streams; ++i) {
+    turned =
+        turned || av_stream_get_side_data(format.streams[i], AV_PKT_DATA_DISPLAYMATRIX, nullptr);
+  }
+  std::vector<std::string> lost;
+  if (is_pictures(container)) lost.emplace_back("the frames' times");
+  if (others > 0) lost.push_back(fmt::format("the other {}", others == 1 ? "stream" : "streams"));
+  if (turned) lost.emplace_back("the rotation");
+  if (lost.empty()) return {};
+  return fmt::format("{} holds pictures alone; left out: {}; Matroska (.mkv) keeps all.",
+                     name_of(container), fmt::join(lost, ", "));
+}
+
 }  // namespace
 
 Result<ContainerFit> fit_container(ByteSource& source, const MediaInfo& info, Container container) {
@@ -316,6 +369,10 @@ Result<ContainerFit> fit_container(ByteSource& source, const MediaInfo& info, Co
     if (fates[i].fate == Fate::dropped) fit.dropped_streams.push_back(static_cast<int>(i));
     if (fates[i].fate == Fate::converted) fit.converted_streams.push_back(static_cast<int>(i));
     if (!fates[i].note.empty()) fit.notes.push_back(fates[i].note);
+  }
+  if (is_bare(container)) {
+    const std::string lost = lost_in_pictures(*input->get(), container);
+    if (!lost.empty()) fit.notes.push_back(lost);
   }
   if (container == Container::mpegts) {
     const std::string lost = lost_in_transport(*input->get());

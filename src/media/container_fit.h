@@ -34,6 +34,8 @@ const char* name_of(Container container);
 bool is_movie(Container container);
 // Matroska's.
 bool is_matroska(Container container);
+// Takes one video and nothing else.
+bool is_bare(Container container);
 // The encoders whose video the container takes and people can play, its default first.
 std::span<const std::string_view> codecs_of(Container container);
 bool holds_codec(Container container, std::string_view encoder);

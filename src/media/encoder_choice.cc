@@ -13,7 +13,8 @@
 namespace atelier::media {
 namespace {
 
-constexpr std::array kContainers = {Container::mp4, Container::mov, Container::matroska,
+constexpr std::array kContainers = {Container::gif,  Container::png,   Container::jpeg,
+                                    Container::mp4,  Container::mov,   Container::matroska,
                                     Container::webm, Container::mpegts};
 
 std::string containers_for(const std::string& codec) {

@@ -26,8 +26,9 @@ struct EncoderChoice {
 };
 
 // Nothing of the input is looked at. Defaults: libx264 in MP4, MOV, Matroska and MPEG-TS,
-// libvpx-vp9 in WebM. Errors: invalid_argument: an encoder that is unknown or does not go into
-// the container (the sentence names what works), a quality, preset or option it does not take.
+// libvpx-vp9 in WebM, gif, png and mjpeg in GIF and sequences of pictures. Errors:
+// invalid_argument: an encoder that is unknown or does not go into the container (the sentence
+// names what works), a quality, preset or option it does not take.
 Result<EncoderChoice> choose_encoder(const EncoderWish& wish, Container container);
 
 // What EncodeSettings::threads and ::fixed must be for this encoder, to be recorded.

@@ -4,6 +4,8 @@
 #include "media/encoder_format.h"
 
 #include <algorithm>
+#include <cstring>
+#include <new>
 #include <tuple>
 
 #include "media/av.h"
@@ -92,6 +94,10 @@ std::string what_is_lost(const EncoderTraits& encoder, const PixelFormat& wanted
 std::optional<PixelFormat> view_format(AVPixelFormat format) {
   if (format == AV_PIX_FMT_BGR0) return PixelFormat{Family::rgb, 8, 0, 0, false};
   if (format == AV_PIX_FMT_BGRA) return PixelFormat{Family::rgb, 8, 0, 0, true};
+  if (format == AV_PIX_FMT_RGB24) return PixelFormat{Family::rgb, 8, 0, 0, false};
+  if (format == AV_PIX_FMT_RGBA) return PixelFormat{Family::rgb, 8, 0, 0, true};
+  if (format == AV_PIX_FMT_RGB48BE) return PixelFormat{Family::rgb, 16, 0, 0, false};
+  if (format == AV_PIX_FMT_RGBA64BE) return PixelFormat{Family::rgb, 16, 0, 0, true};
   const PixelFormat described = describe(format);
   if (to_av(described) != format) return std::nullopt;
   return described;
@@ -113,6 +119,10 @@ Result<const AVCodec*> find_encoder(const std::string& name) {
 }
 
 AVPixelFormat encoder_pixel_format(const AVCodec& codec, const PixelFormat& format) {
+  if (codec.id == AV_CODEC_ID_GIF) {
+    const bool whole = format.family == Family::rgb && format.depth == 8;
+    return whole ? AV_PIX_FMT_PAL8 : AV_PIX_FMT_NONE;
+  }
   for (const AVPixelFormat* p = codec.pix_fmts; *p != AV_PIX_FMT_NONE; ++p) {
     if (view_format(*p) == format) return *p;
   }
@@ -146,11 +156,34 @@ Result<void> check_size(const EncoderTraits& encoder, int width, int height) {
 
 }  // namespace
 
+void close_encoder(CodecContextPtr encoder, bool fed) {
+  if (!encoder || std::string_view(encoder->codec->name) != "libsvtav1") return;
+  if (!fed) {
+    const FramePtr frame = make_frame();
+    frame->format = encoder->pix_fmt;
+    frame->width = encoder->width;
+    frame->height = encoder->height;
+    frame->pts = 0;
+    if (av_frame_get_buffer(frame.get(), 0) < 0) throw std::bad_alloc();
+    for (const AVBufferRef* buffer : frame->buf) {
+      if (buffer) std::memset(buffer->data, 0, buffer->size);
+    }
+    (void)avcodec_send_frame(encoder.get(), frame.get());
+  }
+  (void)avcodec_send_frame(encoder.get(), nullptr);
+  const PacketPtr packet = make_packet();
+  while (avcodec_receive_packet(encoder.get(), packet.get()) >= 0) av_packet_unref(packet.get());
+}
+
 Result<FormatChoice> choose_format(const std::string& codec, const PixelFormat& wanted, int width,
                                    int height) {
   const AVCodec* encoder = TRY(find_encoder(codec));
   const EncoderTraits& traits = *find_traits(codec);
   TRY(check_size(traits, width, height));
+  if (encoder->id == AV_CODEC_ID_GIF) {
+    return FormatChoice{{Family::rgb, 8, 0, 0, wanted.alpha},
+                        "GIF holds 256 colours a picture: each frame gets those that fit it best."};
+  }
   std::optional<PixelFormat> best;
   for (const AVPixelFormat* p = encoder->pix_fmts; *p != AV_PIX_FMT_NONE; ++p) {
     const std::optional<PixelFormat> have = view_format(*p);

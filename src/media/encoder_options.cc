@@ -87,7 +87,10 @@ Result<void> try_opening(const EncodeSettings& settings, const std::string& key,
   av_dict_set(&options, settings.codec == "libsvtav1" ? "preset" : "cpu-used", "8", 0);
   const int opened = avcodec_open2(context.get(), codec, &options);
   av_dict_free(&options);
-  if (opened >= 0) return {};
+  if (opened >= 0) {
+    close_encoder(std::move(context), false);
+    return {};
+  }
   return make_error(Code::invalid_argument,
                     "The encoder {} has no option '{}' that takes '{}': correct --encoder-opts.",
                     settings.codec, key, value);

@@ -46,6 +46,8 @@ constexpr std::array kEncoders = {
                   .takes_rgb = true},
     EncoderTraits{.name = "mjpeg", .family = "JPEG", .crf_min = 1, .crf_max = 31,
                   .crf_default = 3},
+    EncoderTraits{.name = "gif", .family = "GIF", .takes_rgb = true},
+    EncoderTraits{.name = "png", .family = "PNG", .takes_rgb = true},
 };
 // clang-format on
 
@@ -125,6 +127,10 @@ constexpr std::array kRefusedByProres = {
     Refusal{kVideo, " profile vendor "},
 };
 
+constexpr std::array kRefusedByGif = {
+    Refusal{kJoining, " gifflags global-palette gifimage "},
+};
+
 template <size_t N>
 std::string_view look_up(const std::array<Refusal, N>& refusals, const std::string& padded) {
   for (const Refusal& refusal : refusals) {
@@ -169,6 +175,9 @@ OptionMap fixed_options(std::string_view codec) {
   }
   if (codec == "prores_ks") return {{"vendor", "apl0"}, {"profile", "auto"}};
   if (codec == "mjpeg") return {{"huffman", "default"}};
+  // Each frame whole and with its own colours, so that it stands wherever a chunk begins.
+  if (codec == "gif") return {{"gifflags", "0"}, {"global_palette", "0"}, {"gifimage", "0"}};
+  if (codec == "png") return {{"pred", "mixed"}};
   return {};
 }
 
@@ -184,6 +193,7 @@ std::string_view why_refused(std::string_view codec, std::string_view key) {
   }
   if (why.empty() && codec == "libvpx-vp9") why = look_up(kRefusedByVp9, padded);
   if (why.empty() && codec == "prores_ks") why = look_up(kRefusedByProres, padded);
+  if (why.empty() && codec == "gif") why = look_up(kRefusedByGif, padded);
   return why;
 }
 

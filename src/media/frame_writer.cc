@@ -14,6 +14,7 @@
 #include "media/encoder_format.h"
 #include "media/encoder_options.h"
 #include "media/frame_extras.h"
+#include "media/gif_palette.h"
 
 extern "C" {
 #include <libavcodec/bsf.h>
@@ -92,6 +93,7 @@ Result<CodecContextPtr> open_encoder(const EncodeSettings& settings, const AVCod
     opened = avcodec_open2(context.get(), &codec, options.get());
     if (opened >= 0) {
       if (!options.left().empty()) {
+        close_encoder(std::move(context), false);
         return make_error(Code::invalid_argument,
                           "The encoder {} has no option '{}': leave it out of --encoder-opts.",
                           settings.codec, options.left());
@@ -144,6 +146,9 @@ class EncodingWriter final : public FrameWriter {
  public:
   EncodingWriter(const EncodeSettings& settings, ByteSink& sink, CodecContextPtr encoder)
       : settings_(settings), io_(sink), encoder_(std::move(encoder)) {}
+  ~EncodingWriter() override { close_encoder(std::move(encoder_), report_.frames > 0); }
+  EncodingWriter(const EncodingWriter&) = delete;
+  EncodingWriter& operator=(const EncodingWriter&) = delete;
 
   Result<void> start();
   Result<void> write(const FrameView& frame, int64_t pts, int64_t duration,
@@ -154,6 +159,7 @@ class EncodingWriter final : public FrameWriter {
   Result<void> prepare_frame();
   void copy(const FrameView& from);
   void pack(const FrameView& from);
+  void paint_by_numbers(const FrameView& from);
   Result<void> drain();
   Error failed(const char* what, int error) const;
 
@@ -229,21 +235,40 @@ void EncodingWriter::copy(const FrameView& from) {
   }
 }
 
-// 8-bit RGB into BGR0 or BGRA.
+// Whether the encoder wants RGB in one plane.
+bool is_packed(AVPixelFormat format) {
+  return format == AV_PIX_FMT_BGR0 || format == AV_PIX_FMT_BGRA || format == AV_PIX_FMT_RGB24 ||
+         format == AV_PIX_FMT_RGBA || format == AV_PIX_FMT_RGB48BE || format == AV_PIX_FMT_RGBA64BE;
+}
+
+// RGB into one plane: blue first for FFV1, red first and 16-bit samples in network order for PNG.
 void EncodingWriter::pack(const FrameView& from) {
+  const bool blue_first =
+      encoder_->pix_fmt == AV_PIX_FMT_BGR0 || encoder_->pix_fmt == AV_PIX_FMT_BGRA;
+  const bool three =
+      encoder_->pix_fmt == AV_PIX_FMT_RGB24 || encoder_->pix_fmt == AV_PIX_FMT_RGB48BE;
+  const size_t bytes = from.format.depth > 8 ? 2 : 1;
+  const size_t step = (three ? 3 : 4) * bytes;
   for (int y = 0; y < from.height; ++y) {
-    std::array<const std::byte*, 4> row{};
-    for (int p = 0; p < from.format.planes(); ++p) {
-      const auto& plane = from.plane[static_cast<size_t>(p)];
-      row[static_cast<size_t>(p)] = plane.data + y * plane.stride;
-    }
     uint8_t* to = frame_->data[0] + static_cast<ptrdiff_t>(y) * frame_->linesize[0];
-    for (int x = 0; x < from.width; ++x) {
-      for (size_t c = 0; c < 3; ++c)
-        to[4 * x + static_cast<int>(c)] = static_cast<uint8_t>(row[2 - c][x]);
-      to[4 * x + 3] = row[3] ? static_cast<uint8_t>(row[3][x]) : uint8_t{0};
+    for (size_t c = 0; c < (three ? 3 : 4); ++c) {
+      const size_t p = c < 3 && blue_first ? 2 - c : c;
+      const bool there = p < static_cast<size_t>(from.format.planes());
+      const std::byte* row = there ? from.plane[p].data + y * from.plane[p].stride : nullptr;
+      for (size_t x = 0; x < static_cast<size_t>(from.width); ++x) {
+        uint8_t* sample = to + x * step + c * bytes;
+        for (size_t b = 0; b < bytes; ++b) {
+          sample[b] = row ? static_cast<uint8_t>(row[x * bytes + (bytes - 1 - b)]) : uint8_t{0};
+        }
+      }
     }
   }
+}
+
+// The best 256 colours of this frame alone.
+void EncodingWriter::paint_by_numbers(const FrameView& from) {
+  const GifPalette palette = quantise(from, frame_->data[0], frame_->linesize[0]);
+  std::memcpy(frame_->data[1], palette.data(), sizeof palette);
 }
 
 Result<void> EncodingWriter::write(const FrameView& frame, int64_t pts, int64_t duration,
@@ -263,7 +288,9 @@ Result<void> EncodingWriter::write(const FrameView& frame, int64_t pts, int64_t 
   }
   last_pts_ = pts;
   TRY(prepare_frame());
-  if (encoder_->pix_fmt == AV_PIX_FMT_BGR0 || encoder_->pix_fmt == AV_PIX_FMT_BGRA) {
+  if (encoder_->pix_fmt == AV_PIX_FMT_PAL8) {
+    paint_by_numbers(frame);
+  } else if (is_packed(encoder_->pix_fmt)) {
     pack(frame);
   } else {
     copy(frame);

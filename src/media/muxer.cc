@@ -110,6 +110,8 @@ class Mux {
   bool time_codes_work();
   void turn_in_matroska();
   void movie_options(AVDictionary** options);
+  void fit_gif(AVPacket& packet);
+  void end_gif();
 
   const MuxRequest& request_;
   std::stop_token stop_;
@@ -124,6 +126,9 @@ class Mux {
   std::vector<std::optional<int64_t>> first_pts_;  // by output stream
   std::map<size_t, uint64_t> refused_;             // packets, by output stream
   std::vector<double> rolls_;                      // see matroska_rotation.h
+  uint64_t short_frames_ = 0;                      // GIF alone
+  int64_t gif_last_ = 0;
+  int64_t gif_end_ = 0;
   MuxReport report_;
 };
 
@@ -143,7 +148,7 @@ Result<void> Mux::check_room() const {
 
 void Mux::choose_shift() {
   const int64_t first = joiner_->first_pts();
-  const bool cut = request_.range.from.has_value();
+  const bool cut = request_.range.from.has_value() || is_bare(request_.container);
   const AVRational base = to_av(request_.video_time_base);
   // Half a second more for sound that begins before the picture.
   const int64_t earliest =
@@ -160,6 +165,7 @@ void Mux::choose_shift() {
         report_.shifted_seconds));
     return;
   }
+  if (is_bare(request_.container)) return;
   report_.notes.push_back(
       cut ? fmt::format("All times are moved by {:+.6f} s, so that the part begins at zero.",
                         report_.shifted_seconds)
@@ -288,7 +294,7 @@ Result<void> Mux::write_header() {
     av_dict_set(&options, "default_mode", "passthrough", 0);
   } else if (is_movie(request_.container)) {
     movie_options(&options);
-  } else {
+  } else if (request_.container == Container::mpegts) {
     // Times as they are; the clock runs kTransportDelay before the first picture.
     av_dict_set(&options, "mpegts_copyts", "1", 0);
     format.max_delay = kTransportDelay / 2;
@@ -381,7 +387,37 @@ Result<bool> Mux::next_video() {
   video_packet_->dts += shift_;
   av_packet_rescale_ts(video_packet_.get(), base, video_->time_base);
   video_packet_->stream_index = video_->index;
+  if (request_.container == Container::gif) fit_gif(*video_packet_);
   return true;
+}
+
+// Every chunk's first packet begins with a header of its own (GIF89a 18, without a global colour
+// table, see fixed_options): only the file's first may. Times are hundredths of a second here, each
+// rounded for itself; no two frames may share one.
+void Mux::fit_gif(AVPacket& packet) {
+  constexpr int kHeader = 13;
+  const bool first = !last_dts_[0];
+  if (!first && packet.size > kHeader && std::memcmp(packet.data, "GIF8", 4) == 0) {
+    packet.data += kHeader;
+    packet.size -= kHeader;
+  }
+  if (!first) packet.pts = std::max(packet.pts, *last_dts_[0] + 1);
+  packet.dts = packet.pts;
+  // Browsers take less than 2 for "no time given", and show such a frame for 10.
+  if (!first && packet.pts - *last_dts_[0] < 2) ++short_frames_;
+  gif_end_ = packet.pts + packet.duration;
+  gif_last_ = packet.pts;
+}
+
+// What is known of the last frame only now.
+void Mux::end_gif() {
+  const int64_t delay = std::clamp<int64_t>(gif_end_ - gif_last_, 1, UINT16_MAX);
+  av_opt_set_int(file_.get().priv_data, "final_delay", delay, 0);
+  if (short_frames_ == 0) return;
+  report_.notes.push_back(fmt::format(
+      "{} frame{} last{} a hundredth of a second, the least that GIF can say; browsers show such "
+      "frames for a tenth.",
+      short_frames_, short_frames_ == 1 ? "" : "s", short_frames_ == 1 ? "s" : ""));
 }
 
 Result<void> Mux::write_packets() {
@@ -441,6 +477,7 @@ Result<MuxReport> Mux::run() {
   TRY(write_packets());
   TRY(remuxer_->check_hashes());
   if (is_movie(request_.container)) set_movie_timescale();
+  if (request_.container == Container::gif) end_gif();
   const int ended = av_write_trailer(&file_.get());
   if (ended < 0) return file_.failed(ended);
   report_.copied_packets = remuxer_->packets();

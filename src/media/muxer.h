@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From chunks to the published file: joins encoded chunks without re-encoding (Joiner), takes every
 // other stream from the input packet for packet (Remuxer), and writes one file: MP4,
-// MOV, Matroska, WebM or MPEG-TS.
+// MOV, Matroska, WebM, MPEG-TS or GIF.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,11 @@
 
 namespace atelier::media {
 
-enum class Container { mp4, mov, matroska, webm, mpegts };
+// png and jpeg are sequences of files: see picture_files.h.
+enum class Container { mp4, mov, matroska, webm, mpegts, gif, png, jpeg };
 
-// By the extension: .mp4 .m4v, .mov, .mkv, .webm, .ts. Errors: invalid_argument naming those.
+// By the extension: .mp4 .m4v, .mov, .mkv, .webm, .ts, .gif; .png and .jpg where the name has a
+// place for the number, "%d" or "%06d". Errors: invalid_argument naming those.
 Result<Container> container_of(const std::filesystem::path& output);
 // ".mp4": the usual one.
 const char* extension_of(Container container);

@@ -6,6 +6,8 @@
 #include <system_error>
 
 #include "base/file.h"
+#include "media/picture_files.h"
+#include "run/pictures.h"
 
 namespace atelier::run {
 namespace {
@@ -61,9 +63,9 @@ Result<std::vector<ChunkCommit>> read_commits(const Manifest& manifest, RunFolde
   return commits;
 }
 
-Result<media::MuxReport> join(const Manifest& manifest, RunFolder& folder,
-                              const FinishRequest& request, const std::vector<ChunkCommit>& commits,
-                              const std::filesystem::path& scratch, std::stop_token stop) {
+media::MuxRequest mux_request(const Manifest& manifest, RunFolder& folder,
+                              const FinishRequest& request,
+                              const std::vector<ChunkCommit>& commits) {
   media::MuxRequest mux;
   mux.input = request.input;
   mux.info = request.info;
@@ -74,8 +76,7 @@ Result<media::MuxReport> join(const Manifest& manifest, RunFolder& folder,
   mux.encode = manifest.encode;
   mux.expected = manifest.copied;
   mux.container = request.container;
-  mux.scratch = scratch;
-  return media::mux(mux, stop);
+  return mux;
 }
 
 }  // namespace
@@ -84,11 +85,17 @@ Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
                             const FinishRequest& request, std::stop_token stop) {
   FinishReport report;
   const auto commits = TRY(read_commits(manifest, folder, report));
+  media::MuxRequest mux = mux_request(manifest, folder, request, commits);
+  if (media::is_pictures(request.container)) {
+    TRY(publish_pictures(mux, request, report, std::move(stop)));
+    return report;
+  }
   // Several finishes of one run may write at once: the process's own number keeps them apart.
   const ScratchOutput scratch(
       request.scratch /
       fmt::format("{}-{}{}", manifest.run_id, getpid(), media::extension_of(request.container)));
-  const auto muxed = TRY(join(manifest, folder, request, commits, scratch.path(), stop));
+  mux.scratch = scratch.path();
+  const auto muxed = TRY(media::mux(mux, std::move(stop)));
   if (muxed.video_frames != report.frames) {
     return make_error(Code::internal,
                       "The joined video has {} frames where {} were scored; nothing was published.",

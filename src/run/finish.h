@@ -17,7 +17,7 @@ struct FinishRequest {
   const media::MediaInfo* info = nullptr;
   media::Container container = media::Container::mp4;
   ObjectStore* output = nullptr;
-  std::string output_key;
+  std::string output_key;         // of pictures a pattern, see media/picture_files.h
   bool replace = false;           // otherwise the output must be absent
   std::filesystem::path scratch;  // an existing folder for the file before it is published
 };

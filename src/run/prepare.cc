@@ -40,6 +40,9 @@ Rational fitted_aspect(const media::VideoFacts& video, model::Size output) {
 ColorSpec coded_color(const std::string& codec, const media::VideoFacts& video,
                       const PixelFormat& format) {
   ColorSpec color = video.color;
+  if (format.family == PixelFormat::Family::rgb && video.format.family != format.family) {
+    return {.matrix = 0, .primaries = 2, .transfer = 2, .range = ColorSpec::Range::full};
+  }
   if (codec == "mjpeg") {
     color.matrix = color.matrix == 5 ? 5 : 6;
     color.range = ColorSpec::Range::full;

@@ -65,6 +65,21 @@ class FullDisk(support.Case):
         self.score(self.source, self.output, *self.CUT, "--codec", "ffv1", model=self.slow_model())
         self.assertEqual({path: self.commits()[path] for path in kept}, kept)
 
+    def test_too_little_room_is_said_before_the_join(self):
+        """The scratch disk has no room for what the output may need at most."""
+        self.mount("900k")
+        output = self.folder / "out.mkv"
+        command = self.command(self.source, output, "--quiet", *self.CUT)
+        done = run(*command, env={"TMPDIR": str(self.disk)})
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assert_one_sentence(done.stderr)
+        self.assertIn("has room for 0 MB", done.stderr)
+        self.assertIn(str(self.disk), done.stderr)
+        self.assertFalse(output.exists())
+        self.assertEqual(os.listdir(self.disk), [])
+        self.resize("64m")
+        self.assertEqual(run(*command, env={"TMPDIR": str(self.disk)}).returncode, 0)
+
     def test_runs_disk_is_full(self):
         self.mount("16k")
         self.fill(0)

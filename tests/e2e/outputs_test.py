@@ -45,6 +45,29 @@ def picture_hashes(path, pixel_format):
     return [line.split(",")[5].strip() for line in text.splitlines() if not line.startswith("#")]
 
 
+def with_parity(byte):
+    return byte | (0x80 if bin(byte).count("1") % 2 == 0 else 0)
+
+
+def with_captions(stream):
+    """An Annex B stream of one slice a picture, with CTA-608 in each (ATSC A/53 Part 4, 6.2.3)."""
+    pairs = [(0x14, 0x25), (0x14, 0x2D), (0x14, 0x70), *((ord(c), ord(c) + 1) for c in "acegikmoq")]
+    out, count = b"", 0
+    for unit in stream.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1")[1:]:
+        if unit[0] & 31 in (1, 5):
+            a, b = map(with_parity, pairs[count % len(pairs)])
+            count += 1
+            payload = b"\xb5\0\x31GA94\3" + bytes([0xC1, 0xFF, 0xFC, a, b, 0xFF])
+            out += b"\0\0\0\1\x06\x04" + bytes([len(payload)]) + payload + b"\x80"
+        out += b"\0\0\0\1" + unit
+    return out
+
+
+def caption_bytes(path):
+    return support.tool("ffmpeg", "-v", "error", "-f", "lavfi", "-i",
+                        f"movie={path}[out0+subcc]", "-map", "0:1", "-c", "copy", "-f", "data", "-")
+
+
 class Outputs(support.Case):
     def variable(self, name, sound, *options):
         source = self.folder / name
@@ -234,9 +257,101 @@ class Outputs(support.Case):
         self.assertEqual(kinds, ["h264", "aac", "opus"])
 
     def test_captions_in_the_picture_stream(self):
-        source = support.need_shared_media() / "captions.mp4"
-        if not source.exists():
-            self.skipTest("no video with captions in ../shared/media")
+        source = self.folder / "in.mp4"
+        bare = self.folder / "bare.h264"
+        ffmpeg(*picture("64x48", frames=12), "-c:v", "libx264", "-bf", "0", "-x264-params",
+               "slices=1:threads=1", bare)
+        (self.folder / "cc.h264").write_bytes(with_captions(bare.read_bytes()))
+        ffmpeg("-i", self.folder / "cc.h264", "-c", "copy", source)
+        wanted = caption_bytes(source)
+        self.assertGreater(len(wanted), 20)
+        for container in ("mp4", "mkv", "ts"):
+            output = self.folder / f"out.{container}"
+            self.score(source, output, "--chunk-seconds", "0.15", "--preset", "medium")
+            self.assertEqual(caption_bytes(output), wanted, container)
+        done = self.score(source, self.folder / "hevc.mp4", "--json", *preset("libx265"))
+        self.assertIn("captions of 12 frames", " ".join(json.loads(done.stdout)["notes"]))
+
+    # GIF ------------------------------------------------------------------------------------------
+    def gif_frames(self, path):
+        return ffprobe(path, "-min_delay", "0", "-show_entries", "frame=pts,pkt_duration")["frames"]
+
+    def test_gif(self):
+        source = self.variable("in.mp4", "aac", "-c:v", "libx264", "-pix_fmt", "yuv420p")
+        output = self.folder / "out.gif"
+        for seconds in ("0.001", "0.05", "4"):
+            with self.subTest(chunk_seconds=seconds):
+                self.runs = self.folder / f"runs-{seconds}"
+                done = self.score(source, output, "--chunk-seconds", seconds, "--force", "--json")
+                notes = " ".join(json.loads(done.stdout)["notes"])
+                self.assertIn("256 colours", notes)
+                self.assertIn("the other stream", notes)
+                self.assertEqual([f["pts"] for f in self.gif_frames(output)],
+                                 [0, 2, 6, 12, 16, 24, 40, 44])
+                self.assert_is_its_chunks(output)
+        # Colours stand by themselves in each frame, so chunks of any length give the same bytes.
+        hashes = set()
+        for seconds in ("0.001", "4"):
+            self.runs = self.folder / f"again-{seconds}"
+            self.score(source, output, "--chunk-seconds", seconds, "--force")
+            hashes.add(sha256(output))
+        self.assertEqual(len(hashes), 1)
+        self.assertIn(b"NETSCAPE2.0\x03\x01\x00\x00", output.read_bytes())  # for ever
+
+    def test_gif_rounds_each_time_and_keeps_the_whole(self):
+        source = make_video(self.folder / "in.mp4", rate=60, frames=31, sound=False)
+        done = self.score(source, self.folder / "out.gif", "--json")
+        frames = self.gif_frames(self.folder / "out.gif")
+        self.assertEqual([f["pts"] for f in frames], [(n * 100 + 30) // 60 for n in range(31)])
+        self.assertEqual(frames[-1]["pts"] + frames[-1]["pkt_duration"], 52)
+        self.assertIn("a hundredth of a second", " ".join(json.loads(done.stdout)["notes"]))
+        crowded = make_video(self.folder / "crowded.mp4", rate=500, frames=10, sound=False)
+        self.score(crowded, self.folder / "crowded.gif")
+        self.assertEqual([f["pts"] for f in self.gif_frames(self.folder / "crowded.gif")],
+                         list(range(10)))
+
+    # Pictures -------------------------------------------------------------------------------------
+    def pictures(self, source, pattern, *options):
+        return run(*self.command(source, self.folder / pattern, "--quiet", *options))
+
+    def test_pictures(self):
+        source = self.folder / "in.mkv"
+        ffmpeg(*picture("63x47", frames=12), *tone(0.4), "-c:v", "ffv1", "-pix_fmt", "bgr0", source)
+        done = run(*self.command(source, self.folder / "%03d.png", "--json", "--chunk-seconds",
+                                 "0.1"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        notes = " ".join(json.loads(done.stdout)["notes"])
+        self.assertIn("the frames' times", notes)
+        self.assertIn("the other stream", notes)
+        names = sorted(path.name for path in self.folder.glob("*.png"))
+        self.assertEqual(names, [f"{n:03d}.png" for n in range(1, 13)])
+        shown = [picture_hashes(self.folder / name, "rgb24")[0] for name in names]
+        self.assertEqual(shown, picture_hashes(source, "rgb24"))
+        ffmpeg(*picture("64x48", frames=2), "-c:v", "ffv1", "-pix_fmt", "yuv420p10le",
+               self.folder / "deep.mkv")
+        self.assertEqual(self.pictures(self.folder / "deep.mkv", "deep-%d.png").returncode, 0)
+        self.assertEqual(streams(self.folder / "deep-2.png")[0]["pix_fmt"], "rgb48be")
+        self.assertEqual(self.pictures(source, "%d.jpg", "--crf", "2").returncode, 0)
+        self.assertEqual(streams(self.folder / "12.jpg")[0]["codec_name"], "mjpeg")
+
+    def test_pictures_that_exist_are_kept(self):
+        source = make_video(self.folder / "in.mp4", frames=4, sound=False)
+        other = self.folder / "3.png"
+        other.write_bytes(b"mine")
+        done = self.pictures(source, "%d.png")
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assert_one_sentence(done.stderr)
+        self.assertIn("3.png", done.stderr)
+        self.assertEqual([path.name for path in self.folder.glob("*.png")], ["3.png"])
+        self.assertEqual(other.read_bytes(), b"mine")
+        self.assertEqual(self.pictures(source, "%d.png", "--force").returncode, 0)
+        self.assertEqual(len(list(self.folder.glob("*.png"))), 4)
+        # As after a run that was killed while it published.
+        (self.folder / "4.png").unlink()
+        self.assertEqual(self.pictures(source, "%d.png").returncode, 0)
+        self.assertEqual(len(list(self.folder.glob("*.png"))), 4)
+        for name in ("%s.png", "%d%d.png", "a.png", "%1000d.png"):
+            self.assert_refused(2, self.command(source, self.folder / name), None, "%06d.png")
 
 
 if __name__ == "__main__":
