@@ -197,6 +197,8 @@ def check_video(old, new, a, b, options):
 
 
 def check_default(name, old, new, a, b):
+    if new["format"]["format_name"] == "mpegts":
+        return  # has no such flag
     kind = [s["disposition"].get("default") for s in old["streams"]
             if s["codec_type"] == a["codec_type"]]
     if not new["matroska"] and not any(kind):

@@ -267,7 +267,8 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   for (const std::string& guess : model.spec.guessed) console.note(guess);
   const Input input = TRY(open_video(options.input, options.deinterlace));
   const Output output = TRY(open_output(options, input.place));
-  const auto fit = TRY(media::fit_container(*input.source, input.info, output.container));
+  const auto fit =
+      TRY(media::fit_container(*input.source, input.info, output.container, parameters.codec));
 
   const auto local = TRY(open_runs(options.runs));
   RetryingStore runs(*local, clock);

@@ -361,7 +361,8 @@ std::string lost_in_pictures(const AVFormatContext& format, Container container)
 
 }  // namespace
 
-Result<ContainerFit> fit_container(ByteSource& source, const MediaInfo& info, Container container) {
+Result<ContainerFit> fit_container(ByteSource& source, const MediaInfo& info, Container container,
+                                   const std::string& video_codec) {
   std::unique_ptr<Input> input = TRY(Input::open(source, "The input"));
   ContainerFit fit;
   const std::vector<StreamFate> fates = stream_fates(*input, container, info.video_stream);
@@ -369,6 +370,13 @@ Result<ContainerFit> fit_container(ByteSource& source, const MediaInfo& info, Co
     if (fates[i].fate == Fate::dropped) fit.dropped_streams.push_back(static_cast<int>(i));
     if (fates[i].fate == Fate::converted) fit.converted_streams.push_back(static_cast<int>(i));
     if (!fates[i].note.empty()) fit.notes.push_back(fates[i].note);
+  }
+  const StreamInfo& scored = info.streams.at(static_cast<size_t>(info.video_stream));
+  if (container == Container::mov && video_codec == "ffv1" &&
+      scored.video.color.range == ColorSpec::Range::full) {
+    fit.notes.push_back(
+        "MOV cannot say that ffv1 video has the full range, and players will take it for limited: "
+        "Matroska (.mkv) keeps it.");
   }
   if (is_bare(container)) {
     const std::string lost = lost_in_pictures(*input->get(), container);

@@ -69,7 +69,9 @@ CodecContextPtr make_context(const AVCodec& codec, const EncodeSettings& setting
   context->thread_count = settings.threads;
   context->thread_type = codec.id == AV_CODEC_ID_FFV1 ? FF_THREAD_SLICE : FF_THREAD_FRAME;
   context->err_recognition = AV_EF_EXPLODE;  // SVT-AV1's wrapper would only warn
-  context->flags |= AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_CLOSED_GOP;
+  context->flags |= AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_GLOBAL_HEADER;
+  // JPEG has no GOPs, and libav's encoder refuses the flag.
+  if (codec.id != AV_CODEC_ID_MJPEG) context->flags |= AV_CODEC_FLAG_CLOSED_GOP;
   context->field_order = AV_FIELD_PROGRESSIVE;
   set_color(*context, settings.color);
   return context;

@@ -36,7 +36,8 @@ struct ContainerFit {
   std::vector<int> converted_streams;  // text subtitles written in the container's own text codec
   std::vector<std::string> notes;
 };
-Result<ContainerFit> fit_container(ByteSource& source, const MediaInfo& info, Container container);
+Result<ContainerFit> fit_container(ByteSource& source, const MediaInfo& info, Container container,
+                                   const std::string& video_codec);
 
 struct JoinChunk {
   int64_t first_pts = 0;  // of the chunk's first frame, in the input video stream's time base

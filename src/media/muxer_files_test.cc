@@ -45,7 +45,7 @@ TEST_P(MuxEveryFile, AgreesWithTheInput) {
     const char* keep = std::getenv("ATELIER_KEEP_OUTPUTS");
     const auto output = keep ? std::filesystem::path(keep) / (GetParam() + extension)
                              : folder / ("out" + std::string(extension));
-    auto fit = fit_container(**source, job->info, container);
+    auto fit = fit_container(**source, job->info, container, "libx264");
     ASSERT_TRUE(fit.ok()) << fit.error().message;
     auto report = mux(job->request(container, output), {});
     ASSERT_TRUE(report.ok()) << report.error().message;

@@ -315,7 +315,7 @@ TEST(Mux, KeepsLabelsChaptersSubtitlesAndAttachmentsInMatroska) {
   TestVideo video;
   video.audio = true;
   Made made(enrich(make_video(video)));
-  auto fit = fit_container(made.source, made.job.info, Container::matroska);
+  auto fit = fit_container(made.source, made.job.info, Container::matroska, "libx264");
   ASSERT_TRUE(fit.ok());
   EXPECT_TRUE(fit->notes.empty());
   auto report = mux(made.job.request(Container::matroska, made.folder / "o.mkv"), {});
@@ -348,7 +348,7 @@ TEST(Mux, SaysWhatMp4CannotHoldAndRewritesText) {
   TestVideo video;
   video.audio = true;
   Made made(enrich(make_video(video)));
-  auto fit = fit_container(made.source, made.job.info, Container::mp4);
+  auto fit = fit_container(made.source, made.job.info, Container::mp4, "libx264");
   ASSERT_TRUE(fit.ok());
   EXPECT_EQ(fit->dropped_streams, std::vector<int>{3});
   EXPECT_EQ(fit->converted_streams, std::vector<int>{2});
@@ -380,7 +380,7 @@ TEST(Mux, KeepsCoverArtWhereItFits) {
     EXPECT_TRUE(back.input->stream(1)->disposition & AV_DISPOSITION_ATTACHED_PIC);
     EXPECT_EQ(back.input->stream(1)->codecpar->codec_id, AV_CODEC_ID_PNG);
   }
-  auto fit = fit_container(made.source, made.job.info, Container::mov);
+  auto fit = fit_container(made.source, made.job.info, Container::mov, "libx264");
   ASSERT_TRUE(fit.ok());
   EXPECT_EQ(fit->dropped_streams, std::vector<int>{1});
 }

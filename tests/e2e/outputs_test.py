@@ -71,14 +71,17 @@ def caption_bytes(path):
 class Outputs(support.Case):
     def variable(self, name, sound, *options):
         source = self.folder / name
-        ffmpeg(*VARIABLE, *tone(0.8), "-fps_mode", "vfr", "-vf", "setsar=4/3", *options,
-               *TAGS, "-c:a", sound, "-b:a", "32k", source)
+        ffmpeg(*VARIABLE, *tone(0.8), "-fps_mode", "vfr", "-vf", "setsar=4/3", *TAGS,
+               *options, "-c:a", sound, "-b:a", "32k", source)
         return source
 
     def source_for(self, container, codec):
         if codec == "mjpeg":  # JPEG is full range BT.601 to everybody
             return self.variable("jpeg.mkv", "aac", "-c:v", "ffv1", "-pix_fmt", "yuvj420p",
                                  *TAGS[:4], "-colorspace", "smpte170m", "-color_range", "pc")
+        if codec == "ffv1" and container == "mov":  # which has no place for the range
+            return self.variable("unsaid.mkv", "aac", "-c:v", "ffv1", "-pix_fmt", "yuv420p",
+                                 "-color_range", "0")
         if container == "webm":
             return self.variable("opus.webm", "libopus", "-c:v", "libvpx-vp9", "-cpu-used", "8")
         return self.variable("in.mp4", "aac", "-c:v", "libx264", "-bf", "2", "-pix_fmt", "yuv420p")
@@ -99,7 +102,8 @@ class Outputs(support.Case):
         self.assertEqual(picture_hashes(output, pixel_format), encoded)
 
     def score_and_check(self, source, output, *options):
-        for seconds in ("0.001", "0.05"):  # one frame a chunk; one or two
+        # Chunks of one or two frames; then of one each.
+        for seconds in ("0.05", "0.001") if support.SLOW_RUN else ("0.05",):
             self.runs = self.folder / f"runs-{output.name}-{seconds}"
             done = self.score(source, output, "--chunk-seconds", seconds, "--force", "--json",
                               *options)
@@ -227,9 +231,9 @@ class Outputs(support.Case):
         for codec in CODECS:
             output = self.folder / f"{codec}.mkv"
             with self.subTest(codec=codec):
-                if codec == "libsvtav1":
+                if codec in ("libsvtav1", "libx265"):  # x265 writes beyond its buffers there
                     self.assert_refused(2, self.command(source, output, *preset(codec)), output,
-                                        ["64x64", "libaom-av1"])
+                                        ["pictures of 64x", "33x17"])
                     continue
                 self.score(source, output, *preset(codec))
                 self.assertEqual((streams(output)[0]["width"], streams(output)[0]["height"]),
