@@ -76,9 +76,9 @@ class Outputs(support.Case):
         return source
 
     def source_for(self, container, codec):
-        if codec == "mjpeg":  # JPEG is full range BT.601 to everybody
+        if codec == "mjpeg":  # JPEG is full range BT.601 (its 625-line name) to everybody
             return self.variable("jpeg.mkv", "aac", "-c:v", "ffv1", "-pix_fmt", "yuvj420p",
-                                 *TAGS[:4], "-colorspace", "smpte170m", "-color_range", "pc")
+                                 *TAGS[:4], "-colorspace", "bt470bg", "-color_range", "pc")
         if codec == "ffv1" and container == "mov":  # which has no place for the range
             return self.variable("unsaid.mkv", "aac", "-c:v", "ffv1", "-pix_fmt", "yuv420p",
                                  "-color_range", "0")
