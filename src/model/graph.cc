@@ -9,6 +9,26 @@ const char* to_string(ElementType type) {
   return kNames[static_cast<size_t>(type)];
 }
 
+std::optional<ElementType> element_type(int64_t data_type) {
+  constexpr std::optional<ElementType> kNone;
+  constexpr std::optional<ElementType> kTypes[] = {kNone,
+                                                   ElementType::f32,
+                                                   ElementType::u8,
+                                                   ElementType::i8,
+                                                   ElementType::u16,
+                                                   ElementType::i16,
+                                                   ElementType::i32,
+                                                   ElementType::i64,
+                                                   kNone,
+                                                   ElementType::boolean,
+                                                   ElementType::f16,
+                                                   ElementType::f64,
+                                                   ElementType::u32,
+                                                   ElementType::u64};
+  if (data_type < 0 || data_type >= static_cast<int64_t>(std::size(kTypes))) return {};
+  return kTypes[data_type];
+}
+
 int64_t Tensor::count() const {
   int64_t count = 1;
   for (int64_t d : shape) count *= d;
@@ -38,10 +58,155 @@ std::vector<int64_t> Node::attr_ints(const std::string& key, std::vector<int64_t
   return attribute_or(*this, key, std::move(otherwise));
 }
 
+std::string printable(std::string_view text) {
+  constexpr size_t kLongest = 80;
+  std::string result(text.substr(0, kLongest));
+  for (char& c : result) {
+    if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f) c = '?';
+  }
+  return text.size() > kLongest ? result + "..." : result;
+}
+
+std::string describe(const Node& node) {
+  const bool named = !node.name.empty() || node.outputs.empty();
+  return fmt::format("node '{}' ({})", printable(named ? node.name : node.outputs[0]),
+                     printable(node.op));
+}
+
 const std::vector<std::string>& supported_operators() {
-  static const std::vector<std::string> kOperators = {
-      "Add", "Clip", "Conv", "ConvTranspose", "DepthToSpace", "Div", "InstanceNormalization",
-      "Mul", "Pad",  "Relu", "Resize",        "Slice",        "Sub", "Tanh"};
+  static const std::vector<std::string> kOperators = {"Abs",
+                                                      "Acos",
+                                                      "Acosh",
+                                                      "Add",
+                                                      "And",
+                                                      "ArgMax",
+                                                      "ArgMin",
+                                                      "Asin",
+                                                      "Asinh",
+                                                      "Atan",
+                                                      "Atanh",
+                                                      "AveragePool",
+                                                      "BatchNormalization",
+                                                      "BitShift",
+                                                      "Cast",
+                                                      "CastLike",
+                                                      "Ceil",
+                                                      "Celu",
+                                                      "Clip",
+                                                      "Compress",
+                                                      "Concat",
+                                                      "ConstantOfShape",
+                                                      "Conv",
+                                                      "ConvInteger",
+                                                      "ConvTranspose",
+                                                      "Cos",
+                                                      "Cosh",
+                                                      "CumSum",
+                                                      "DepthToSpace",
+                                                      "DequantizeLinear",
+                                                      "Div",
+                                                      "Dropout",
+                                                      "DynamicQuantizeLinear",
+                                                      "Einsum",
+                                                      "Elu",
+                                                      "Equal",
+                                                      "Erf",
+                                                      "Exp",
+                                                      "Expand",
+                                                      "EyeLike",
+                                                      "Flatten",
+                                                      "Floor",
+                                                      "Gather",
+                                                      "GatherElements",
+                                                      "GatherND",
+                                                      "Gemm",
+                                                      "GlobalAveragePool",
+                                                      "GlobalLpPool",
+                                                      "GlobalMaxPool",
+                                                      "Greater",
+                                                      "GreaterOrEqual",
+                                                      "HardSigmoid",
+                                                      "HardSwish",
+                                                      "Hardmax",
+                                                      "Identity",
+                                                      "InstanceNormalization",
+                                                      "IsInf",
+                                                      "IsNaN",
+                                                      "LRN",
+                                                      "LayerNormalization",
+                                                      "LeakyRelu",
+                                                      "Less",
+                                                      "LessOrEqual",
+                                                      "Log",
+                                                      "LogSoftmax",
+                                                      "LpNormalization",
+                                                      "LpPool",
+                                                      "MatMul",
+                                                      "MatMulInteger",
+                                                      "Max",
+                                                      "MaxPool",
+                                                      "Mean",
+                                                      "MeanVarianceNormalization",
+                                                      "Min",
+                                                      "Mod",
+                                                      "Mul",
+                                                      "Neg",
+                                                      "NonMaxSuppression",
+                                                      "NonZero",
+                                                      "Not",
+                                                      "OneHot",
+                                                      "Or",
+                                                      "PRelu",
+                                                      "Pad",
+                                                      "Pow",
+                                                      "QLinearConv",
+                                                      "QLinearMatMul",
+                                                      "QuantizeLinear",
+                                                      "Range",
+                                                      "Reciprocal",
+                                                      "ReduceL1",
+                                                      "ReduceL2",
+                                                      "ReduceLogSum",
+                                                      "ReduceLogSumExp",
+                                                      "ReduceMax",
+                                                      "ReduceMean",
+                                                      "ReduceMin",
+                                                      "ReduceProd",
+                                                      "ReduceSum",
+                                                      "ReduceSumSquare",
+                                                      "Relu",
+                                                      "Reshape",
+                                                      "Resize",
+                                                      "Round",
+                                                      "ScatterElements",
+                                                      "ScatterND",
+                                                      "Selu",
+                                                      "Shape",
+                                                      "Sigmoid",
+                                                      "Sign",
+                                                      "Sin",
+                                                      "Sinh",
+                                                      "Size",
+                                                      "Slice",
+                                                      "Softmax",
+                                                      "Softplus",
+                                                      "Softsign",
+                                                      "SpaceToDepth",
+                                                      "Split",
+                                                      "Sqrt",
+                                                      "Squeeze",
+                                                      "Sub",
+                                                      "Sum",
+                                                      "Tan",
+                                                      "Tanh",
+                                                      "ThresholdedRelu",
+                                                      "Tile",
+                                                      "TopK",
+                                                      "Transpose",
+                                                      "Trilu",
+                                                      "Unsqueeze",
+                                                      "Where",
+                                                      "Xor"};
   return kOperators;
 }
 

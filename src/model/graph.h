@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// A network as Atelier plans over it: the operators of the default ONNX domain at opset 17 or
-// lower, after the model file was checked, its old operators rewritten, and its shapes inferred.
+// A network as Atelier works on it: operators of the default ONNX domain in their form of opset 17,
+// after the model file was checked and its older forms were rewritten.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/result.h"
 
 namespace atelier::model {
@@ -20,6 +23,8 @@ enum class ElementType : uint8_t { f32, f16, f64, i8, u8, i16, u16, i32, u32, i6
 constexpr bool is_float(ElementType type) { return type <= ElementType::f64; }
 // "float32", "int64", "bool", as messages and `atelier models` write them.
 const char* to_string(ElementType type);
+// From the number that TensorProto.DataType gives it; nothing for strings, complex and bfloat16.
+std::optional<ElementType> element_type(int64_t data_type);
 
 // Row-major, shape as in the file; an empty shape is a scalar. Floating-point elements of any width
 // are kept and computed in `floats`, integers and booleans (0, 1) in `ints`: one of the two has
@@ -49,36 +54,46 @@ struct Node {
   std::vector<int64_t> attr_ints(const std::string& key, std::vector<int64_t> otherwise) const;
 };
 
-// -1 is a dimension known only when a frame arrives.
+// "node 'conv1' (Conv)", fit for a message whatever the file holds.
+std::string describe(const Node& node);
+// A name from a file made fit for a message: control characters replaced, long names cut.
+std::string printable(std::string_view text);
+
+// -1 is a dimension that the file leaves open.
 struct ValueInfo {
   std::string name;
   std::vector<int64_t> shape;
+  ElementType type = ElementType::f32;
 };
 
-// Nodes are in topological order. Every value is written once. What import_onnx leaves to rely on:
-//
-//   Conv, ConvTranspose  have kernel_shape, strides, dilations and group; Conv pads or auto_pad
-//                        SAME_*, ConvTranspose pads and output_padding (no output_shape)
-//   constants            weights, biases, scales of InstanceNormalization, bounds of Clip and the
-//                        parameters of Pad, Slice and Resize are initializers
-//   Slice                five inputs, axes >= 0, steps >= 1
-//   Resize               nearest, asymmetric, floor, whole factors 1 to 64 on H and W
-//   Pad                  on H and W only: constant, reflect or edge
-//   binary operators     may broadcast in any way that numpy does
+// Nodes are in topological order, each with a name of its own; every value is written once and
+// needed by an output. Every operator is one of supported_operators() and in its form of opset 17,
+// so far as the file decides it: what an older form kept in an attribute is an input. Constant is
+// an initializer; Identity and Dropout are gone unless they make an output of the graph.
+// Whether the shapes fit each other is found by specialise() (specialise.h).
 struct Graph {
   std::string name;
   std::vector<Node> nodes;
   std::map<std::string, Tensor> initializers;
-  std::vector<ValueInfo> inputs;  // without initialisers
-  std::vector<ValueInfo> outputs;
+  std::vector<ValueInfo> inputs;   // without initialisers
+  std::vector<ValueInfo> outputs;  // shapes are the file's claims; empty where it makes none
 };
 
-// Parses, checks and normalises. Hostile until checked: bounded memory and time whatever the bytes.
-// Errors: invalid_argument: not an ONNX model, an operator outside supported_operators() (named,
-// with the node), a data type or opset that is not supported.
-Result<Graph> import_onnx(std::span<const std::byte> file, std::string_view name);
+// Opens a file beside the model that holds weights (TensorProto.external_data). `location` is a
+// relative path without "..", at most 1024 bytes; that no link leads elsewhere is for the callee.
+using OpenExternal =
+    std::function<Result<std::unique_ptr<ByteSource>>(const std::string& location)>;
 
-// Operators that every runner kind executes.
+// Parses, checks and upgrades a model of opset 7 to 17. Hostile until checked: bounded time, and
+// memory of about the weights and one copy of the file, whatever the bytes. Weights in other files
+// are read through `open_external`, each file opened once, in the order of the initializers;
+// without it they are refused.
+// Errors: invalid_argument: not an ONNX model, an operator outside supported_operators() (named,
+// with the node), a data type or opset that is not supported; those of open_external.
+Result<Graph> import_onnx(std::span<const std::byte> file, std::string_view name,
+                          const OpenExternal& open_external = {});
+
+// Operators that models may use.
 const std::vector<std::string>& supported_operators();
 
 }  // namespace atelier::model

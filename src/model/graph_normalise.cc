@@ -339,10 +339,6 @@ void name_nodes(Graph& graph) {
 
 }  // namespace
 
-std::string describe(const Node& node) {
-  return fmt::format("node '{}' ({})", printable(node.name), printable(node.op));
-}
-
 Result<void> normalise(Graph& graph, const Shapes& shapes, std::string_view name) {
   drop_dead_nodes(graph);
   name_nodes(graph);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What must hold before libonnx or the rest of the import may look at a model.
 #include <algorithm>
-#include <array>
 #include <set>
 
 #include "model/onnx_import_steps.h"
@@ -11,53 +10,15 @@ namespace {
 
 constexpr int kMaxRank = 8;
 constexpr int64_t kMaxDimension = 1 << 24;
-constexpr int64_t kMaxElements = int64_t{1} << 40;
 constexpr int kMaxAttributeLength = 64;
 
-// Operators that the rewriting steps remove, beside those that runners execute. The experimental
-// ones existed in the default domain up to opset 9.
-constexpr std::array kRewritten = {"Constant", "Identity", "Dropout"};
-constexpr std::array kRewrittenExperimental = {"ImageScaler", "Affine", "Crop", "Upsample"};
-
 bool known_operator(const std::string& op, int64_t opset) {
-  const auto& supported = supported_operators();
-  return std::find(supported.begin(), supported.end(), op) != supported.end() ||
-         std::find(kRewritten.begin(), kRewritten.end(), op) != kRewritten.end() ||
-         (opset <= 9 && std::find(kRewrittenExperimental.begin(), kRewrittenExperimental.end(),
-                                  op) != kRewrittenExperimental.end());
+  static const std::set<std::string> kSupported(supported_operators().begin(),
+                                                supported_operators().end());
+  return kSupported.contains(op) || is_rewritten(op, opset);
 }
 
-Result<void> check_tensor(const onnx::TensorProto& tensor, const std::string& what,
-                          std::string_view name) {
-  const auto refuse = [&](std::string_view why) {
-    return make_error(Code::invalid_argument, "'{}': {} {}.", name, what, why);
-  };
-  if (tensor.data_location() == onnx::TensorProto::EXTERNAL || tensor.external_data_size() > 0) {
-    return refuse("is stored in another file; save the model as one file");
-  }
-  if (tensor.has_segment()) return refuse("is stored in segments, which is not supported");
-  const bool is_float = tensor.data_type() == onnx::TensorProto::FLOAT;
-  if (!is_float && tensor.data_type() != onnx::TensorProto::INT64) {
-    return make_error(Code::invalid_argument,
-                      "'{}': {} has data type {}; only float32 (and int64 for shapes) is "
-                      "supported: export the model in float32.",
-                      name, what, onnx::TensorProto::DataType_Name(tensor.data_type()));
-  }
-  const int64_t count =
-      checked_count(std::span(tensor.dims().data(), static_cast<size_t>(tensor.dims_size())));
-  if (count < 0) return refuse("has an impossible shape");
-  const auto bytes = static_cast<int64_t>(tensor.raw_data().size());
-  const int64_t typed = is_float ? tensor.float_data_size() : tensor.int64_data_size();
-  const int64_t stored = tensor.has_raw_data() ? bytes / (is_float ? 4 : 8) : typed;
-  if (stored != count || (tensor.has_raw_data() && bytes % (is_float ? 4 : 8) != 0)) {
-    return make_error(Code::invalid_argument,
-                      "'{}': {} should hold {} numbers but holds {}; the file is damaged.", name,
-                      what, count, stored);
-  }
-  return {};
-}
-
-// Bounds keep every product that libonnx forms in range, and its divisors away from zero.
+// Bounds keep every product that is formed of attributes in range, and divisors away from zero.
 Result<void> check_attribute(const onnx::AttributeProto& attribute, const onnx::NodeProto& node,
                              std::string_view name) {
   const auto refuse = [&](std::string_view why) {
@@ -70,11 +31,15 @@ Result<void> check_attribute(const onnx::AttributeProto& attribute, const onnx::
       !attribute.ref_attr_name().empty()) {
     return refuse("is of a kind that is not supported");
   }
-  if (attribute.ints_size() > kMaxAttributeLength || attribute.floats_size() > 4096 ||
-      attribute.strings_size() > kMaxAttributeLength) {
+  const bool list = node.op_type() == "Constant" || node.op_type() == "Split";
+  if (!list && (attribute.ints_size() > kMaxAttributeLength || attribute.floats_size() > 4096 ||
+                attribute.strings_size() > kMaxAttributeLength)) {
     return refuse("is too long");
   }
   if (attribute.has_t()) {
+    if (attribute.t().data_location() == onnx::TensorProto::EXTERNAL) {
+      return refuse("is stored in another file, which only initialisers may be");
+    }
     TRY(check_tensor(attribute.t(), "the constant of " + describe(node), name));
   }
   // Slice of opset 9 and lower says "to the end" with the largest number; nothing divides by it.
@@ -95,17 +60,25 @@ Result<void> check_attribute(const onnx::AttributeProto& attribute, const onnx::
 
 Result<void> check_value(const onnx::ValueInfoProto& value, std::string_view what,
                          std::string_view name) {
-  if (!value.type().has_tensor_type() ||
-      value.type().tensor_type().elem_type() != onnx::TensorProto::FLOAT) {
+  if (!value.type().has_tensor_type()) {
+    return make_error(Code::invalid_argument, "'{}': {} '{}' is not a tensor.", name, what,
+                      printable(value.name()));
+  }
+  const int32_t type = value.type().tensor_type().elem_type();
+  if (!element_type(type)) {
     return make_error(Code::invalid_argument,
-                      "'{}': {} '{}' is not a float32 tensor; export the model in float32.", name,
-                      what, printable(value.name()));
+                      "'{}': {} '{}' has data type {}, which is not supported: export the model in "
+                      "float32 or float16.",
+                      name, what, printable(value.name()),
+                      onnx::TensorProto::DataType_IsValid(type)
+                          ? onnx::TensorProto::DataType_Name(type)
+                          : std::to_string(type));
   }
   const auto& shape = value.type().tensor_type().shape();
   bool good = shape.dim_size() <= kMaxRank;
   for (const auto& dim : shape.dim()) {
-    good = good && (!dim.has_dim_value() || dim.dim_value() == -1 ||
-                    (dim.dim_value() > 0 && dim.dim_value() <= kMaxDimension));
+    good = good &&
+           (!dim.has_dim_value() || (dim.dim_value() >= -1 && dim.dim_value() <= kMaxDimension));
   }
   if (!good) {
     return make_error(Code::invalid_argument, "'{}': {} '{}' has an impossible shape.", name, what,
@@ -126,16 +99,17 @@ Result<void> check_node(const onnx::NodeProto& node, std::set<std::string>& defi
   if (node.op_type() != "Constant" && (node.input_size() == 0 || node.input(0).empty())) {
     return make_error(Code::invalid_argument, "'{}': {} has no input.", name, describe(node));
   }
-  // None of these operators has a second output except the mask of Dropout.
-  const int outputs = node.output_size();
-  const bool mask = node.op_type() == "Dropout" && outputs == 2;
-  if ((outputs != 1 && !mask) || node.output(0).empty()) {
-    return make_error(Code::invalid_argument, "'{}': {} has {} outputs instead of 1.", name,
-                      describe(node), outputs);
+  bool any = false;
+  for (const std::string& output : node.output()) {
+    if (output.empty()) continue;
+    any = true;
+    if (!defined.insert(output).second) {
+      return make_error(Code::invalid_argument, "'{}': value '{}' is made twice.", name,
+                        printable(output));
+    }
   }
-  if (!defined.insert(node.output(0)).second) {
-    return make_error(Code::invalid_argument, "'{}': value '{}' is made twice.", name,
-                      printable(node.output(0)));
+  if (!any) {
+    return make_error(Code::invalid_argument, "'{}': {} has no output.", name, describe(node));
   }
   std::set<std::string> keys;
   for (const auto& attribute : node.attribute()) {
@@ -199,26 +173,6 @@ int64_t opset_of(const onnx::ModelProto& model) {
     opset = import.version();
   }
   return opset;
-}
-
-int64_t checked_count(std::span<const int64_t> shape) {
-  if (shape.size() > kMaxRank) return -1;
-  int64_t count = 1;
-  for (int64_t d : shape) {
-    if (d < 0 || d > kMaxDimension) return -1;
-    count *= d;
-    if (count > kMaxElements) return -1;
-  }
-  return count;
-}
-
-std::string printable(std::string_view text) {
-  constexpr size_t kLongest = 80;
-  std::string result(text.substr(0, kLongest));
-  for (char& c : result) {
-    if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f) c = '?';
-  }
-  return text.size() > kLongest ? result + "..." : result;
 }
 
 std::string describe(const onnx::NodeProto& node) {

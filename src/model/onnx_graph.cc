@@ -1,47 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checked protobuf to Graph. Every count was compared with the bytes that are there, so nothing
-// here allocates more than the file holds.
+// Checked protobuf to Graph.
+#include <unistd.h>
+
 #include <algorithm>
-#include <bit>
-#include <cstring>
+#include <set>
 
 #include "model/onnx_import_steps.h"
 
 namespace atelier::model {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "raw_data is little endian");
-
-template <class T, class Repeated>
-std::vector<T> numbers(const onnx::TensorProto& tensor, const Repeated& typed, int64_t count) {
-  if (!tensor.has_raw_data()) return std::vector<T>(typed.begin(), typed.end());
-  std::vector<T> values(static_cast<size_t>(count));
-  if (count > 0) std::memcpy(values.data(), tensor.raw_data().data(), values.size() * sizeof(T));
-  return values;
-}
-
-Result<Tensor> to_tensor(const onnx::TensorProto& proto, std::string_view name) {
-  Tensor tensor;
-  tensor.shape.assign(proto.dims().begin(), proto.dims().end());
-  const int64_t count = checked_count(tensor.shape);
-  if (proto.data_type() == onnx::TensorProto::INT64) tensor.type = ElementType::i64;
-  if (tensor.is_int()) {
-    tensor.ints = numbers<int64_t>(proto, proto.int64_data(), count);
-  } else {
-    tensor.floats = numbers<float>(proto, proto.float_data(), count);
-  }
-  const size_t size = tensor.is_int() ? tensor.ints.size() : tensor.floats.size();
-  const bool typed = tensor.is_int() || proto.data_type() == onnx::TensorProto::FLOAT;
-  if (!typed || count < 0 || size != static_cast<size_t>(count)) {
-    return make_error(Code::invalid_argument, "'{}': the values of '{}' do not fit its shape.",
-                      name, printable(proto.name()));
-  }
-  return tensor;
-}
-
 // Strings and lists of strings that no operator of ours reads are left out.
 Result<std::optional<Attribute>> to_attribute(const onnx::AttributeProto& proto,
-                                              std::string_view name) {
+                                              const std::string& what, std::string_view name) {
   switch (proto.type()) {
     case onnx::AttributeProto::INT: return std::optional<Attribute>(int64_t{proto.i()});
     case onnx::AttributeProto::FLOAT: return std::optional<Attribute>(proto.f());
@@ -53,68 +24,158 @@ Result<std::optional<Attribute>> to_attribute(const onnx::AttributeProto& proto,
       return std::optional<Attribute>(
           std::vector<float>(proto.floats().begin(), proto.floats().end()));
     case onnx::AttributeProto::TENSOR:
-      return std::optional<Attribute>(TRY(to_tensor(proto.t(), name)));
+      return std::optional<Attribute>(TRY(to_tensor(proto.t(), "the constant of " + what, name)));
     default: return std::optional<Attribute>();
   }
 }
 
-std::vector<int64_t> shape_of(const onnx::ValueInfoProto& value) {
-  std::vector<int64_t> shape;
-  for (const auto& dim : value.type().tensor_type().shape().dim()) {
-    shape.push_back(dim.has_dim_value() && dim.dim_value() > 0 ? dim.dim_value() : -1);
+ValueInfo to_value(const onnx::ValueInfoProto& proto) {
+  ValueInfo value;
+  value.name = proto.name();
+  const auto& type = proto.type().tensor_type();
+  value.type = element_type(type.elem_type()).value_or(ElementType::f32);
+  for (const auto& dim : type.shape().dim()) {
+    value.shape.push_back(dim.has_dim_value() && dim.dim_value() > 0 ? dim.dim_value() : -1);
   }
-  return shape;
+  return value;
 }
 
 Result<Node> to_node(const onnx::NodeProto& proto, std::string_view name) {
-  const auto& supported = supported_operators();
-  if (std::find(supported.begin(), supported.end(), proto.op_type()) == supported.end() ||
-      proto.output_size() != 1) {
-    return make_error(Code::invalid_argument, "'{}': {} is in a form that is not supported.", name,
-                      describe(proto));
-  }
   Node node;
   node.op = proto.op_type();
   node.name = proto.name();
   node.inputs.assign(proto.input().begin(), proto.input().end());
   while (!node.inputs.empty() && node.inputs.back().empty()) node.inputs.pop_back();
   node.outputs.assign(proto.output().begin(), proto.output().end());
+  while (node.outputs.size() > 1 && node.outputs.back().empty()) node.outputs.pop_back();
   for (const auto& attribute : proto.attribute()) {
-    auto value = TRY(to_attribute(attribute, name));
+    auto value = TRY(to_attribute(attribute, describe(proto), name));
     if (value) node.attributes.emplace(attribute.name(), std::move(*value));
   }
   return node;
 }
 
-}  // namespace
-
-std::map<std::string, std::vector<int64_t>> shapes_of(const onnx::ModelProto& model) {
-  std::map<std::string, std::vector<int64_t>> shapes;
-  const onnx::GraphProto& graph = model.graph();
-  for (const auto* values : {&graph.value_info(), &graph.input(), &graph.output()}) {
-    for (const auto& value : *values) {
-      if (value.type().has_tensor_type() && value.type().tensor_type().has_shape()) {
-        shapes[value.name()] = shape_of(value);
-      }
-    }
+// The value of a Constant node, in any of the forms of opset 7 to 17 that hold numbers.
+std::optional<Tensor> constant_value(const Node& node) {
+  if (node.attributes.size() != 1) return {};
+  const auto& [key, attribute] = *node.attributes.begin();
+  Tensor tensor;
+  if (const auto* value = std::get_if<Tensor>(&attribute); value != nullptr && key == "value") {
+    return *value;
   }
-  return shapes;
+  if (const auto* f = std::get_if<float>(&attribute); f != nullptr && key == "value_float") {
+    tensor.floats = {*f};
+    return tensor;
+  }
+  if (const auto* f = std::get_if<std::vector<float>>(&attribute);
+      f != nullptr && key == "value_floats") {
+    tensor.floats = *f;
+    tensor.shape = {static_cast<int64_t>(f->size())};
+    return tensor;
+  }
+  tensor.type = ElementType::i64;
+  if (const auto* i = std::get_if<int64_t>(&attribute); i != nullptr && key == "value_int") {
+    tensor.ints = {*i};
+    return tensor;
+  }
+  if (const auto* i = std::get_if<std::vector<int64_t>>(&attribute);
+      i != nullptr && key == "value_ints") {
+    tensor.ints = *i;
+    tensor.shape = {static_cast<int64_t>(i->size())};
+    return tensor;
+  }
+  return {};
 }
 
-Result<Graph> to_graph(const onnx::ModelProto& model, std::string_view name) {
-  const onnx::GraphProto& proto = model.graph();
+// Decoded weights of files that claim sparse or short ones would fill the machine.
+Result<void> check_memory(const onnx::GraphProto& graph, std::string_view name) {
+  uint64_t bytes = 0;
+  for (const auto& tensor : graph.initializer()) {
+    const int64_t count =
+        checked_count(std::span(tensor.dims().data(), static_cast<size_t>(tensor.dims_size())));
+    const bool floats = is_float(element_type(tensor.data_type()).value_or(ElementType::f32));
+    bytes += static_cast<uint64_t>(count) * (floats ? sizeof(float) : sizeof(int64_t));
+  }
+  const auto machine =
+      static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  if (bytes > machine / 4 * 3) {
+    return make_error(Code::invalid_argument,
+                      "'{}' has weights of {} MiB, but this machine has {} MiB of memory.", name,
+                      bytes >> 20, machine >> 20);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Graph> to_graph(onnx::ModelProto& model, std::string_view name,
+                       const OpenExternal& open_external) {
+  onnx::GraphProto& proto = *model.mutable_graph();
+  TRY(check_memory(proto, name));
   Graph graph;
   graph.name = proto.name().empty() ? std::string(name) : proto.name();
-  for (const auto& tensor : proto.initializer()) {
-    graph.initializers[tensor.name()] = TRY(to_tensor(tensor, name));
+  ExternalWeights external(open_external, name);
+  for (auto& tensor : *proto.mutable_initializer()) {
+    const auto what = fmt::format("initialiser '{}'", printable(tensor.name()));
+    graph.initializers[tensor.name()] = tensor.data_location() == onnx::TensorProto::EXTERNAL
+                                            ? TRY(external.read(tensor, what))
+                                            : TRY(to_tensor(tensor, what, name));
+    onnx::TensorProto().Swap(&tensor);  // its bytes are not needed twice
   }
   for (const auto& value : proto.input()) {
-    if (graph.initializers.contains(value.name())) continue;
-    graph.inputs.push_back({value.name(), shape_of(value)});
+    if (!graph.initializers.contains(value.name())) graph.inputs.push_back(to_value(value));
   }
-  for (const auto& node : proto.node()) graph.nodes.push_back(TRY(to_node(node, name)));
-  for (const auto& value : proto.output()) graph.outputs.push_back({value.name(), shape_of(value)});
+  for (const auto& each : proto.node()) {
+    Node node = TRY(to_node(each, name));
+    if (node.op != "Constant") {
+      graph.nodes.push_back(std::move(node));
+      continue;
+    }
+    auto value = constant_value(node);
+    if (!value) {
+      return make_error(Code::invalid_argument,
+                        "'{}': {} holds no plain tensor of numbers, which is not supported.", name,
+                        describe(each));
+    }
+    graph.initializers[node.outputs[0]] = std::move(*value);
+  }
+  for (const auto& value : proto.output()) graph.outputs.push_back(to_value(value));
   return graph;
+}
+
+Result<void> tidy(Graph& graph, std::string_view name) {
+  std::set<std::string> needed;
+  for (const auto& output : graph.outputs) needed.insert(output.name);
+  std::vector<Node> kept;
+  for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) {
+    const auto used = [&](const std::string& output) { return needed.contains(output); };
+    if (std::none_of(node->outputs.begin(), node->outputs.end(), used)) continue;
+    needed.insert(node->inputs.begin(), node->inputs.end());
+    kept.push_back(std::move(*node));
+  }
+  std::reverse(kept.begin(), kept.end());
+  graph.nodes = std::move(kept);
+  std::erase_if(graph.initializers, [&](const auto& item) { return !needed.contains(item.first); });
+
+  std::set<std::string> made;
+  std::map<std::string, int> taken;
+  for (Node& node : graph.nodes) {
+    made.insert(node.outputs.begin(), node.outputs.end());
+    if (node.name.empty()) {
+      node.name = *std::find_if(node.outputs.begin(), node.outputs.end(),
+                                [](const std::string& o) { return !o.empty(); });
+    }
+    const std::string wish = node.name;
+    while (!taken.emplace(node.name, 1).second) {
+      node.name = fmt::format("{}#{}", wish, ++taken[wish]);
+    }
+  }
+  for (const ValueInfo& output : graph.outputs) {
+    if (made.contains(output.name)) continue;
+    return make_error(Code::invalid_argument, "'{}': no node computes output '{}'.", name,
+                      printable(output.name));
+  }
+  return {};
 }
 
 }  // namespace atelier::model

@@ -8,6 +8,4 @@
 #pragma GCC diagnostic ignored "-Wextra"
 #include <onnx/checker.h>
 #include <onnx/onnx_pb.h>
-#include <onnx/shape_inference/implementation.h>
-#include <onnx/version_converter/convert.h>
 #pragma GCC diagnostic pop

@@ -23,10 +23,16 @@ struct ConcreteGraph {
 };
 
 // Shape -> Gather -> Concat -> Reshape and all else that follows from constants and from shapes is
-// folded into initializers; nodes that no output needs are dropped. Errors: invalid_argument: an
-// operator cannot work on these shapes (named, with its node), or a value or the folded constants
-// would be too large (2^31 elements; 2^28 elements of constants folded).
-Result<ConcreteGraph> specialise(const Graph& graph,
-                                 const std::map<std::string, TensorType>& inputs);
+// folded into initializers; nodes that no output needs are dropped. An output may turn out to be an
+// initializer. `inputs` are as many as the graph's, whole, and fit what the file says of them.
+// Takes the graph: a caller that needs its own copy makes it, weights and all.
+// Errors: invalid_argument: an input is missing or does not fit; an operator cannot work on these
+// shapes or types (named, with its node); a dimension or the elements of a value would exceed 2^31;
+// constants would swell by more than 2^26 elements and four times the file's own, or take more than
+// 2^32 multiplications to fold.
+Result<ConcreteGraph> specialise(Graph graph, const std::map<std::string, TensorType>& inputs);
+
+// Operators that specialise() knows.
+bool can_infer(std::string_view op);
 
 }  // namespace atelier::model
