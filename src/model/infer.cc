@@ -221,6 +221,7 @@ constexpr std::array kElementwise = {
     InferRule{"Relu", same},
     InferRule{"Round", same_float},
     InferRule{"Selu", same_float},
+    InferRule{"Shrink", same},
     InferRule{"Sigmoid", same_float},
     InferRule{"Sign", same},
     InferRule{"Sin", same_float},

@@ -293,10 +293,12 @@ Inferred space_to_depth(const NodeView& n) {
 }
 
 // One side of a resized tensor; float as in libonnx and others.
-Result<int64_t> scaled(const NodeView& n, int64_t size, float scale) {
-  if (!(scale > 0) || scale > 1e9F) return n.refuse("has strange scales");
+Result<int64_t> scaled(const NodeView& n, int64_t size, float part, float scale) {
+  if (!(scale > 0) || scale > 1e6F || !(part >= 0) || part > 1e6F) {
+    return n.refuse("has strange scales");
+  }
   if (size < 0) return int64_t{-1};
-  return static_cast<int64_t>(std::floor(static_cast<float>(size) * scale));
+  return static_cast<int64_t>(std::floor(static_cast<float>(size) * part * scale));
 }
 
 Inferred resize(const NodeView& n) {
@@ -323,7 +325,7 @@ Inferred resize(const NodeView& n) {
   }
   for (size_t i = 0; i < rank; ++i) {
     const float part = crops ? roi->floats[rank + i] - roi->floats[i] : 1;
-    shape[i] = TRY(scaled(n, shape[i], scales->floats[i] * part));
+    shape[i] = TRY(scaled(n, shape[i], part, scales->floats[i]));
     if (shape[i] == 0 && data->shape[i] != 0) return n.refuse_size();
   }
   return one(data->type, std::move(shape));

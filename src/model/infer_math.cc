@@ -277,6 +277,7 @@ constexpr std::array kMath = {
     InferRule{"DynamicQuantizeLinear", dynamic_quantize},
     InferRule{"Einsum", einsum},
     InferRule{"Gemm", gemm},
+    InferRule{"GroupNormalization", same_float},
     InferRule{"Hardmax", along_axis},
     InferRule{"InstanceNormalization", instance_norm},
     InferRule{"LRN", same_float},

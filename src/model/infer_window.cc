@@ -25,13 +25,16 @@ bool within(const Shape& values, size_t count, int64_t low) {
 
 Result<Window> window(const NodeView& n, Shape kernel) {
   const size_t rank = kernel.size();
+  const auto list = [&](const char* key, size_t count, int64_t otherwise) {
+    const Shape values = n.node.attr_ints(key, {});
+    return values.empty() ? Shape(count, otherwise) : values;
+  };
   Window w;
   w.kernel = std::move(kernel);
-  w.strides = n.node.attr_ints("strides", Shape(rank, 1));
-  w.dilations = n.node.attr_ints("dilations", Shape(rank, 1));
+  w.strides = list("strides", rank, 1);
+  w.dilations = list("dilations", rank, 1);
   w.automatic = n.node.attr_string("auto_pad", "NOTSET");
-  w.pads =
-      w.automatic == "NOTSET" ? n.node.attr_ints("pads", Shape(2 * rank, 0)) : Shape(2 * rank, 0);
+  w.pads = w.automatic == "NOTSET" ? list("pads", 2 * rank, 0) : Shape(2 * rank, 0);
   w.ceil = n.node.attr_int("ceil_mode", 0) != 0;
   if (!within(w.kernel, rank, 1)) return n.refuse("has a strange kernel_shape");
   if (!within(w.strides, rank, 1)) return n.refuse("has strange strides");
@@ -54,7 +57,10 @@ Result<int64_t> slide(const NodeView& n, const Window& w, size_t i, int64_t size
   }
   const int64_t room = size + w.pads[i] + w.pads[i + w.kernel.size()] - w.reach(i);
   if (room < 0) return n.refuse_size();
-  return (w.ceil ? (room + stride - 1) / stride : room / stride) + 1;
+  const int64_t whole = room / stride + 1;
+  // A window that would begin behind the input is left out.
+  const bool more = w.ceil && room % stride != 0 && whole * stride < size + w.pads[i];
+  return whole + (more ? 1 : 0);
 }
 
 Result<Shape> slide_all(const NodeView& n, const Window& w, const Shape& input, int64_t channels) {
