@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/model_file.h"
 
+#include <algorithm>
+
 #include "base/hash.h"
+#include "model/specialise.h"
 
 namespace atelier::model {
 namespace {
@@ -15,10 +18,19 @@ std::string names_of(const std::vector<ValueInfo>& values) {
   return names + (values.size() > kMost ? ", ..." : "");
 }
 
+bool is_picture(const std::vector<int64_t>& shape) {
+  return shape.size() == 4 && shape[0] != 0 && (shape[1] == 3 || shape[1] == 1);
+}
+
+bool has_picture(const ValueInfo& value) { return is_picture(value.shape); }
+
 // The value that the spec means; fills in its name.
 Result<const ValueInfo*> find(const std::vector<ValueInfo>& values, std::string& wanted,
                               std::string_view what, std::string_view model) {
   if (wanted.empty() && values.size() == 1) wanted = values[0].name;
+  if (wanted.empty() && std::count_if(values.begin(), values.end(), has_picture) == 1) {
+    wanted = std::find_if(values.begin(), values.end(), has_picture)->name;
+  }
   for (const ValueInfo& value : values) {
     if (value.name == wanted) return &value;
   }
@@ -33,10 +45,6 @@ Result<const ValueInfo*> find(const std::vector<ValueInfo>& values, std::string&
                     wanted, names_of(values));
 }
 
-bool is_picture(const std::vector<int64_t>& shape) {
-  return shape.size() == 4 && (shape[0] == -1 || shape[0] == 1) && (shape[1] == 3 || shape[1] == 1);
-}
-
 std::string describe_shape(const std::vector<int64_t>& shape) {
   std::string text;
   for (int64_t d : shape) {
@@ -44,6 +52,37 @@ std::string describe_shape(const std::vector<int64_t>& shape) {
     text += d == -1 ? "?" : std::to_string(d);
   }
   return text.empty() ? "no dimensions" : text;
+}
+
+std::string describe_side(int64_t side) { return side > 0 ? std::to_string(side) : "any"; }
+
+// What the file does not say of the output's shape, a small frame shows; nothing if it is too
+// small.
+std::optional<std::vector<int64_t>> shown_shape(const LoadedModel& loaded, ElementType type,
+                                                std::vector<int64_t> input,
+                                                const ValueInfo& output) {
+  constexpr int64_t kSide = 256;
+  const int64_t multiple = std::max(1, loaded.spec.size_multiple);
+  if (input[0] < 1) input[0] = 1;
+  for (const size_t axis : {size_t{2}, size_t{3}}) {
+    if (input[axis] < 1) input[axis] = (kSide + multiple - 1) / multiple * multiple;
+  }
+  const auto concrete = specialise(loaded.graph, {{loaded.spec.input, {type, input}}});
+  if (!concrete.ok()) return std::nullopt;
+  const auto type = concrete->types.find(output.name);
+  return type == concrete->types.end() ? output.shape : type->second.shape;
+}
+
+Result<void> check_output(const LoadedModel& loaded, const ValueInfo& input,
+                          const ValueInfo& output, std::string_view name) {
+  std::optional<std::vector<int64_t>> shape = output.shape;
+  if (shape->size() != 4 || (*shape)[1] == -1)
+    shape = shown_shape(loaded, input.type, input.shape, output);
+  if (!shape || is_picture(*shape)) return {};
+  return make_error(Code::invalid_argument,
+                    "'{}' is a model whose output is no image: the shape of '{}' is {} instead "
+                    "of 1 x 3 x H x W.",
+                    name, output.name.substr(0, 80), describe_shape(*shape));
 }
 
 }  // namespace
@@ -67,11 +106,15 @@ Result<LoadedModel> load_model(std::span<const std::byte> onnx,
                       "1 x 3 x H x W.",
                       name, input->name.substr(0, 80), describe_shape(input->shape));
   }
-  if (loaded.spec.kind == ModelSpec::Kind::image && !is_picture(output->shape)) {
-    return make_error(Code::invalid_argument,
-                      "'{}' is a model whose output is no image: the shape of '{}' is {} instead "
-                      "of 1 x 3 x H x W.",
-                      name, output->name.substr(0, 80), describe_shape(output->shape));
+  if (loaded.spec.kind == ModelSpec::Kind::image) {
+    TRY(check_output(loaded, *input, *output, name));
+  }
+  if (!toml && (input->shape[2] > 0 || input->shape[3] > 0)) {
+    loaded.spec.fit = ModelSpec::Fit::letterbox;
+    loaded.spec.guessed.push_back(fmt::format(
+        "Model '{}' takes only {} x {} pixels; frames of another size are scaled to fit into them "
+        "and back, and fit = \"tile\" in a toml would keep their detail.",
+        name, describe_side(input->shape[3]), describe_side(input->shape[2])));
   }
   loaded.sha256 = sha256_hex(onnx);
   return loaded;

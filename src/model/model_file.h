@@ -22,10 +22,12 @@ struct LoadedModel {
 };
 
 // Imports the model and checks it against its toml, or against a guessed spec where there is none.
-// Where the spec leaves out input or output, the graph's only one is taken. Afterwards the input is
-// [N, 3 or 1, H, W], and so is the output of a spec whose kind is image.
-// Errors: those of import_onnx and parse_model_spec; invalid_argument if a name is not in the graph
-// or is ambiguous, if the input takes no picture, or if the output is none.
+// Where the spec leaves out input or output, the graph's only one is taken, or the only output that
+// is a picture. Afterwards the input is [N, 3 or 1, H, W], and so is the output of a spec whose
+// kind is image, unless what it is shows only when a frame arrives. Without a toml, frames that do
+// not have the size that the model is fixed to are letterboxed. Errors: those of import_onnx and
+// parse_model_spec; invalid_argument if a name is not in the graph or is ambiguous, if the input
+// takes no picture, or if the output is none.
 Result<LoadedModel> load_model(std::span<const std::byte> onnx,
                                const std::optional<std::string>& toml, std::string_view name);
 

@@ -3,6 +3,7 @@
 
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -14,6 +15,9 @@ constexpr size_t kMaxText = 1 << 20;
 constexpr size_t kMaxString = 4096;
 // toml++ recurses into arrays and tables; no key of ours nests deeper than one.
 constexpr int kMaxNesting = 16;
+
+// As ModelSpec::Fit, without none.
+constexpr std::array<std::string_view, 3> kFits = {"letterbox", "stretch", "tile"};
 
 Error wrong(std::string_view name, std::string_view key, std::string_view wanted) {
   return make_error(Code::invalid_argument, "The toml of model '{}': '{}' must be {}.", name, key,
@@ -86,6 +90,19 @@ Result<void> set(ModelSpec& spec, std::string_view key, const toml::node& node,
     spec.size_multiple = TRY(read_int(node, key, 1, 1024, name));
   } else if (key == "halo") {
     spec.halo = TRY(read_int(node, key, 0, 4096, name));
+  } else if (key == "fit") {
+    const std::string fit = TRY(read_string(node, key, name));
+    const auto known = std::find(kFits.begin(), kFits.end(), fit);
+    if (known == kFits.end()) {
+      return wrong(name, key, "\"letterbox\", \"stretch\" or \"tile\"");
+    }
+    spec.fit = static_cast<ModelSpec::Fit>(known - kFits.begin() + 1);
+  } else if (key == "overlap") {
+    spec.overlap = TRY(read_int(node, key, 1, 4096, name));
+  } else if (key == "channels") {
+    const std::string channels = TRY(read_string(node, key, name));
+    if (channels != "luma") return wrong(name, key, "\"luma\"");
+    spec.luma = true;
   } else if (key == "info") {  // facts for people; changes nothing
     if (!node.is_table()) return wrong(name, key, "a table");
   } else {
@@ -140,7 +157,10 @@ Result<ModelSpec> parse_model_spec(std::string_view toml_text, std::string_view 
   ModelSpec spec;
   spec.name = name;
   for (const auto& [key, node] : table) TRY(set(spec, key.str(), node, name));
-  if (!table.contains("color_order")) {
+  if (spec.overlap > 0 && spec.overlap < 2 * spec.halo) {
+    return wrong(name, "overlap", "at least twice the halo");
+  }
+  if (!table.contains("color_order") && !spec.luma) {
     spec.guessed.push_back(
         fmt::format("The toml of model '{}' names no color_order; RGB is assumed.", name));
   }
@@ -174,6 +194,12 @@ std::string to_canonical_text(const ModelSpec& spec) {
   add("output_range", spec.output_range);
   text += fmt::format("clamp={}\nsize_multiple={}\nhalo={}\n", spec.clamp, spec.size_multiple,
                       spec.halo);
+  // What is new is left out where it is not used: specs keep the text that older runs know.
+  if (spec.fit != ModelSpec::Fit::none) {
+    text +=
+        fmt::format("fit={}\noverlap={}\n", kFits[static_cast<size_t>(spec.fit) - 1], spec.overlap);
+  }
+  if (spec.luma) text += "channels=luma\n";
   return text;
 }
 

@@ -23,10 +23,21 @@ namespace atelier::model {
 //   clamp = true           clip the input to range and the output image to output_range
 //   size_multiple = 4      pad by reflection, crop after
 //   halo = 0               pixels of context an output pixel depends on; 0 when statistics are
-//   global
+//                          global
+//   fit                    frames of another size than the only one that the model takes:
+//                          "letterbox": scaled to fit, the rest filled by reflection, scaled back
+//                          "stretch": scaled to fill, scaled back
+//                          "tile": cut into tiles of the model's size; at inner borders `halo`
+//                          pixels are cut off, the rest of the overlap blends linearly
+//                          absent: such frames are refused
+//   overlap = 32           pixels that neighbouring tiles share, at least 2 * halo, below the
+//                          model's size; absent: 2 * halo, or an eighth of the smaller side
+//   channels = "luma"      the model, of one channel in and out, gets luma; chroma is enlarged
+//                          beside it (bicubic). Absent: what one channel gives is a gray picture
 struct ModelSpec {
   enum class Order { rgb, bgr };
   enum class Kind { image, tensor };
+  enum class Fit { none, letterbox, stretch, tile };
   std::string name;
   std::string title;
   std::string licence;
@@ -41,6 +52,9 @@ struct ModelSpec {
   bool clamp = false;
   int size_multiple = 1;
   int halo = 0;
+  Fit fit = Fit::none;
+  int overlap = 0;  // 0: not said
+  bool luma = false;
   std::vector<std::string>
       guessed;  // what was not in the toml and mattered: one sentence each, for a warning
 };

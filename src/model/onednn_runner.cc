@@ -10,18 +10,23 @@
 #include <cstdlib>
 #include <list>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <optional>
+#include <set>
+#include <utility>
 
+#include "model/frame_geometry.h"
 #include "model/kernels/shuffle.h"
 #include "model/pixels.h"
 #include "model/plan.h"
+#include "model/plan_plain.h"
 #include "model/runner.h"
+#include "model/specialise.h"
 
 namespace atelier::model {
 namespace {
 
 constexpr size_t kCachedPlans = 2;
 constexpr int64_t kMostArenaBytes = int64_t{64} << 30;
-constexpr int kNominalSide = 256;  // at which a network shows by how much it enlarges
 
 struct Free {
   void operator()(float* p) const { std::free(p); }
@@ -37,16 +42,40 @@ Floats allocate(int64_t floats) {
   return memory;
 }
 
+using TypeMap = std::map<std::string, TensorType>;
+
 struct Loaded {
-  ShapeMap inputs;
+  TypeMap inputs;
+  bool image = false;  // of all outputs, only the picture is computed
+  bool alone = false;  // one picture, whatever number the file states
   NetPlan plan;
 };
 
-// What a frame becomes on its way.
-struct Geometry {
-  Size net;  // what the network gets: padded to the spec's multiple
-  Size out;  // the frame that comes out
-};
+// Drops all outputs but one, and what only they need.
+void keep_output(Graph& graph, const std::string& name) {
+  std::erase_if(graph.outputs, [&](const ValueInfo& output) { return output.name != name; });
+  std::set<std::string> needed{name};
+  std::vector<Node> kept;
+  for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) {
+    const auto is_needed = [&](const std::string& output) { return needed.contains(output); };
+    if (std::none_of(node->outputs.begin(), node->outputs.end(), is_needed)) continue;
+    needed.insert(node->inputs.begin(), node->inputs.end());
+    kept.push_back(std::move(*node));
+  }
+  std::reverse(kept.begin(), kept.end());
+  graph.nodes = std::move(kept);
+}
+
+// A picture of a batch may be computed alone, unless the graph asks how many there are.
+bool asks_for_shapes(const Graph& graph) {
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(),
+                     [](const Node& node) { return node.op == "Shape" || node.op == "Size"; });
+}
+
+int64_t installed_bytes() {
+  return static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<int64_t>(::sysconf(_SC_PAGESIZE));
+}
 
 double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -60,84 +89,79 @@ class OnednnRunner final : public Runner {
         spec_(spec),
         options_(options),
         isa_(isa),
+        asks_for_shapes_(asks_for_shapes(graph)),
         threads_(options.threads > 0 ? options.threads : std::max(1, omp_get_num_procs())) {}
 
   Result<Size> output_size(Size input) override { return TRY(geometry(input)).out; }
 
   Result<void> score(const FrameView& in, FrameView& out) override {
-    const Size size{in.width, in.height};
-    const Geometry g = TRY(geometry(size));
+    const FrameGeometry g = TRY(geometry({in.width, in.height}));
     if (out.width != g.out.width || out.height != g.out.height) {
       return make_error(Code::internal, "The frame for the result is {}x{} instead of {}x{}.",
                         out.width, out.height, g.out.width, g.out.height);
     }
-    Loaded* loaded = TRY(load(image_input(g.net)));
+    Loaded* loaded = TRY(load_image(g.fit.net));
     omp_set_num_threads(threads_);
     const StepContext context = TRY(make_context(loaded->plan));
-    const int source = loaded->plan.inputs.at(input_name());
-    const kernels::TensorView planes = context.view(source);
-    TRY(frame_to_planes(
-        in, spec_,
-        {planes.data, planes.channels, planes.width, planes.height, planes.row, planes.plane}));
+    const ColorSpec color = resolve_color(out.color, in.width, in.height, out.format);
+    if (!g.direct || spec_.luma) return score_fitted(in, g, *loaded, context, color, out);
+    TRY(frame_to_planes(in, spec_, open_image(*loaded, context)));
+    repeat_image(*loaded);
     TRY(execute(loaded->plan, context));
-    const kernels::TensorView made = context.view(loaded->plan.outputs.at(output_name()));
-    const ConstPlanesView result(made.data, made.channels, made.width, made.height, made.row,
-                                 made.plane);
-    return planes_to_frame(result, spec_, resolve_color(out.color, in.width, in.height, out.format),
-                           out);
+    return planes_to_frame(TRY(made_image(*loaded, context)), spec_, color, out);
   }
 
   Result<std::map<std::string, Tensor>> run(const std::map<std::string, Tensor>& inputs) override {
-    ShapeMap shapes;
-    int64_t batch = 0;
-    for (const ValueInfo& value : graph_.inputs) {
-      const auto it = inputs.find(value.name);
-      if (it == inputs.end() || it->second.shape.size() != 4 ||
-          it->second.count() != static_cast<int64_t>(it->second.floats.size()) ||
-          it->second.floats.empty() || (batch != 0 && it->second.shape[0] != batch)) {
-        return make_error(Code::invalid_argument,
-                          "Input '{}' is missing or not N, C, H, W float32 samples.", value.name);
-      }
-      const auto& shape = it->second.shape;
-      batch = shape[0];
-      shapes[value.name] = {shape[1], shape[2], shape[3]};
+    const TypeMap types = TRY(types_of(inputs));
+    const int64_t batch = TRY(separable_batch(types));
+    TypeMap each = types;
+    if (batch > 1) {
+      for (auto& [name, type] : each) type.shape[0] = 1;
     }
-    Loaded* loaded = TRY(load(shapes));
+    Loaded* loaded = TRY(load(each, false, batch > 1));
     omp_set_num_threads(threads_);
     const StepContext context = TRY(make_context(loaded->plan));
-    std::map<std::string, Tensor> outputs;
+    std::map<std::string, Tensor> outputs = loaded->plan.constant_outputs;
     for (int64_t n = 0; n < batch; n++) {
       for (const auto& [name, value] : loaded->plan.inputs) {
-        const int64_t each = shapes.at(name).count();
-        write_value(context.view(value), inputs.at(name).floats.data() + n * each);
+        const kernels::TensorView view = context.view(value);
+        const int64_t count = int64_t{view.channels} * view.height * view.width;
+        tensor_to_picture(inputs.at(name).floats.data() + n * count, view, threads_);
+      }
+      for (const auto& [name, slot] : loaded->plan.plain_inputs) {
+        Tensor& tensor = plain_[static_cast<size_t>(slot)];
+        tensor = inputs.at(name);
+        tensor.type = each.at(name).type;
       }
       TRY(execute(loaded->plan, context));
       for (const auto& [name, value] : loaded->plan.outputs) {
         read_value(context.view(value), batch, outputs[name]);
+      }
+      for (const auto& [name, slot] : loaded->plan.plain_outputs) {
+        outputs[name] = plain_[static_cast<size_t>(slot)];
       }
     }
     return outputs;
   }
 
   Result<std::vector<PlanStep>> plan(Size input) override {
-    const Loaded* loaded = TRY(load(image_input(TRY(geometry(input)).net)));
+    const Loaded* loaded = TRY(load_image(TRY(geometry(input)).fit.net));
     std::vector<PlanStep> steps;
     for (const Step& step : loaded->plan.steps) steps.push_back(step.label);
     return steps;
   }
 
   Result<std::vector<LayerTime>> time_layers(Size input, int repeats) override {
-    Loaded* loaded = TRY(load(image_input(TRY(geometry(input)).net)));
+    Loaded* loaded = TRY(load_image(TRY(geometry(input)).fit.net));
     omp_set_num_threads(threads_);
     const StepContext context = TRY(make_context(loaded->plan));
-    const kernels::TensorView image = context.view(loaded->plan.inputs.at(input_name()));
-    for (int c = 0; c < image.channels; c++)
-      for (int y = 0; y < image.height; y++)
-        for (int x = 0; x < image.width; x++)
-          *image.at(c, y, x) = static_cast<float>((c * 50 + y * 3 + x * 7) % 256);
+    fill_test_image(*loaded, context);
     std::vector<std::vector<double>> times(loaded->plan.steps.size());
     TRY(execute(loaded->plan, context));  // the first run touches the memory
-    for (int i = 0; i < std::max(1, repeats); i++) TRY(execute(loaded->plan, context, &times));
+    for (int i = 0; i < std::max(1, repeats); i++) {
+      fill_test_image(*loaded, context);  // a step may have freed it
+      TRY(execute(loaded->plan, context, &times));
+    }
     std::vector<LayerTime> layers;
     for (size_t i = 0; i < times.size(); i++) {
       std::sort(times[i].begin(), times[i].end());
@@ -148,17 +172,18 @@ class OnednnRunner final : public Runner {
   }
 
   Result<double> gflop(Size input) override {
-    const Loaded* loaded = TRY(load(image_input(TRY(geometry(input)).net)));
+    const Loaded* loaded = TRY(load_image(TRY(geometry(input)).fit.net));
     double sum = 0;
     for (const Step& step : loaded->plan.steps) sum += step.gflop;
     return sum;
   }
 
   Result<uint64_t> memory(Size input) override {
-    const Loaded* loaded = TRY(load(image_input(TRY(geometry(input)).net)));
+    const Loaded* loaded = TRY(load_image(TRY(geometry(input)).fit.net));
     const int64_t floats =
         loaded->plan.arena_floats + loaded->plan.scratch_floats(threads_) + weights_.floats();
-    return static_cast<uint64_t>(floats) * sizeof(float);
+    return static_cast<uint64_t>(floats) * sizeof(float) +
+           static_cast<uint64_t>(loaded->plan.plain_bytes);
   }
 
  private:
@@ -168,9 +193,11 @@ class OnednnRunner final : public Runner {
   const std::string& output_name() const {
     return spec_.output.empty() ? graph_.outputs[0].name : spec_.output;
   }
-  ShapeMap image_input(Size net) const {
-    const auto& shape = find(graph_.inputs, input_name())->shape;
-    return {{input_name(), {shape[1] < 1 ? 3 : shape[1], net.height, net.width}}};
+  const std::vector<int64_t>& declared() const { return find(graph_.inputs, input_name())->shape; }
+  TypeMap image_types(Size net, int64_t batch) const {
+    const int64_t channels = declared()[1] < 1 ? (spec_.luma ? 1 : 3) : declared()[1];
+    const ElementType type = find(graph_.inputs, input_name())->type;
+    return {{input_name(), {type, {batch, channels, net.height, net.width}}}};
   }
   static const ValueInfo* find(const std::vector<ValueInfo>& values, const std::string& name) {
     const auto it = std::find_if(values.begin(), values.end(),
@@ -191,78 +218,203 @@ class OnednnRunner final : public Runner {
     return {};
   }
 
-  Result<Geometry> geometry(Size input) const {
+  // Asked for every frame, so the last answer is kept.
+  Result<FrameGeometry> geometry(Size input) {
+    if (geometry_ && geometry_for_ == input) return *geometry_;
     TRY(check_image());
-    if (input.width < 1 || input.height < 1 || input.width > 1 << 16 || input.height > 1 << 16) {
-      return make_error(Code::invalid_argument, "Frames of {}x{} cannot be scored.", input.width,
-                        input.height);
-    }
-    const auto& fixed = find(graph_.inputs, input_name())->shape;
-    const int multiple = std::max(1, spec_.size_multiple);
-    const auto up = [&](int size) { return (size + multiple - 1) / multiple * multiple; };
-    const Size net{up(input.width), up(input.height)};
-    if ((fixed[2] > 0 && fixed[2] != net.height) || (fixed[3] > 0 && fixed[3] != net.width)) {
-      return make_error(Code::invalid_argument,
-                        "Model '{}' takes only frames of {}x{}, not {}x{}; add --size {}x{}.",
-                        spec_.name, fixed[3] > 0 ? fixed[3] : net.width,
-                        fixed[2] > 0 ? fixed[2] : net.height, input.width, input.height,
-                        fixed[3] > 0 ? fixed[3] : net.width, fixed[2] > 0 ? fixed[2] : net.height);
-    }
-    const PictureShape made = TRY(output_shape(net));
-    if (made.channels != 3 && made.channels != 1) {
-      return make_error(Code::invalid_argument,
-                        "Model '{}' gives {} channels, which is no picture.", spec_.name,
-                        made.channels);
-    }
-    // By how much it enlarges shows at a size where a few extra rows do not matter.
-    PictureShape nominal = made;
-    Size seen = net;
-    if (fixed[2] < 1 && fixed[3] < 1) {
-      const Size square{up(kNominalSide), up(kNominalSide)};
-      if (auto shape = output_shape(square); shape.ok()) {
-        nominal = *shape;
-        seen = square;
-      }
-    }
-    const int64_t factor = std::max<int64_t>(1, nominal.height / seen.height);
-    if (factor != std::max<int64_t>(1, nominal.width / seen.width) ||
-        made.height < factor * input.height || made.width < factor * input.width) {
-      return make_error(Code::invalid_argument,
-                        "Model '{}' makes {}x{} of {}x{}, which is neither its size nor a multiple "
-                        "of it; use another --size.",
-                        spec_.name, made.width, made.height, net.width, net.height);
-    }
-    return Geometry{
-        net, {static_cast<int>(factor) * input.width, static_cast<int>(factor) * input.height}};
+    geometry_ = TRY(frame_geometry(spec_, declared(), input, [&](Size net) -> Result<TensorType> {
+      const ConcreteGraph concrete = TRY(specialise(graph_, image_types(net, declared_batch())));
+      return concrete.types.at(output_name());
+    }));
+    geometry_for_ = input;
+    return *geometry_;
   }
 
-  Result<PictureShape> output_shape(Size net) const {
-    return TRY(infer_shapes(graph_, image_input(net))).at(output_name());
+  int64_t declared_batch() const { return std::max<int64_t>(1, declared()[0]); }
+
+  // A network for several pictures computes one, if that is possible; else it gets the same one
+  // several times.
+  Result<Loaded*> load_image(Size net) {
+    const int64_t batch = declared_batch();
+    if (batch > 1 && !asks_for_shapes_) {
+      auto one = load(image_types(net, 1), true, true);
+      if (one.ok() && (*one)->plan.plain.empty()) return *one;
+    }
+    return load(image_types(net, batch), true, false);
   }
 
   // The plan for these inputs: cached, or made, checked against the memory of the machine.
-  Result<Loaded*> load(const ShapeMap& inputs) {
+  // `alone`: one picture of a batch; only a plan without plain steps is one of the same network.
+  Result<Loaded*> load(const TypeMap& inputs, bool image, bool alone) {
     for (auto it = loaded_.begin(); it != loaded_.end(); ++it) {
-      if (it->inputs != inputs) continue;
+      if (it->inputs != inputs || it->image != image || it->alone != alone) continue;
       loaded_.splice(loaded_.begin(), loaded_, it);
       return &loaded_.front();
     }
-    NetPlan made = TRY(build_plan(graph_, inputs, options_.plan, weights_));
-    const int64_t bytes =
-        (made.arena_floats + made.scratch_floats(threads_)) * static_cast<int64_t>(sizeof(float));
-    const int64_t installed = static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) *
-                              static_cast<int64_t>(::sysconf(_SC_PAGESIZE));
-    if (bytes > kMostArenaBytes || bytes > installed) {
-      const PictureShape& shape = inputs.begin()->second;
-      return make_error(Code::invalid_argument,
-                        "Model '{}' needs {:.1f} GiB for frames of {}x{}, more than this machine "
-                        "has; make them smaller with --size.",
-                        spec_.name, static_cast<double>(bytes) / (1 << 30), shape.width,
-                        shape.height);
+    Graph graph = graph_;
+    for (ValueInfo& input : graph.inputs) {
+      if (alone && !input.shape.empty()) input.shape[0] = 1;
     }
-    loaded_.push_front({inputs, std::move(made)});
+    ConcreteGraph concrete = TRY(specialise(std::move(graph), inputs));
+    if (image && concrete.graph.outputs.size() > 1) keep_output(concrete.graph, output_name());
+    NetPlan made = TRY(build_plan(std::move(concrete), options_.plan, weights_));
+    const int64_t bytes =
+        (made.arena_floats + made.scratch_floats(threads_)) * static_cast<int64_t>(sizeof(float)) +
+        made.plain_bytes;
+    if (bytes > kMostArenaBytes || bytes > installed_bytes()) {
+      return make_error(Code::invalid_argument,
+                        "Model '{}' needs {:.1f} GiB for inputs of {}, more than this machine "
+                        "has; make them smaller with --size.",
+                        spec_.name, static_cast<double>(bytes) / (1 << 30),
+                        fmt::join(inputs.begin()->second.shape, "x"));
+    }
+    loaded_.push_front({inputs, image, alone, std::move(made)});
     if (loaded_.size() > kCachedPlans) loaded_.pop_back();
     return &loaded_.front();
+  }
+
+  Result<TypeMap> types_of(const std::map<std::string, Tensor>& inputs) const {
+    TypeMap types;
+    for (const ValueInfo& value : graph_.inputs) {
+      const auto it = inputs.find(value.name);
+      const auto samples = [&] {
+        return static_cast<int64_t>(it->second.is_int() ? it->second.ints.size()
+                                                        : it->second.floats.size());
+      };
+      if (it == inputs.end() || samples() == 0 || it->second.count() != samples()) {
+        return make_error(Code::invalid_argument,
+                          "Input '{}' is missing, empty or not of the shape that it says.",
+                          value.name);
+      }
+      // Samples are floats whatever the width that the file states.
+      const ElementType given = it->second.type;
+      types[value.name] = {is_float(given) && is_float(value.type) ? value.type : given,
+                           it->second.shape};
+    }
+    return types;
+  }
+
+  // The number of pictures if each can be computed alone by the fast kernels, else 1.
+  Result<int64_t> separable_batch(const TypeMap& types) {
+    int64_t batch = 0;
+    TypeMap each = types;
+    for (auto& [name, type] : each) {
+      if (!is_float(type.type) || type.shape.size() != 4) return 1;
+      if (batch != 0 && type.shape[0] != batch) return 1;
+      batch = std::exchange(type.shape[0], 1);
+    }
+    if (batch <= 1 || asks_for_shapes_) return 1;
+    const auto one = load(each, false, true);
+    const bool separable =
+        one.ok() && (*one)->plan.plain.empty() && (*one)->plan.constant_outputs.empty();
+    return separable ? batch : 1;
+  }
+
+  // Where the frame goes; in a batch, the first picture.
+  PlanesView open_image(Loaded& loaded, const StepContext& context) {
+    const NetPlan& plan = loaded.plan;
+    if (const auto blocked = plan.inputs.find(input_name()); blocked != plan.inputs.end()) {
+      const kernels::TensorView v = context.view(blocked->second);
+      return {v.data, v.channels, v.width, v.height, v.row, v.plane};
+    }
+    const size_t slot = static_cast<size_t>(plan.plain_inputs.at(input_name()));
+    Tensor& tensor = plain_[slot];
+    tensor.type = plan.plain[slot].type.type;
+    tensor.shape = plan.plain[slot].type.shape;
+    tensor.floats.resize(static_cast<size_t>(tensor.count()));
+    const auto& s = tensor.shape;
+    return {tensor.floats.data(),         static_cast<int>(s[1]),
+            static_cast<int>(s[3]),       static_cast<int>(s[2]),
+            static_cast<ptrdiff_t>(s[3]), static_cast<ptrdiff_t>(s[2] * s[3])};
+  }
+
+  void repeat_image(const Loaded& loaded) {
+    const auto slot = loaded.plan.plain_inputs.find(input_name());
+    if (slot == loaded.plan.plain_inputs.end()) return;
+    Tensor& tensor = plain_[static_cast<size_t>(slot->second)];
+    const auto each = static_cast<ptrdiff_t>(tensor.count() / tensor.shape[0]);
+    for (int64_t n = 1; n < tensor.shape[0]; n++) {
+      std::copy_n(tensor.floats.begin(), each, tensor.floats.begin() + n * each);
+    }
+  }
+
+  Result<ConstPlanesView> made_image(const Loaded& loaded, const StepContext& context) const {
+    const NetPlan& plan = loaded.plan;
+    if (const auto blocked = plan.outputs.find(output_name()); blocked != plan.outputs.end()) {
+      const kernels::TensorView v = context.view(blocked->second);
+      return ConstPlanesView(v.data, v.channels, v.width, v.height, v.row, v.plane);
+    }
+    const auto constant = plan.constant_outputs.find(output_name());
+    const Tensor& tensor = constant != plan.constant_outputs.end()
+                               ? constant->second
+                               : plain_[static_cast<size_t>(plan.plain_outputs.at(output_name()))];
+    if (tensor.shape.size() != 4 || tensor.is_int() || tensor.count() < 1) {
+      return make_error(Code::invalid_argument, "Model '{}' gives no picture.", spec_.name);
+    }
+    const auto& s = tensor.shape;
+    return ConstPlanesView(tensor.floats.data(), static_cast<int>(s[1]), static_cast<int>(s[3]),
+                           static_cast<int>(s[2]), static_cast<ptrdiff_t>(s[3]),
+                           static_cast<ptrdiff_t>(s[2] * s[3]));
+  }
+
+  // Frames that the network does not take as they are: see frame_fit.h.
+  Result<void> score_fitted(const FrameView& in, const FrameGeometry& g, Loaded& loaded,
+                            const StepContext& context, const ColorSpec& color, FrameView& out) {
+    const NetFunction net = [&](const Planes& given, Planes& made) -> Result<void> {
+      const PlanesView target = open_image(loaded, context);
+      for (int c = 0; c < given.channels(); c++) {
+        for (int y = 0; y < given.height(); y++) {
+          std::copy_n(given.row(c, y), given.width(),
+                      target.data + c * target.plane_stride + y * target.row_stride);
+        }
+      }
+      repeat_image(loaded);
+      TRY(execute(loaded.plan, context));
+      const ConstPlanesView result = TRY(made_image(loaded, context));
+      if (result.channels != made.channels() || result.width < made.width() ||
+          result.height < made.height()) {
+        return make_error(Code::internal, "Model '{}' made a picture of another size than planned.",
+                          spec_.name);
+      }
+      for (int c = 0; c < made.channels(); c++) {
+        for (int y = 0; y < made.height(); y++) {
+          std::copy_n(result.data + c * result.plane_stride + y * result.row_stride, made.width(),
+                      made.row(c, y));
+        }
+      }
+      return {};
+    };
+    const int channels = static_cast<int>(loaded.inputs.at(input_name()).shape[1]);
+    Planes whole(channels, in.width, in.height);
+    TRY(frame_to_planes(in, spec_, whole.view()));
+    Planes made = TRY(fit_planes(g.fit, whole, g.channels, net));
+    if (!spec_.luma) return planes_to_frame(std::as_const(made).view(), spec_, color, out);
+
+    ModelSpec neutral;  // 0..1, out-of-gamut colours kept
+    neutral.range = neutral.output_range = {0, 1};
+    Planes rgb(3, in.width, in.height), luma(1, in.width, in.height);
+    TRY(frame_to_planes(in, neutral, rgb.view()));
+    TRY(frame_to_planes(in, neutral, luma.view()));
+    const float black = spec_.output_range[0];
+    const float span = spec_.output_range[1] - black;
+    for (int y = 0; y < made.height(); y++) {
+      for (float* v = made.row(0, y); v != made.row(0, y) + made.width(); v++) {
+        *v = (*v - black) / span;
+        if (spec_.clamp) *v = std::clamp(*v, 0.0f, 1.0f);
+      }
+    }
+    const Planes colored = with_luma(rgb, luma, made);
+    return planes_to_frame(colored.view(), neutral, color, out);
+  }
+
+  void fill_test_image(Loaded& loaded, const StepContext& context) {
+    const PlanesView image = open_image(loaded, context);
+    for (int c = 0; c < image.channels; c++)
+      for (int y = 0; y < image.height; y++)
+        for (int x = 0; x < image.width; x++)
+          image.data[c * image.plane_stride + y * image.row_stride + x] =
+              static_cast<float>((c * 50 + y * 3 + x * 7) % 256);
+    repeat_image(loaded);
   }
 
   Result<StepContext> make_context(const NetPlan& plan) {
@@ -276,8 +428,9 @@ class OnednnRunner final : public Runner {
       return make_error(Code::internal, "No memory for the {} MiB of a frame's activations.",
                         floats >> 18);
     }
-    return StepContext{isa_, threads_, memory_.get(), memory_.get() + plan.arena_floats,
-                       plan.values};
+    plain_.assign(plan.plain.size(), Tensor());
+    return StepContext{isa_,        threads_, memory_.get(), memory_.get() + plan.arena_floats,
+                       plan.values, plain_};
   }
 
   static void clear_halo(const NetPlan& plan, const StepContext& context, int value) {
@@ -291,20 +444,11 @@ class OnednnRunner final : public Runner {
       const Step& step = plan.steps[i];
       const double start = seconds_now();
       TRY(step.run(context));
-      if (!step.in_place) clear_halo(plan, context, step.writes);
+      if (!step.in_place && step.writes >= 0) clear_halo(plan, context, step.writes);
+      for (const int slot : step.frees) context.plain[static_cast<size_t>(slot)] = Tensor();
       if (times) (*times)[i].push_back(seconds_now() - start);
     }
     return {};
-  }
-
-  static void write_value(const kernels::TensorView& view, const float* samples) {
-    for (int c = 0; c < view.groups() * view.block; c++) {
-      for (int y = 0; y < view.height; y++) {
-        float* to = view.row_at(c / view.block, y) + c % view.block;
-        for (int x = 0; x < view.width; x++)
-          to[x * view.block] = c < view.channels ? *samples++ : 0.0f;
-      }
-    }
   }
 
   static void read_value(const kernels::TensorView& view, int64_t batch, Tensor& tensor) {
@@ -322,9 +466,13 @@ class OnednnRunner final : public Runner {
   const ModelSpec spec_;
   const RunnerOptions options_;
   const kernels::Isa isa_;
+  const bool asks_for_shapes_;
   const int threads_;
   WeightCache weights_;
   std::list<Loaded> loaded_;  // the one used last first
+  std::vector<Tensor> plain_;
+  std::optional<FrameGeometry> geometry_;
+  Size geometry_for_;
   Floats memory_;
   int64_t capacity_ = 0;
 };
@@ -344,12 +492,6 @@ Result<std::unique_ptr<Runner>> make_onednn_runner(const Graph& graph, const Mod
   }
   if (graph.inputs.empty() || graph.outputs.empty()) {
     return make_error(Code::invalid_argument, "Model '{}' has no input or no output.", spec.name);
-  }
-  for (const ValueInfo& input : graph.inputs) {
-    if (input.shape.size() == 4) continue;
-    return make_error(Code::invalid_argument,
-                      "Model '{}': input '{}' has {} dimensions instead of N, C, H, W.", spec.name,
-                      input.name, input.shape.size());
   }
   return std::unique_ptr<Runner>(std::make_unique<OnednnRunner>(
       graph, spec, options, has_avx512() ? kernels::Isa::avx512 : kernels::Isa::avx2));

@@ -2,6 +2,10 @@
 // The plan of a network for one frame size: which kernels, in which order, over which memory.
 // Internal to src/model; made by plan_build.cc, executed by onednn_runner.cc.
 //
+// A plan is mixed: nodes in fast form (plan_fast.h) work on blocked values in one arena; all others
+// are plain steps, which read and write dense tensors on the heap through evaluate(). A value that
+// both kinds use is converted once. A network whose nodes are all fast has no plain step.
+//
 // Values are activations. Several may share memory: a normalisation works in place, a crop is a
 // view of what it crops. The one that owns the memory is the root; its halo is what any reader of
 // any of them needs. Memory is placed by lifetime (plan_arena.cc): two roots that never live at the
@@ -21,6 +25,7 @@
 #include "model/kernels/winograd.h"
 #include "model/plan_shapes.h"
 #include "model/runner.h"
+#include "model/specialise.h"
 
 namespace atelier::model {
 
@@ -36,6 +41,12 @@ struct Value {
   int64_t offset = 0;               // of a root: floats into the arena
 };
 
+// A tensor on the heap, freed after the last step that reads it.
+struct PlainValue {
+  std::string name;
+  TensorType type;
+};
+
 // What a step sees while it runs.
 struct StepContext {
   kernels::Isa isa;
@@ -43,15 +54,19 @@ struct StepContext {
   float* arena;
   float* scratch;
   const std::vector<Value>& values;
+  std::vector<Tensor>& plain;  // one for each PlainValue, empty while it is not alive
   kernels::TensorView view(int value) const;
 };
 
 struct Step {
   PlanStep label;
   double gflop = 0;
-  std::vector<int> reads;
-  int writes = -1;
+  std::vector<int> reads;  // blocked values
+  int writes = -1;         // -1: no blocked value
   bool in_place = false;
+  std::vector<int> plain_reads;
+  std::vector<int> plain_writes;
+  std::vector<int> frees;      // plain values that nobody needs any more
   int64_t scratch_shared = 0;  // floats
   int64_t scratch_each = 0;    // floats a thread
   std::function<Result<void>(const StepContext&)> run;
@@ -60,9 +75,14 @@ struct Step {
 struct NetPlan {
   std::vector<Value> values;
   std::vector<Step> steps;
-  std::map<std::string, int> inputs;
+  std::vector<PlainValue> plain;
+  std::map<std::string, int> inputs;  // blocked; what is not there is in plain_inputs
   std::map<std::string, int> outputs;
+  std::map<std::string, int> plain_inputs;
+  std::map<std::string, int> plain_outputs;
+  std::map<std::string, Tensor> constant_outputs;  // known before any input is
   int64_t arena_floats = 0;
+  int64_t plain_bytes = 0;  // most that plain values take at once, as far as shapes are known
   int64_t scratch_floats(int threads) const;
 };
 
@@ -73,10 +93,10 @@ struct WeightCache {
   int64_t floats() const;
 };
 
-// `wanted`: empty, or the steps to obey. Errors: invalid_argument: shapes, or a step of `wanted`
-// that cannot be had here.
-Result<NetPlan> build_plan(const Graph& graph, const ShapeMap& inputs,
-                           const std::vector<PlanStep>& wanted, WeightCache& weights);
+// `wanted`: empty, or the steps to obey. Errors: invalid_argument: a step of `wanted` that cannot
+// be had here.
+Result<NetPlan> build_plan(ConcreteGraph graph, const std::vector<PlanStep>& wanted,
+                           WeightCache& weights);
 
 // Sets the offset of every root and arena_floats.
 void place_values(NetPlan& plan);

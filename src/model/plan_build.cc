@@ -12,22 +12,48 @@ namespace atelier::model {
 
 namespace k = kernels;
 
-Result<NetPlan> PlanBuilder::build(const ShapeMap& inputs) {
-  for (const Node& node : graph_.nodes)
+Result<NetPlan> PlanBuilder::build() {
+  for (const Node& node : graph().nodes)
     for (const std::string& input : node.inputs) readers_[input].push_back(&node);
-  for (const ValueInfo& output : graph_.outputs) outputs_.insert(output.name);
-  for (const auto& [name, shape] : inputs) plan_.inputs[name] = add_value(name, shape);
-  for (const Node& node : graph_.nodes) {
+  for (const ValueInfo& output : graph().outputs) outputs_.insert(output.name);
+  add_inputs();
+  for (const Node& node : graph().nodes) {
     if (!done_.contains(&node)) TRY(lower(node));
   }
-  for (const ValueInfo& output : graph_.outputs) plan_.outputs[output.name] = value_of(output.name);
+  set_outputs();
   TRY(check_wanted());
   set_lifetimes();
+  set_plain_lifetimes();
   place_values(plan_);
   return std::move(plan_);
 }
 
+void PlanBuilder::add_inputs() {
+  for (const ValueInfo& input : graph().inputs) {
+    const auto picture = fast_.shapes.find(input.name);
+    if (picture != fast_.shapes.end()) {
+      plan_.inputs[input.name] = add_value(input.name, picture->second);
+    } else {
+      plan_.plain_inputs[input.name] = add_plain(input.name);
+    }
+  }
+}
+
+void PlanBuilder::set_outputs() {
+  for (const auto& [name, info] : graph().outputs) {
+    if (const auto constant = graph().initializers.find(name);
+        constant != graph().initializers.end()) {
+      plan_.constant_outputs[name] = constant->second;
+    } else if (by_name_.contains(name)) {
+      plan_.outputs[name] = by_name_.at(name);
+    } else {
+      plan_.plain_outputs[name] = plain_by_name_.at(name);
+    }
+  }
+}
+
 Result<void> PlanBuilder::lower(const Node& node) {
+  if (!fast_.nodes.contains(&node)) return lower_plain(node);
   if (node.op == "Conv" || node.op == "ConvTranspose") return lower_conv(node);
   if (node.op == "InstanceNormalization") return lower_norm(node);
   if (node.op == "Pad") return lower_pad(node);
@@ -83,9 +109,9 @@ Result<void> PlanBuilder::lower_pad(const Node& node) {
 Result<void> PlanBuilder::lower_slice(const Node& node) {
   const PictureShape& in = shape(node.inputs[0]);
   const PictureShape& out = shape(node.outputs[0]);
-  const SliceRange c = slice_range(graph_, node, 1, in.channels);
-  const SliceRange y = slice_range(graph_, node, 2, in.height);
-  const SliceRange x = slice_range(graph_, node, 3, in.width);
+  const SliceRange c = slice_range(graph(), node, 1, in.channels);
+  const SliceRange y = slice_range(graph(), node, 2, in.height);
+  const SliceRange x = slice_range(graph(), node, 3, in.width);
   int from = value_of(node.inputs[0]);
   const int block = plan_.values[static_cast<size_t>(from)].block;
   const bool whole_groups = c.step == 1 && c.start % block == 0 &&
@@ -187,21 +213,21 @@ void PlanBuilder::set_lifetimes() {
   for (const auto& [name, value] : plan_.outputs) touch(value, end);
   for (int i = 0; i < end; i++) {
     const Step& step = plan_.steps[static_cast<size_t>(i)];
-    touch(step.writes, i);
+    if (step.writes >= 0) touch(step.writes, i);
     for (int value : step.reads) touch(value, i);
   }
 }
 
 const Tensor* PlanBuilder::constant(const Node& node, size_t input) const {
   if (input >= node.inputs.size() || node.inputs[input].empty()) return nullptr;
-  const auto it = graph_.initializers.find(node.inputs[input]);
-  return it == graph_.initializers.end() ? nullptr : &it->second;
+  const auto it = graph().initializers.find(node.inputs[input]);
+  return it == graph().initializers.end() ? nullptr : &it->second;
 }
 
 const Node* PlanBuilder::only_reader(const std::string& name) const {
   const auto it = readers_.find(name);
   if (it == readers_.end() || it->second.size() != 1 || outputs_.contains(name)) return nullptr;
-  return it->second[0];
+  return fast_.nodes.contains(it->second[0]) ? it->second[0] : nullptr;
 }
 
 int PlanBuilder::add_value(const std::string& name, const PictureShape& shape) {
@@ -268,11 +294,10 @@ const PlanStep* PlanBuilder::wanted_step(const Node& node) const {
 
 void PlanBuilder::add_step(Step step) { plan_.steps.push_back(std::move(step)); }
 
-Result<NetPlan> build_plan(const Graph& graph, const ShapeMap& inputs,
-                           const std::vector<PlanStep>& wanted, WeightCache& weights) {
-  const ShapeMap shapes = TRY(infer_shapes(graph, inputs));
-  PlanBuilder builder(graph, shapes, wanted, weights);
-  return builder.build(inputs);
+Result<NetPlan> build_plan(ConcreteGraph graph, const std::vector<PlanStep>& wanted,
+                           WeightCache& weights) {
+  PlanBuilder builder(find_fast(std::move(graph)), wanted, weights);
+  return builder.build();
 }
 
 }  // namespace atelier::model

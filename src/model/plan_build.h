@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the parts of the plan builder share. Internal to src/model: plan_build.cc walks the graph
-// and fuses; plan_conv.cc and plan_point.cc make the steps.
+// and fuses; plan_conv.cc, plan_point.cc and plan_plain.cc make the steps.
 #pragma once
 
 #include <set>
 
 #include "model/kernels/pointwise.h"
 #include "model/plan.h"
+#include "model/plan_fast.h"
 
 namespace atelier::model {
 
 class PlanBuilder {
  public:
-  PlanBuilder(const Graph& graph, const ShapeMap& shapes, const std::vector<PlanStep>& wanted,
-              WeightCache& weights)
-      : graph_(graph), shapes_(shapes), wanted_(wanted), weights_(weights) {}
-  Result<NetPlan> build(const ShapeMap& inputs);
+  PlanBuilder(FastGraph graph, const std::vector<PlanStep>& wanted, WeightCache& weights)
+      : fast_(std::move(graph)), wanted_(wanted), weights_(weights) {}
+  Result<NetPlan> build();
 
  private:
   // plan_build.cc
@@ -25,6 +25,8 @@ class PlanBuilder {
   Result<void> lower_depth_to_space(const Node& node);
   Result<void> lower_resize(const Node& node);
   Result<void> check_wanted() const;
+  void add_inputs();
+  void set_outputs();
   void set_lifetimes();
 
   // plan_conv.cc
@@ -53,13 +55,27 @@ class PlanBuilder {
   Result<void> finish_chain(const Node& node, Chain chain,
                             std::shared_ptr<const kernels::Norm> norm);
 
+  // plan_plain.cc
+  Result<void> lower_plain(const Node& node);
+  int add_plain(const std::string& name);
+  int plain_of(const std::string& name);    // converts where it is blocked only
+  int to_blocked(const std::string& name);  // converts what is plain only
+  std::shared_ptr<const Tensor> kept_constant(const std::string& name);
+  void set_plain_lifetimes();
+
   // Helpers.
-  const PictureShape& shape(const std::string& name) const { return shapes_.at(name); }
+  const PictureShape& shape(const std::string& name) const { return fast_.shapes.at(name); }
   const Tensor* constant(const Node& node, size_t input) const;
-  // The only node that reads `name`; null if several do, none, or it is an output of the graph.
+  // The only node that reads `name`, which is in fast form; null if several do, none, one that is
+  // not, or if it is an output of the graph.
   const Node* only_reader(const std::string& name) const;
-  int value_of(const std::string& name) const { return by_name_.at(name); }
-  bool computed(const std::string& name) const { return by_name_.contains(name); }
+  int value_of(const std::string& name) {
+    const auto it = by_name_.find(name);
+    return it != by_name_.end() ? it->second : to_blocked(name);
+  }
+  bool computed(const std::string& name) const {
+    return by_name_.contains(name) || plain_by_name_.contains(name);
+  }
   int add_value(const std::string& name, const PictureShape& shape);
   int add_alias(const std::string& name, const PictureShape& shape, int of);
   int add_view(const std::string& name, const PictureShape& shape, int of, int64_t group, int64_t y,
@@ -71,12 +87,15 @@ class PlanBuilder {
   void add_step(Step step);
   void done(const Node& node) { done_.insert(&node); }
 
-  const Graph& graph_;
-  const ShapeMap& shapes_;
+  const Graph& graph() const { return fast_.concrete.graph; }
+
+  const FastGraph fast_;
   const std::vector<PlanStep>& wanted_;
   WeightCache& weights_;
   NetPlan plan_;
   std::map<std::string, int> by_name_;
+  std::map<std::string, int> plain_by_name_;
+  std::map<std::string, std::shared_ptr<const Tensor>> constants_;
   std::map<std::string, std::vector<const Node*>> readers_;
   std::set<const Node*> done_;
   std::set<std::string> outputs_;

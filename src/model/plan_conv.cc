@@ -4,6 +4,7 @@
 // The rule: 3x3 with stride 1 and enough channels goes through Winograd; everything else in one
 // group is direct, by our kernel; groups are oneDNN's. A plan to obey may name any of the three.
 #include <algorithm>
+#include <bit>
 
 #include "model/dnnl_conv.h"
 #include "model/plan_build.h"
@@ -55,6 +56,19 @@ bool winograd_can(const k::ConvShape& s) {
          s.out_channels >= k::kLanes;
 }
 
+// Names a node and its weights: those of one node may depend on the shapes that a plan is for.
+std::string cache_key(const Node& node, const Tensor& weights, const Tensor* bias) {
+  uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
+  const auto add = [&](const Tensor& tensor) {
+    for (const float v : tensor.floats) {
+      hash = (hash ^ std::bit_cast<uint32_t>(v)) * 0x100000001b3U;
+    }
+  };
+  add(weights);
+  if (bias != nullptr) add(*bias);
+  return fmt::format("{} {:016x}", node.name, hash);
+}
+
 double gflop_of(const Node& node, const Tensor& weights, const PictureShape& in,
                 const PictureShape& out) {
   const PictureShape& each = node.op == "Conv" ? out : in;
@@ -69,9 +83,9 @@ void PlanBuilder::absorb_crop(ConvJob& job) {
   while (job.node.op == "ConvTranspose") {
     const Node* next = only_reader(job.out);
     if (!next || next->op != "Slice") return;
-    const SliceRange c = slice_range(graph_, *next, 1, job.out_shape.channels);
-    const SliceRange y = slice_range(graph_, *next, 2, job.out_shape.height);
-    const SliceRange x = slice_range(graph_, *next, 3, job.out_shape.width);
+    const SliceRange c = slice_range(graph(), *next, 1, job.out_shape.channels);
+    const SliceRange y = slice_range(graph(), *next, 2, job.out_shape.height);
+    const SliceRange x = slice_range(graph(), *next, 3, job.out_shape.width);
     if (c.count != job.out_shape.channels || y.step != 1 || x.step != 1) return;
     job.pads.top += y.start;
     job.pads.left += x.start;
@@ -167,7 +181,7 @@ Result<void> PlanBuilder::lower_own_conv(const ConvJob& job, bool winograd) {
   const int add = job.add;
   const float low = job.low, high = job.high;
   if (winograd) {
-    auto& packed = weights_.winograd[job.node.name];
+    auto& packed = weights_.winograd[cache_key(job.node, *job.weights, job.bias)];
     if (!packed) {
       packed = std::make_shared<const k::WinogradWeights>(
           k::pack_winograd(weights, bias, s.out_channels, s.in_channels));
@@ -186,7 +200,8 @@ Result<void> PlanBuilder::lower_own_conv(const ConvJob& job, bool winograd) {
       return {};
     };
   } else {
-    auto& packed = weights_.direct[fmt::format("{} {} {}", job.node.name, pad_top, pad_left)];
+    auto& packed = weights_.direct[fmt::format(
+        "{} {} {}", cache_key(job.node, *job.weights, job.bias), pad_top, pad_left)];
     if (!packed) {
       packed = std::make_shared<const k::DirectWeights>(
           k::pack_direct(s, weights, bias, pad_top, pad_left));

@@ -147,13 +147,14 @@ void PlanBuilder::absorb_all(Chain& chain) {
 
 Result<void> PlanBuilder::lower_point(const Node& node) {
   Chain chain;
-  const bool left = !graph_.initializers.contains(node.inputs[0]);
+  const bool left = !graph().initializers.contains(node.inputs[0]);
   chain.value = node.inputs[left ? 0 : 1];
   // A constant that varies over pixels becomes a value of its own.
   for (size_t i = 0; i < node.inputs.size() && i < 2 && node.op != "Clip"; i++) {
-    const Tensor* fixed = constant(node, i);
+    if (!constant(node, i)) continue;
+    const std::shared_ptr<const Tensor> fixed = kept_constant(node.inputs[i]);
     const PictureShape out = shape(node.outputs[0]);
-    if (!fixed || !per_channel(*fixed, out.channels).empty()) continue;
+    if (!per_channel(*fixed, out.channels).empty()) continue;
     const std::string name = node.name + "/constant";
     const int to = add_value(name, out);
     by_name_[node.inputs[i]] = to;
@@ -206,7 +207,7 @@ Result<void> PlanBuilder::lower_norm(const Node& node) {
 
 Result<void> PlanBuilder::finish_chain(const Node& node, Chain chain,
                                        std::shared_ptr<const k::Norm> norm) {
-  const bool left = !graph_.initializers.contains(node.inputs[0]);
+  const bool left = !graph().initializers.contains(node.inputs[0]);
   const std::string& in_name = node.inputs[norm || left ? 0 : 1];
   const int in = value_of(in_name);
   const Value& source = plan_.values[static_cast<size_t>(in)];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shapes of every value of a graph for inputs of given sizes. Pure. Internal to src/model.
+// What single nodes do to the size of a picture. Pure. Internal to src/model.
 #pragma once
 
 #include <map>
@@ -28,6 +28,9 @@ struct Pads {
 // The node's pads, or what its auto_pad means for this input.
 Pads pads_of(const Node& node, const PictureShape& in);
 
+// Pixels that a convolution's kernel spans on axis 0 (H) or 1 (W).
+int64_t reach_of(const Node& node, size_t axis);
+
 // The part of one axis that a Slice keeps.
 struct SliceRange {
   int64_t start = 0;
@@ -35,10 +38,6 @@ struct SliceRange {
   int64_t count = 0;
 };
 SliceRange slice_range(const Graph& graph, const Node& node, int axis, int64_t size);
-
-// Every computed value; inputs are copied in. Errors: invalid_argument: an operator cannot work on
-// these sizes (named, with its node), or a value would exceed 2^31 pixels or 2^38 samples.
-Result<ShapeMap> infer_shapes(const Graph& graph, const ShapeMap& inputs);
 
 // "node 'conv1' (Conv)".
 std::string describe_node(const Node& node);
