@@ -231,7 +231,7 @@ TEST(LoadModel, AnOutputThatIsNoImageIsRefusedUnlessItIsATensor) {
 
 TEST(LoadModel, AnInputThatTakesNoPictureIsRefused) {
   for (const std::vector<int64_t>& shape :
-       {std::vector<int64_t>{-1, 4, -1, -1}, {3, 8}, {8, 3, 4, 4}}) {
+       {std::vector<int64_t>{-1, 4, -1, -1}, {3, 8}, {8, 2, 4, 4}}) {
     TestModel model(13, shape);
     model.node("Relu", {"x"}, "y");
     const auto loaded = load_model(as_bytes(model.bytes()), std::nullopt, "m.onnx");

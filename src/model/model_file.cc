@@ -69,8 +69,8 @@ std::optional<std::vector<int64_t>> shown_shape(const LoadedModel& loaded, Eleme
   }
   const auto concrete = specialise(loaded.graph, {{loaded.spec.input, {type, input}}});
   if (!concrete.ok()) return std::nullopt;
-  const auto type = concrete->types.find(output.name);
-  return type == concrete->types.end() ? output.shape : type->second.shape;
+  const auto made = concrete->types.find(output.name);
+  return made == concrete->types.end() ? output.shape : made->second.shape;
 }
 
 Result<void> check_output(const LoadedModel& loaded, const ValueInfo& input,

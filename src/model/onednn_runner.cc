@@ -418,7 +418,8 @@ class OnednnRunner final : public Runner {
   }
 
   Result<StepContext> make_context(const NetPlan& plan) {
-    const int64_t floats = plan.arena_floats + plan.scratch_floats(threads_);
+    // At least something, for plans whose steps are all plain.
+    const int64_t floats = std::max<int64_t>(1, plan.arena_floats + plan.scratch_floats(threads_));
     if (floats > capacity_) {
       memory_.reset();
       memory_ = allocate(floats);

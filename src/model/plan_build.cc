@@ -40,7 +40,8 @@ void PlanBuilder::add_inputs() {
 }
 
 void PlanBuilder::set_outputs() {
-  for (const auto& [name, info] : graph().outputs) {
+  for (const ValueInfo& output : graph().outputs) {
+    const std::string& name = output.name;
     if (const auto constant = graph().initializers.find(name);
         constant != graph().initializers.end()) {
       plan_.constant_outputs[name] = constant->second;

@@ -113,7 +113,7 @@ class Specialiser {
     }
     if (good && count <= kMostElements) return {};
     return make_error(Code::invalid_argument,
-                      "{} would make {}, which is too much; use a smaller "
+                      "{} would make {}, more than the 8 GiB that a value may take; use a smaller "
                       "frame.",
                       what, to_text(type));
   }
