@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "base/bytes.h"
@@ -90,6 +92,28 @@ TEST(ScratchFile, IsHashedReadBackAndLeavesNothing) {
   }
   EXPECT_EQ(as_text(read_all(*source, 10, "it").value()), "abc");
   EXPECT_EQ(read_all(*source, 2, "it").error().code, Code::invalid_input);
+}
+
+TEST(FileSource, OpensNothingOutsideTheFolder) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::path(testing::TempDir()) / "beneath";
+  fs::remove_all(folder);
+  fs::create_directories(folder / "in" / "deep");
+  std::ofstream(folder / "in" / "deep" / "w") << "weights";
+  std::ofstream(folder / "out") << "secret";
+  fs::create_symlink("../out", folder / "in" / "link");
+  fs::create_directory_symlink("..", folder / "in" / "up");
+  const auto file = FileSource::open_beneath(folder / "in", "deep/w");
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  EXPECT_EQ((*file)->size(), 7U);
+  for (const char* name : {"", "../out", "deep/../../out", "/etc/passwd", "link", "up/out", "deep",
+                           "deep/", "none", "/dev/zero"}) {
+    const auto other = FileSource::open_beneath(folder / "in", name);
+    ASSERT_FALSE(other.ok()) << name;
+    EXPECT_EQ(other.error().code, Code::invalid_input);
+  }
+  EXPECT_FALSE(FileSource::open_beneath("/dev", "zero").ok());
+  fs::remove_all(folder);
 }
 
 TEST(FileSource, NamesWhatItCannotOpen) {

@@ -56,6 +56,32 @@ Result<std::unique_ptr<FileSource>> FileSource::open(const std::filesystem::path
     return make_error(code_of_errno(errno, Code::invalid_input), "Cannot open '{}': {}.",
                       path.string(), describe_errno(errno));
   }
+  return take(std::move(fd), path);
+}
+
+Result<std::unique_ptr<FileSource>> FileSource::open_beneath(const std::filesystem::path& folder,
+                                                             const std::filesystem::path& inside) {
+  const std::filesystem::path whole = folder / inside;
+  const auto refuse = [&](const std::string& why) {
+    return make_error(Code::invalid_input, "Cannot open '{}': {}.", whole.string(), why);
+  };
+  if (inside.empty() || inside.is_absolute() || !inside.has_filename()) {
+    return refuse("it is not a name inside that folder");
+  }
+  const std::string start = folder.empty() ? "." : folder.string();
+  Fd fd(::open(start.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  for (auto part = inside.begin(); part != inside.end(); ++part) {
+    if (!fd) return refuse(describe_errno(errno));
+    if (*part == "..") return refuse("it is not a name inside that folder");
+    const bool last = std::next(part) == inside.end();
+    const int kind = last ? O_RDONLY | O_NONBLOCK : O_PATH | O_DIRECTORY;
+    fd = Fd(::openat(fd.get(), part->c_str(), kind | O_CLOEXEC | O_NOFOLLOW));
+  }
+  if (!fd) return refuse(errno == ELOOP ? "it is a symbolic link" : describe_errno(errno));
+  return take(std::move(fd), whole);
+}
+
+Result<std::unique_ptr<FileSource>> FileSource::take(Fd fd, const std::filesystem::path& path) {
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
     return make_error(Code::invalid_input, "Cannot read '{}': it is not a regular file.",

@@ -41,11 +41,16 @@ class FileSource final : public ByteSource {
  public:
   // Errors: invalid_input (absent, unreadable, a directory).
   static Result<std::unique_ptr<FileSource>> open(const std::filesystem::path& path);
+  // Opens `folder` / `inside`, where a stranger chose `inside`: it must be relative and without
+  // "..", and no part of it may be a symbolic link. Errors: invalid_input.
+  static Result<std::unique_ptr<FileSource>> open_beneath(const std::filesystem::path& folder,
+                                                          const std::filesystem::path& inside);
   uint64_t size() const override { return size_; }
   Result<size_t> read_at(uint64_t offset, std::span<std::byte> into) override;
 
  private:
   friend class ScratchFile;
+  static Result<std::unique_ptr<FileSource>> take(Fd fd, const std::filesystem::path& path);
   FileSource(Fd fd, uint64_t size, std::filesystem::path path)
       : fd_(std::move(fd)), size_(size), path_(std::move(path)) {}
   Fd fd_;

@@ -81,7 +81,13 @@ Result<model::LoadedModel> load_model(const std::string& text) {
     if (!spec.ok()) return as_argument_error(spec.error());
     toml = std::string(as_text(*spec));
   }
-  return model::load_model(*bytes, toml, path.stem().string());
+  // Weights that the model keeps in files of its own folder.
+  const auto open_beside = [&](const std::string& location) -> Result<std::unique_ptr<ByteSource>> {
+    auto file = FileSource::open_beneath(path.parent_path(), location);
+    if (!file.ok()) return as_argument_error(file.error());
+    return std::unique_ptr<ByteSource>(std::move(file).value());
+  };
+  return model::load_model(*bytes, toml, path.stem().string(), open_beside);
 }
 
 }  // namespace atelier::cli

@@ -85,13 +85,40 @@ Result<void> check_output(const LoadedModel& loaded, const ValueInfo& input,
                     name, output.name.substr(0, 80), describe_shape(*shape));
 }
 
+// Hashes what is read, in the order of reading, which import_onnx fixes.
+class HashedSource final : public ByteSource {
+ public:
+  HashedSource(std::unique_ptr<ByteSource> source, Sha256& hash)
+      : source_(std::move(source)), hash_(hash) {}
+  uint64_t size() const override { return source_->size(); }
+  Result<size_t> read_at(uint64_t offset, std::span<std::byte> into) override {
+    const size_t count = TRY(source_->read_at(offset, into));
+    hash_.update(into.first(count));
+    return count;
+  }
+
+ private:
+  std::unique_ptr<ByteSource> source_;
+  Sha256& hash_;
+};
+
 }  // namespace
 
 Result<LoadedModel> load_model(std::span<const std::byte> onnx,
-                               const std::optional<std::string>& toml, std::string_view name) {
+                               const std::optional<std::string>& toml, std::string_view name,
+                               const OpenExternal& open_external) {
   LoadedModel loaded;
   loaded.spec = toml ? TRY(parse_model_spec(*toml, name)) : guess_model_spec(name);
-  loaded.graph = TRY(import_onnx(onnx, name));
+  Sha256 hash;
+  hash.update(onnx);
+  OpenExternal open_hashed;
+  if (open_external) {
+    open_hashed = [&](const std::string& location) -> Result<std::unique_ptr<ByteSource>> {
+      auto source = TRY(open_external(location));
+      return std::unique_ptr<ByteSource>(std::make_unique<HashedSource>(std::move(source), hash));
+    };
+  }
+  loaded.graph = TRY(import_onnx(onnx, name, open_hashed));
   const Graph& graph = loaded.graph;
   const ValueInfo* input = TRY(find(graph.inputs, loaded.spec.input, "input", name));
   const ValueInfo* output = TRY(find(graph.outputs, loaded.spec.output, "output", name));
@@ -116,7 +143,7 @@ Result<LoadedModel> load_model(std::span<const std::byte> onnx,
         "and back, and fit = \"tile\" in a toml would keep their detail.",
         name, describe_side(input->shape[3]), describe_side(input->shape[2])));
   }
-  loaded.sha256 = sha256_hex(onnx);
+  loaded.sha256 = hash.finish_hex();
   return loaded;
 }
 

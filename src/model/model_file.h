@@ -18,7 +18,7 @@ namespace atelier::model {
 struct LoadedModel {
   Graph graph;
   ModelSpec spec;      // input and output are never empty
-  std::string sha256;  // of the onnx bytes
+  std::string sha256;  // of the onnx bytes, followed by the weights that it keeps in other files
 };
 
 // Imports the model and checks it against its toml, or against a guessed spec where there is none.
@@ -29,6 +29,7 @@ struct LoadedModel {
 // parse_model_spec; invalid_argument if a name is not in the graph or is ambiguous, if the input
 // takes no picture, or if the output is none.
 Result<LoadedModel> load_model(std::span<const std::byte> onnx,
-                               const std::optional<std::string>& toml, std::string_view name);
+                               const std::optional<std::string>& toml, std::string_view name,
+                               const OpenExternal& open_external = {});
 
 }  // namespace atelier::model

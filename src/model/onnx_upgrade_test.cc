@@ -328,7 +328,7 @@ const Pair kPairs[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Each, OldForm, testing::ValuesIn(kPairs),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& each) { return std::string(each.param.name); });
 
 TEST(Upgrade, EveryFormOfConstantIsAnInitializer) {
   TestModel model(12, {1, 1, 2, 2});

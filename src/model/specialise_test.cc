@@ -183,7 +183,11 @@ TEST(Bombs, LongChainsTakeNoTime) {
 }
 
 TEST(Infer, EveryOperatorThatModelsMayUseIsKnown) {
-  for (const std::string& op : supported_operators()) EXPECT_TRUE(can_infer(op)) << op;
+  for (const std::string& op : supported_operators()) {
+    if (op != "Constant") {  // the import makes them initializers
+      EXPECT_TRUE(can_infer(op)) << op;
+    }
+  }
 }
 
 }  // namespace
