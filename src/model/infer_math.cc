@@ -2,6 +2,7 @@
 // Shapes of products, reductions, normalisation and quantization.
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <map>
 #include <set>
 

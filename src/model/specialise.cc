@@ -5,6 +5,7 @@
 #include "model/specialise.h"
 
 #include <algorithm>
+#include <cctype>
 #include <set>
 
 #include "model/infer.h"
@@ -16,7 +17,7 @@ namespace {
 constexpr int64_t kMostElements = int64_t{1} << 31;  // of a value, and of a dimension
 constexpr int64_t kMostRank = 32;
 constexpr int64_t kFoldedElements = int64_t{1} << 26;
-constexpr int64_t kFoldedWork = int64_t{1} << 32;
+constexpr int64_t kFoldedWork = int64_t{1} << 30;
 
 std::string to_text(const TensorType& type) {
   std::string text = to_string(type.type);
@@ -28,29 +29,53 @@ int64_t count_of(const Tensor& tensor) {
   return static_cast<int64_t>(tensor.is_int() ? tensor.ints.size() : tensor.floats.size());
 }
 
-// Multiplications for each element of the output, about; for operators that loop over an input for
-// each of them.
-int64_t loops(const NodeView& view) {
+// Every combination of letters; an ellipsis counts as often as it is written.
+int64_t einsum_work(const NodeView& view) {
+  const std::string equation = view.node.attr_string("equation", "");
+  std::map<char, int64_t> sizes;
+  int64_t work = 1;
+  size_t input = 0, at = 0;
+  for (char c : equation.substr(0, equation.find("->"))) {
+    if (c == ',') {
+      ++input;
+      at = 0;
+    } else if (std::isalpha(static_cast<unsigned char>(c)) != 0 && view.has(input) &&
+               at < view.types[input]->shape.size()) {
+      int64_t& size = sizes[c];
+      size = std::max(size, view.types[input]->shape[at++]);
+    } else if (c == '.' && view.has(input)) {
+      work = product(Shape{work, std::max<int64_t>(product(view.types[input]->shape), 1)});
+    }
+  }
+  for (const auto& [letter, size] : sizes) work = product(Shape{work, std::max<int64_t>(size, 1)});
+  return work;
+}
+
+// Multiplications, about, to make `made` elements.
+int64_t work_of(const NodeView& view, int64_t made) {
   const auto& op = view.node.op;
   const auto count = [&](size_t i) {
     return view.has(i) ? std::max<int64_t>(product(view.types[i]->shape), 1) : 1;
   };
-  const auto last = [&](size_t i) {
-    return view.has(i) && !view.types[i]->shape.empty() ? view.types[i]->shape.back() : 1;
+  const auto side = [&](size_t i, bool first) {
+    if (!view.has(i) || view.types[i]->shape.empty()) return int64_t{1};
+    const Shape& shape = view.types[i]->shape;
+    return std::max<int64_t>(first ? shape.front() : shape.back(), 1);
   };
-  if (op == "Conv" || op == "ConvInteger" || op == "ConvTranspose") return count(1);
-  if (op == "QLinearConv") return count(3);
-  if (op == "MatMul" || op == "MatMulInteger" || op == "QLinearMatMul") return last(0);
-  if (op == "Gemm") return std::max(last(0), view.has(0) ? view.types[0]->shape.front() : 1);
-  if (op == "Einsum") return product(Shape{count(0), count(1), count(2)});
-  if (op == "LRN") return std::max<int64_t>(view.node.attr_int("size", 1), 1);
-  if (op.ends_with("Pool")) {
-    int64_t kernel = 1;
-    for (int64_t k : view.node.attr_ints("kernel_shape", {})) kernel = product(Shape{kernel, k});
-    return std::max<int64_t>(kernel, 1);
-  }
+  int64_t each = 1;
+  if (op == "Einsum") return einsum_work(view);
+  if (op == "Conv" || op == "ConvInteger" || op == "ConvTranspose") each = count(1);
+  if (op == "QLinearConv") each = count(3);
+  if (op == "MatMul" || op == "MatMulInteger" || op == "QLinearMatMul") each = side(0, false);
+  if (op == "Gemm") each = std::max(side(0, false), side(0, true));
+  if (op == "LRN") each = std::max<int64_t>(view.node.attr_int("size", 1), 1);
   if (op == "NonMaxSuppression") return product(Shape{count(1), count(1)});
-  return 1;
+  if (op.ends_with("Pool")) {
+    for (int64_t k : view.node.attr_ints("kernel_shape", {})) {
+      each = product(Shape{each, std::max<int64_t>(k, 1)});
+    }
+  }
+  return product(Shape{made, each});
 }
 
 class Specialiser {
@@ -66,6 +91,7 @@ class Specialiser {
       own += count_of(tensor);
     }
     elements_left_ = kFoldedElements + 4 * own;
+    work_left_ = kFoldedWork + 16 * own;
     count_uses();
     std::vector<Node> nodes;
     nodes.swap(graph().nodes);
@@ -191,8 +217,7 @@ class Specialiser {
     }
     for (const Tensor* value : v.values) read += value == nullptr ? 0 : count_of(*value);
     elements_left_ -= made;
-    const int64_t each = std::min(loops(v), kFoldedWork);
-    work_left_ -= std::min(product(Shape{made, each}), kFoldedWork) + read + 1;
+    work_left_ -= std::min(work_of(v, made), int64_t{1} << 50) + read + 1;
     if (elements_left_ >= 0 && work_left_ >= 0) return {};
     return v.refuse("computes too much from constants; simplify the model when it is exported");
   }
@@ -258,7 +283,7 @@ class Specialiser {
   ConcreteGraph result_;
   std::map<std::string, int64_t> uses_;
   int64_t elements_left_ = 0;
-  int64_t work_left_ = kFoldedWork;
+  int64_t work_left_ = 0;
 };
 
 }  // namespace

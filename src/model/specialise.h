@@ -28,8 +28,8 @@ struct ConcreteGraph {
 // Takes the graph: a caller that needs its own copy makes it, weights and all.
 // Errors: invalid_argument: an input is missing or does not fit; an operator cannot work on these
 // shapes or types (named, with its node); a dimension or the elements of a value would exceed 2^31;
-// constants would swell by more than 2^26 elements and four times the file's own, or take more than
-// 2^32 multiplications to fold.
+// folding would make more than 2^26 elements and four times the file's own, or take more than 2^30
+// multiplications and sixteen for each of the file's own elements.
 Result<ConcreteGraph> specialise(Graph graph, const std::map<std::string, TensorType>& inputs);
 
 // Operators that specialise() knows.

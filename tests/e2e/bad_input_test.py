@@ -8,6 +8,7 @@ import pathlib
 import random
 import re
 import resource
+import struct
 import subprocess
 
 import onnx_model
@@ -315,8 +316,38 @@ class BadModels(Refused):
 
     def test_unsupported_operator_is_named(self):
         done = self.refuse(2, self.source, model=onnx_model.write_unsupported(self.models))
-        self.assertRegex(done.stderr, r"\bSin\b")
+        self.assertRegex(done.stderr, r"\bDet\b")
         self.assertEqual(self.run_folders(), [], "a run was begun for a model that cannot run")
+
+    def test_weights_in_another_file(self):
+        path = onnx_model.write_external(self.models)
+        weights = self.models / "weights.bin"
+        self.refuse(2, self.source, model=path, saying="weights.bin")
+        hashes = set()
+        for value in (1.0, 2.0):
+            weights.write_bytes(struct.pack("<3f", 0.0, 0.0, value))
+            done = run("models", path, "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            hashes.add(json.loads(done.stdout)["models"][0]["sha256"])
+        self.assertEqual(len(hashes), 2, "the weights are not part of the model's hash")
+        weights.write_bytes(b"\0" * 11)
+        self.refuse(2, self.source, model=path, saying="weights.bin")
+
+    def test_weights_that_are_no_file_of_the_folder(self):
+        path = onnx_model.write_external(self.models)
+        weights = self.models / "weights.bin"
+        secret = self.folder / "secret.bin"
+        secret.write_bytes(b"\0" * 12)
+        weights.symlink_to(secret)
+        self.refuse(2, self.source, model=path, saying="weights.bin")
+        weights.unlink()
+        os.mkfifo(weights)
+        self.refuse(2, self.source, model=path, saying="weights.bin")
+        for location in ("../secret.bin", str(secret), "/dev/zero"):
+            with self.subTest(location):
+                self.refuse(2, self.source,
+                            model=onnx_model.write_external(self.models, location, 0),
+                            saying="folder")
 
     def test_output_that_is_no_image(self):
         self.refuse(2, self.source, model=onnx_model.write_not_an_image(self.models))

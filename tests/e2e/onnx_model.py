@@ -103,6 +103,19 @@ def write_red_only(folder, order="rgb"):
                  SPEC.replace('"rgb"', f'"{order}"') + "clamp = true\n")
 
 
+def write_external(folder, location="weights.bin", offset=8):
+    """x * 1 + 0, the 1 in another file at an offset."""
+    def entry(key, value):
+        return field(13, field(1, key) + field(2, value))
+
+    weight = field(1, 1) + field(2, 1) + field(8, "w") + entry("location", location) + \
+        entry("offset", str(offset)) + entry("length", "4") + field(14, 1)
+    return write(folder, "external",
+                 model([node("Mul", ["image", "w"], ["out"])], [weight],
+                       [value_info("image", IMAGE)], [value_info("out", IMAGE)]),
+                 SPEC + "clamp = false\n")
+
+
 def write_slow(folder, layers=16, channels=64):
     """Tens of milliseconds for a 64x48 frame, so that a test can meet it half-way."""
     nodes, weights, before, width = [], [], "image", 3
@@ -129,7 +142,7 @@ def write_not_an_image(folder):
 
 
 def write_unsupported(folder):
-    return write(folder, "odd", model([node("Sin", ["image"], ["a"]), node("Tan", ["a"], ["out"])],
+    return write(folder, "odd", model([node("Det", ["image"], ["a"]), node("Tan", ["a"], ["out"])],
                                       [], [value_info("image", IMAGE)], [value_info("out", IMAGE)]),
                  SPEC)
 
