@@ -344,10 +344,12 @@ TEST(Upgrade, EveryFormOfConstantIsAnInitializer) {
 }
 
 TEST(Upgrade, ANetworkThatTrainsIsRefused) {
-  TestModel model(13, {1, 2, 2, 2});
+  TestModel model(14, {1, 2, 2, 2});
   model.floats("s", {2}, {1, 1}).floats("b", {2}, {0, 0});
   auto& node = model.node("BatchNormalization", {"x", "s", "b", "b", "s"}, "a");
+  M::attribute(node, "training_mode", int64_t{1});
   node.add_output("mean");
+  node.add_output("variance");
   model.node("Relu", {"mean"}, "y");
   const auto graph = import_onnx(as_bytes(model.bytes()), "test");
   ASSERT_FALSE(graph.ok());

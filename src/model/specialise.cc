@@ -180,9 +180,9 @@ class Specialiser {
     if (auto shape = value_of_shape(v)) {
       values.push_back(std::move(*shape));
     } else if (is_constant(v)) {
-      TRY(pay(node, v, types));
       EvaluateOptions options;
       options.max_elements = elements_left_;
+      TRY(pay(node, v, types));
       values = TRY(evaluate(node, v.values, options));
     } else {
       graph().nodes.push_back(std::move(node));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A classifier of opset 7, in float32 and float16, against the scores that came with it (made by
-// Windows ML on a CPU): import, upgrade and every operator together.
+// Windows ML on a CPU from its own decoding of the picture): import, upgrade and operators
+// together.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -80,8 +81,8 @@ TEST_P(SqueezeNet, GivesItsGoldenScores) {
 
 INSTANTIATE_TEST_SUITE_P(
     Both, SqueezeNet,
-    testing::Values(Case{"squeezenet1_1_fp32.onnx", "Squeezenet_fish_input_CPU.csv", 1e-4F},
-                    Case{"squeezenet_fp16.onnx", "Squeezenet_fp16_fish_input_CPU.csv", 1e-2F}));
+    testing::Values(Case{"squeezenet1_1_fp32.onnx", "Squeezenet_fish_input_CPU.csv", 2e-3F},
+                    Case{"squeezenet_fp16.onnx", "Squeezenet_fp16_fish_input_CPU.csv", 2e-3F}));
 
 }  // namespace
 }  // namespace atelier::model
