@@ -17,6 +17,7 @@ from fractions import Fraction
 
 OLD_CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration",
                       "vendor_id", "encoding_tool", "handler_name"}
+RGB = ("gbr", "rgb", "bgr", "argb", "abgr", "pal8", "0rgb", "0bgr", "bayer")
 TEXT_SUBTITLES = {"subrip", "mov_text", "ass", "ssa", "webvtt", "text"}
 failures = 0
 
@@ -101,14 +102,14 @@ def base(stream):
 
 
 def frames(media, stream):
-    """Times of all decoded frames, and the side data of the first."""
+    """Times of all decoded frames (None: the file gives it none), the first one's side data."""
     select = ("-select_streams", str(stream["index"]), "-show_frames")
     # Not with side data: ffprobe would then list packets as well, under another name.
     entries = ffprobe(media["path"], *select, "-show_entries",
                       "frame=best_effort_timestamp")["frames"]
     first = ffprobe(media["path"], *select, "-read_intervals", "%+#1")["frames"]
-    times = [Fraction(f["best_effort_timestamp"]) * base(stream) for f in entries
-             if "best_effort_timestamp" in f]
+    times = [Fraction(f["best_effort_timestamp"]) * base(stream)
+             if "best_effort_timestamp" in f else None for f in entries]
     return times, first[0].get("side_data_list", []) if first else []
 
 
@@ -132,6 +133,24 @@ def same_times(name, wanted, got, allowed):
            f"output {float(got[worst[1]]) if got else 0:.9f} s, allowed {float(allowed):.9f} s")
 
 
+def apart(times, tick):
+    """Times as MP4 can hold them: of two packets with one time the second comes a tick later."""
+    out = []
+    for time in times:
+        out.append(max(time, out[-1] + tick) if out and out[-1] >= time > out[-1] - 2 * tick else time)
+    return out
+
+
+def next_free(times, tick):
+    """Times of frames as they can be told apart: one whose time is taken gets the next tick."""
+    out, last = [], None
+    for time in times:
+        if time is not None:
+            time = last = time if last is None or time > last else last + tick
+        out.append(time)
+    return out
+
+
 def side(entries, kind):
     for entry in entries:
         if entry.get("side_data_type") == kind:
@@ -152,15 +171,42 @@ def ratio(text):
     return Fraction(int(num), int(den))
 
 
+def check_ratio(a, b, new):
+    wanted, got = ratio(a.get("sample_aspect_ratio")), ratio(b.get("sample_aspect_ratio"))
+    # Matroska stores the width at which to show the picture, in whole pixels.
+    shown = Fraction(int(a["width"] * wanted + Fraction(1, 2)), a["width"])
+    report("video sample aspect ratio", got == wanted or new["matroska"] and got == shown,
+           f"input {wanted}, output {got}")
+
+
+def is_rgb(stream):
+    return stream.get("pix_fmt", "").startswith(RGB)
+
+
+def chroma_location(stream):
+    """Where chroma lies, as far as the pixel format leaves it open."""
+    location = stream.get("chroma_location", "unspecified")
+    if "444" in stream.get("pix_fmt", "") or is_rgb(stream):
+        return "unspecified"
+    if "422" in stream.get("pix_fmt", ""):  # rows are whole: only left and centre differ
+        return {"topleft": "left", "bottomleft": "left", "top": "center",
+                "bottom": "center"}.get(location, location)
+    return location
+
+
 def check_colour(a, b):
     for key in ("color_space", "color_primaries", "color_transfer"):
+        if key == "color_space" and is_rgb(a) and not is_rgb(b):
+            # RGB has no matrix of its own; what is made YUV of it must name one.
+            report(f"video {key}", b.get(key, "unknown") in ("bt709", "smpte170m", "bt470bg"),
+                   f"RGB became YUV of matrix {b.get(key, 'unknown')}")
+            continue
         equal(f"video {key}", a.get(key, "unknown"), b.get(key, "unknown"))
     wanted, got = a.get("color_range", "unknown"), b.get("color_range", "unknown")
     # Unknown means limited (H.264 E.2.1), so writing that down changes nothing.
     report("video color_range", wanted == got or (wanted, got) == ("unknown", "tv"),
            f"input {wanted}, output {got}")
-    wanted = a.get("chroma_location", "unspecified")
-    got = b.get("chroma_location", "unspecified")
+    wanted, got = chroma_location(a), chroma_location(b)
     # H.264 cannot leave it open: libav reports "left" where nothing is written (H.264 E.2.1).
     report("video chroma_location", wanted == got or wanted == "unspecified" or got == "unspecified",
            f"input {wanted}, output {got}")
@@ -171,22 +217,28 @@ def check_video(old, new, a, b, options):
     new_times, _ = frames(new, b)
     shift = Fraction(options.shift)
     if options.start is not None or options.end is not None:
+        old_times = [t for t in old_times if t is not None]
         origin = old_times[0]
         lo = Fraction(options.start or "0")
         hi = Fraction(options.end) if options.end else None
         old_times = [t for t in old_times if t - origin >= lo and (hi is None or t - origin < hi)]
     equal("video frames", len(old_times), len(new_times))
     report("video has frames", bool(new_times), "none can be decoded")
-    same_times("video timestamps", [t + shift for t in old_times], new_times,
-               tolerance(a, b, old, new))
+    old_times = next_free(old_times, base(a))
+    report("video frames have times", None not in new_times, "some have none")
+    timed = [i for i, t in enumerate(old_times) if t is not None and i < len(new_times)]
+    same_times("video timestamps", [old_times[i] + shift for i in timed],
+               [new_times[i] for i in timed], tolerance(a, b, old, new))
+    # Frames without a time of their own must still come in their order.
+    report("video times ascend", None in new_times or
+           all(x < y for x, y in zip(new_times, new_times[1:])), "two frames change places")
     if options.frames_only:
         return
     if options.size:
         equal("video size", options.size, f"{b['width']}x{b['height']}")
     else:
         equal("video size", (a["width"], a["height"]), (b["width"], b["height"]))
-        equal("video sample aspect ratio", ratio(a.get("sample_aspect_ratio")),
-              ratio(b.get("sample_aspect_ratio")))
+        check_ratio(a, b, new)
     equal("video rotation", rotation(a), rotation(b))
     check_colour(a, b)
     for kind in ("Mastering display metadata", "Content light level metadata"):
@@ -256,8 +308,11 @@ def check_copied(old, new, a, b, options):
                packet_hashes(new, b, new_packets, has_adts(new, b) and not has_adts(old, a)),
                "bytes differ")
         if not is_cover(a):
-            same_times(f"{name} timestamps", [int(p["pts"]) * base(a) + Fraction(options.shift)
-                                              for p in old_packets if "pts" in p],
+            wanted = [int(p["pts"]) * base(a) + Fraction(options.shift) for p in old_packets
+                      if "pts" in p]
+            if not new["matroska"] and a["codec_type"] == "audio":
+                wanted = apart(wanted, base(b))
+            same_times(f"{name} timestamps", wanted,
                        [int(p["pts"]) * base(b) for p in new_packets if "pts" in p],
                        tolerance(a, b, old, new))
     check_labels(name, a, b)
@@ -272,6 +327,22 @@ def check_chapters(old, new, options):
         return [(round(float(c["start_time"]) + add, 2), c.get("tags", {}).get("title", ""))
                 for c in media["chapters"]]
     equal("chapters", listed(old, shift), listed(new, 0.0))
+
+
+def is_outside(media, a, stream, options):
+    """Whether a range was asked for in which the stream has no packet."""
+    if options.start is None and options.end is None:
+        return False
+    origin = min((Fraction(int(p["pts"])) * base(a) for p in media["packets"][a["index"]]
+                  if "pts" in p), default=Fraction(0))
+    lo = origin + Fraction(options.start or "0")
+    hi = origin + Fraction(options.end) if options.end else None
+    for packet in media["packets"][stream["index"]]:
+        begin = int(packet.get("pts", 0)) * base(stream)
+        end = begin + int(packet.get("duration", 0)) * base(stream)
+        if end > lo and (hi is None or begin < hi):
+            return False
+    return True
 
 
 def check_tags(old, new):
@@ -312,6 +383,9 @@ def main():
     order = lambda s: (2 if s["codec_type"] == "attachment" else 1 if is_cover(s) else 0, s["index"])
     ours.sort(key=order)
     kept.sort(key=order)
+    if not new["matroska"]:  # MP4 has no track without a sample
+        kept = [s for s in kept if s is a or s["codec_type"] == "attachment" or is_cover(s) or
+                not is_outside(old, a, s, options)]
     equal("number of streams", len(kept), len(ours))
     position = [s["index"] for s in kept].index(a["index"])
     if position >= len(ours) or ours[position]["codec_type"] != "video":

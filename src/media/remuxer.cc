@@ -146,12 +146,19 @@ void Remuxer::add_chapters(AVFormatContext& output) const {
     }
     if ((window_.from || window_.to) && start >= end) continue;
     const int64_t shift = av_rescale_q(shift_, shift_base_, from.time_base);
+    if (__builtin_add_overflow(start, shift, &start) || __builtin_add_overflow(end, shift, &end)) {
+      continue;
+    }
+    // A range begins between two frames and the file with the second of them; and a damaged file
+    // may name an end before the start. Muxers refuse the whole file for either.
+    start = std::max<int64_t>(start, 0);
+    end = std::max(end, start);
     auto* chapter = static_cast<AVChapter*>(av_mallocz(sizeof(AVChapter)));
     if (!chapter) throw std::bad_alloc();
     chapter->id = from.id;
     chapter->time_base = from.time_base;
-    chapter->start = start + shift;
-    chapter->end = end + shift;
+    chapter->start = start;
+    chapter->end = end;
     av_dict_copy(&chapter->metadata, from.metadata, 0);
     int count = static_cast<int>(output.nb_chapters);
     av_dynarray_add(&output.chapters, &count, chapter);
