@@ -7,7 +7,7 @@ override STYLE := $(value STYLE)
 override OUT := $(value OUT)
 export VIDEO STYLE OUT
 
-.PHONY: demo test test-slow build format tidy bench peers test-asan clean
+.PHONY: demo test test-slow test-damage build format tidy bench peers test-asan clean
 
 demo: ## paints a clip: make demo [VIDEO=my.mp4] [STYLE=starry-night] [OUT=painted.mp4]
 	@tools/setup build
@@ -25,6 +25,10 @@ test: ## everything that CI runs
 test-slow: ## the full matrices of which `make test` runs a share: hours
 	@tools/setup build test
 	@tools/test.py slow
+
+test-damage: ## 2,000 damaged videos under ASan and UBSan: about an hour
+	@tools/setup build test
+	@tools/test.py damage
 
 test-asan: ## unit tests and the short end-to-end cases under ASan and UBSan
 	@tools/setup build test

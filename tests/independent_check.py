@@ -18,6 +18,10 @@ from fractions import Fraction
 OLD_CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration",
                       "vendor_id", "encoding_tool", "handler_name"}
 RGB = ("gbr", "rgb", "bgr", "argb", "abgr", "pal8", "0rgb", "0bgr", "bayer")
+# ISO 639-2 has two codes for these languages; a container may know one of them only.
+LANGUAGES = dict(pair.split("/") for pair in (
+    "alb/sqi arm/hye baq/eus bur/mya chi/zho cze/ces dut/nld fre/fra geo/kat ger/deu gre/ell ice/isl "
+    "mac/mkd mao/mri may/msa per/fas rum/ron slo/slk tib/bod wel/cym").split())
 TEXT_SUBTITLES = {"subrip", "mov_text", "ass", "ssa", "webvtt", "text"}
 failures = 0
 
@@ -231,7 +235,8 @@ def check_video(old, new, a, b, options):
                [new_times[i] for i in timed], tolerance(a, b, old, new))
     # Frames without a time of their own must still come in their order.
     report("video times ascend", None in new_times or
-           all(x < y for x, y in zip(new_times, new_times[1:])), "two frames change places")
+           all(x < y or x == y and new["matroska"] for x, y in zip(new_times, new_times[1:])),
+           "two frames change places")  # Matroska's ticks may hold two frames
     if options.frames_only:
         return
     if options.size:
@@ -248,11 +253,10 @@ def check_video(old, new, a, b, options):
     check_labels("video", a, b)
 
 
-def check_default(name, old, new, a, b):
+def check_default(name, kept, new, a, b):
     if new["format"]["format_name"] == "mpegts":
         return  # has no such flag
-    kind = [s["disposition"].get("default") for s in old["streams"]
-            if s["codec_type"] == a["codec_type"]]
+    kind = [s["disposition"].get("default") for s in kept if s["codec_type"] == a["codec_type"]]
     if not new["matroska"] and not any(kind):
         return  # MP4 always enables one track of each kind
     equal(f"{name} disposition default", a["disposition"].get("default", 0),
@@ -262,7 +266,9 @@ def check_default(name, old, new, a, b):
 def check_labels(name, a, b):
     old_tags = {k.lower(): v for k, v in a.get("tags", {}).items()}
     new_tags = {k.lower(): v for k, v in b.get("tags", {}).items()}
-    equal(f"{name} language", old_tags.get("language", "und"), new_tags.get("language", "und"))
+    old_language, new_language = (tags.get("language", "und") for tags in (old_tags, new_tags))
+    equal(f"{name} language", LANGUAGES.get(old_language, old_language),
+          LANGUAGES.get(new_language, new_language))
     # ffprobe does not read the title of an MP4 track, which players show from its handler's name.
     titles = (new_tags.get("title", ""), new_tags.get("handler_name", ""))
     report(f"{name} title", old_tags.get("title", "") in titles or not old_tags.get("title"),
@@ -298,8 +304,8 @@ def check_copied(old, new, a, b, options):
     if options.start is not None or options.end is not None:
         hashes = [p["data_hash"] for p in old_packets]
         cut = [p["data_hash"] for p in new_packets]
-        at = hashes.index(cut[0]) if cut and cut[0] in hashes else -1
-        report(f"{name} packets", not cut or hashes[at:at + len(cut)] == cut,
+        starts = range(len(hashes) - len(cut) + 1)  # packets of one tone may be alike
+        report(f"{name} packets", any(hashes[at:at + len(cut)] == cut for at in starts),
                "the output's packets are no contiguous part of the input's")
     else:
         equal(f"{name} packet count", len(old_packets), len(new_packets))
@@ -338,9 +344,8 @@ def is_outside(media, a, stream, options):
     lo = origin + Fraction(options.start or "0")
     hi = origin + Fraction(options.end) if options.end else None
     for packet in media["packets"][stream["index"]]:
-        begin = int(packet.get("pts", 0)) * base(stream)
-        end = begin + int(packet.get("duration", 0)) * base(stream)
-        if end > lo and (hi is None or begin < hi):
+        begin = int(packet.get("pts", packet.get("dts", 0))) * base(stream)
+        if begin >= lo and (hi is None or begin < hi):
             return False
     return True
 
@@ -394,7 +399,7 @@ def main():
     check_video(old, new, a, ours[position], options)
     if not options.frames_only:
         for x, y in zip(kept, ours):
-            check_default(f"stream {x['index']}", old, new, x, y)
+            check_default(f"stream {x['index']}", kept, new, x, y)
             if x is not a:
                 check_copied(old, new, x, y, options)
         check_chapters(old, new, options)

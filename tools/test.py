@@ -3,7 +3,8 @@
 """Runs the layers of tests and adds them up.
 
 tools/test.py             everything: what `make test` and CI run
-tools/test.py STAGE...    of: unit asan e2e format tidy, and slow: what `make test-slow` runs
+tools/test.py STAGE...    of: unit asan e2e format tidy; and of slow and damage, which are what
+                          `make test-slow` and `make test-damage` run
 
 Each test program leaves its counts in build/reports/STAGE (GoogleTest as XML, the end-to-end files
 as JSON); a program that dies before it could is one failure. The last line is
@@ -127,6 +128,25 @@ def stage_slow(totals):
               most_seconds=86400)
 
 
+def stage_damage(totals):
+    """Two thousand damaged videos under ASan and UBSan, one after the other: about an hour."""
+    done = subprocess.run([ROOT / "tools/build", "asan", "atelier"], cwd=ROOT)
+    if done.returncode:
+        totals.one("build asan", False)
+        return
+    folder = REPORTS / "damage"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    environment = {**os.environ, "ATELIER": str(ROOT / "build/asan/atelier"), "ATELIER_SLOW": "1",
+                   "ATELIER_TEST_REPORTS": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, ROOT / "tests/e2e/damage_runs_test.py"], cwd=ROOT, env=environment)
+    report = folder / "damage_runs_test.json"
+    if report.exists():
+        add_e2e(report, totals, {})
+    else:
+        totals.one("damage: no report", False)
+
+
 def sources():
     listed = subprocess.run(["git", "ls-files", "-z", "*.cc", "*.h"], cwd=ROOT, check=True,
                             capture_output=True).stdout.decode()
@@ -159,7 +179,7 @@ def stage_tidy(totals):
 
 STAGES = {"format": stage_format, "unit": stage_unit, "e2e": stage_e2e, "tidy": stage_tidy,
           "asan": stage_asan}
-ON_DEMAND = {"slow": stage_slow}
+ON_DEMAND = {"slow": stage_slow, "damage": stage_damage}
 
 
 def main(arguments):

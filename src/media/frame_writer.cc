@@ -90,7 +90,9 @@ Result<CodecContextPtr> open_encoder(const EncodeSettings& settings, const AVCod
     CodecContextPtr context = make_context(codec, settings, format);
     Options options(encoder_options(settings));
     if (ffv1 && settings.width > 1 && settings.height > 1 && !settings.options.contains("slices")) {
-      options.set("slices", std::to_string(slices));
+      // libav 5.1 writes slices one sample wide or high wrong: they decode as zeros.
+      const bool narrow = settings.width < 3 || settings.height < 3;
+      options.set("slices", std::to_string(narrow ? 1 : slices));
     }
     opened = avcodec_open2(context.get(), &codec, options.get());
     if (opened >= 0) {

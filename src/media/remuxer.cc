@@ -95,6 +95,7 @@ Result<AVStream*> Remuxer::add_stream(AVFormatContext& output, int index) {
   to->id = from.id;
   copy_stream_tags(from, fate.fate == Fate::scored, *to);
   if (is_movie(request_.container)) name_in_movie(*to);
+  if (request_.container == Container::mov) spell_language_for_mov(*to);
   if (fate.fate == Fate::scored) return to;
   copy_stream_side_data(from, *to);
   to->avg_frame_rate = from.avg_frame_rate;

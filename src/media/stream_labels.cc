@@ -31,6 +31,27 @@ constexpr std::array kItunes = {
     "tmpo",          "sort_name",     "sort_artist",  "sort_album", "sort_album_artist",
     "sort_composer", "sort_show"};
 
+// Pairs of ISO 639-2 codes for one language; the second is the one that libav writes into MOV.
+constexpr std::array<std::array<const char*, 2>, 19> kMovLanguages = {{{"sqi", "alb"},
+                                                                       {"hye", "arm"},
+                                                                       {"eus", "baq"},
+                                                                       {"mya", "bur"},
+                                                                       {"zho", "chi"},
+                                                                       {"cze", "ces"},
+                                                                       {"nld", "dut"},
+                                                                       {"fre", "fra"},
+                                                                       {"kat", "geo"},
+                                                                       {"deu", "ger"},
+                                                                       {"ell", "gre"},
+                                                                       {"isl", "ice"},
+                                                                       {"mkd", "mac"},
+                                                                       {"msa", "may"},
+                                                                       {"fas", "per"},
+                                                                       {"rum", "ron"},
+                                                                       {"slo", "slk"},
+                                                                       {"bod", "tib"},
+                                                                       {"cym", "wel"}}};
+
 bool same(std::string_view a, std::string_view b) {
   return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
 }
@@ -66,6 +87,17 @@ void name_in_movie(AVStream& stream) {
   const bool generic =
       !handler || std::string_view(handler->value).find("Handler") != std::string_view::npos;
   if (title && generic) av_dict_set(&stream.metadata, "handler_name", title->value, 0);
+}
+
+void spell_language_for_mov(AVStream& stream) {
+  const AVDictionaryEntry* language = av_dict_get(stream.metadata, "language", nullptr, 0);
+  if (!language) return;
+  for (const auto& [other, mov] : kMovLanguages) {
+    if (same(language->value, other)) {
+      av_dict_set(&stream.metadata, "language", mov, 0);
+      return;
+    }
+  }
 }
 
 void copy_file_tags(const AVFormatContext& from, AVFormatContext& to) {

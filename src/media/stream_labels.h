@@ -12,6 +12,10 @@ void copy_stream_tags(const AVStream& from, bool reencoded, AVStream& to);
 // MP4 and MOV show a track's title where its handler is named: puts it there unless a real handler
 // name is in the way.
 void name_in_movie(AVStream& stream);
+
+// MOV's table of languages has one of the two codes that ISO 639-2 gives some of them ("deu",
+// "ger"): a language tag is spelled as MOV can say it.
+void spell_language_for_mov(AVStream& stream);
 // The file's tags but those that speak of the old file itself.
 void copy_file_tags(const AVFormatContext& from, AVFormatContext& to);
 // Whether a plain MP4 or MOV keeps this tag of a file; the others need the "mdta" form.

@@ -190,7 +190,7 @@ class Maker:
             options += ["-auto-alt-ref", "1", "-lag-in-frames", "12", "-deadline", "good"]
         return options
 
-    def colour(self):
+    def colour(self, codec):
         options = []
         if self.some(0.5):
             options += ["-colorspace", self.chance.choice(["bt709", "smpte170m", "bt470bg",
@@ -198,7 +198,8 @@ class Maker:
         if self.some(0.4):
             options += ["-color_primaries", self.chance.choice(["bt709", "smpte170m", "bt2020"]),
                         "-color_trc", self.chance.choice(["bt709", "smpte2084", "arib-std-b67"])]
-        if self.some(0.4):
+        # VP8 says in each frame that it is limited, whatever the container says.
+        if self.some(0.4) and codec != "libvpx":
             options += ["-color_range", self.chance.choice(["tv", "pc"])]
         if self.some(0.2):
             options += ["-chroma_sample_location", self.chance.choice(["left", "center", "topleft"])]
@@ -283,7 +284,7 @@ class Maker:
         start = ["-v", "error", "-y", "-bitexact", "-threads", "1"]
         first = start + ["-f", "lavfi", "-i", picture, *inputs, "-map", "0", *maps,
                          "-c:v:0", codec, *facts["options"], "-pix_fmt:v:0", pixel_format,
-                         "-strict", "experimental", *self.coding(codec, facts), *self.colour(),
+                         "-strict", "experimental", *self.coding(codec, facts), *self.colour(codec),
                          *time_options, *options]
         again = self.second_step(container, seconds)
         name = f"in.{container}"

@@ -35,6 +35,7 @@ SHORT = {
     "test_existing_output_is_kept", "test_text_as_model", "test_truncated_model",
     "test_unsupported_operator_is_named", "test_output_that_is_no_image", "test_odd_names",
     "test_invalid_utf8_name", "test_interrupt_keeps_what_is_done",
+    "test_damaged_videos", "test_kept_videos", "test_huge_pictures", "test_thousands_of_streams",
     "test_json_is_one_object", "test_from_to", "test_preview", "test_models", "test_probe",
 }
 
