@@ -114,7 +114,8 @@ class DamagedRun:
             if word in done.stderr:
                 raise Finding(done.stderr[:3000])
         # A damaged header may ask for a size that no encoder takes: --size is the way out.
-        no_encoder = done.returncode == 2 and "refuses its settings" in done.stderr
+        no_encoder = done.returncode == 2 and any(
+            word in done.stderr for word in ("refuses its settings", "use a smaller frame"))
         if done.returncode not in (0, 1, 3) and not no_encoder:
             raise Finding(f"exit code {done.returncode}: {done.stderr[:2000]}")
         left = [p for p in (self.folder / "cache").rglob("*") if p.is_file()]
