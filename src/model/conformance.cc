@@ -10,7 +10,6 @@
 #include <optional>
 
 #include "model/onnx_proto.h"
-#include "model/ops/evaluate.h"
 
 namespace atelier::model {
 namespace {
@@ -98,11 +97,15 @@ void append_typed(const onnx::TensorProto& proto, Tensor& tensor) {
   }
 }
 
-Result<Tensor> to_tensor(const onnx::TensorProto& proto, const std::string& what) {
+Result<Tensor> read_tensor(const std::filesystem::path& path) {
+  onnx::TensorProto proto;
+  if (!proto.ParseFromString(read_all(path))) {
+    return make_error(Code::invalid_argument, "{} is no tensor", path.filename().string());
+  }
   const auto type = type_of(proto.data_type());
   Tensor tensor;
   if (!type) {
-    return make_error(Code::invalid_argument, "{} is of another type", what);
+    return make_error(Code::invalid_argument, "{} is of another type", path.filename().string());
   }
   tensor.type = *type;
   tensor.shape.assign(proto.dims().begin(), proto.dims().end());
@@ -114,18 +117,9 @@ Result<Tensor> to_tensor(const onnx::TensorProto& proto, const std::string& what
     if (d < 0 || __builtin_mul_overflow(count, d, &count)) size = -1;
   }
   if (size != count) {
-    return make_error(Code::invalid_argument, "{} is no tensor", what);
+    return make_error(Code::invalid_argument, "{} is no tensor", path.filename().string());
   }
   return tensor;
-}
-
-Result<Tensor> read_tensor(const std::filesystem::path& path) {
-  const std::string what = path.filename().string();
-  onnx::TensorProto proto;
-  if (!proto.ParseFromString(read_all(path))) {
-    return make_error(Code::invalid_argument, "{} is no tensor", what);
-  }
-  return to_tensor(proto, what);
 }
 
 Result<std::vector<Tensor>> read_tensors(const std::filesystem::path& folder, const char* kind) {
@@ -137,40 +131,22 @@ Result<std::vector<Tensor>> read_tensors(const std::filesystem::path& folder, co
   }
 }
 
-Result<std::optional<Attribute>> to_attribute(const onnx::AttributeProto& proto) {
-  using Found = std::optional<Attribute>;
-  switch (proto.type()) {
-    case onnx::AttributeProto::INT: return Found(int64_t{proto.i()});
-    case onnx::AttributeProto::FLOAT: return Found(proto.f());
-    case onnx::AttributeProto::STRING: return Found(proto.s());
-    case onnx::AttributeProto::INTS:
-      return Found(std::vector<int64_t>(proto.ints().begin(), proto.ints().end()));
-    case onnx::AttributeProto::FLOATS:
-      return Found(std::vector<float>(proto.floats().begin(), proto.floats().end()));
-    case onnx::AttributeProto::TENSOR: return Found(TRY(to_tensor(proto.t(), proto.name())));
-    default: return Found();
+// Import takes opset 7 and later. An older model is read as one of opset 7 if every operator in it
+// has the same definition there.
+std::string at_least_opset_7(std::string file) {
+  constexpr int kOldest = 7;
+  onnx::ModelProto model;
+  if (!model.ParseFromString(file) || model.opset_import_size() != 1) return file;
+  onnx::OperatorSetIdProto& opset = *model.mutable_opset_import(0);
+  if (!opset.domain().empty() || opset.version() >= kOldest) return file;
+  for (const auto& node : model.graph().node()) {
+    const auto* before =
+        onnx::OpSchemaRegistry::Schema(node.op_type(), static_cast<int>(opset.version()));
+    const auto* after = onnx::OpSchemaRegistry::Schema(node.op_type(), kOldest);
+    if (before == nullptr || before != after) return file;
   }
-}
-
-// Refuses nodes whose operator may read otherwise at opset 17, which evaluate() follows.
-Result<Node> to_node(const onnx::NodeProto& proto, int opset) {
-  const auto* schema = onnx::OpSchemaRegistry::Schema(proto.op_type(), opset);
-  const auto* newest = onnx::OpSchemaRegistry::Schema(proto.op_type(), 17);
-  const bool alike =
-      schema != nullptr && proto.domain().empty() && (schema == newest || opset >= 13);
-  if (!alike || !can_evaluate(proto.op_type())) {
-    return make_error(Code::invalid_argument, "{} of opset {}", proto.op_type(), opset);
-  }
-  Node node;
-  node.op = proto.op_type();
-  node.name = proto.op_type();
-  node.inputs.assign(proto.input().begin(), proto.input().end());
-  node.outputs.assign(proto.output().begin(), proto.output().end());
-  for (const auto& attribute : proto.attribute()) {
-    auto value = TRY(to_attribute(attribute));
-    if (value) node.attributes.emplace(attribute.name(), std::move(*value));
-  }
-  return node;
+  opset.set_version(kOldest);
+  return model.SerializeAsString();
 }
 
 }  // namespace
@@ -190,38 +166,13 @@ std::vector<ConformanceCase> conformance_cases() {
 
 Result<ConformanceData> read_case(const ConformanceCase& test_case) {
   ConformanceData data;
-  data.model = read_all(test_case.folder / "model.onnx");
+  data.model = at_least_opset_7(read_all(test_case.folder / "model.onnx"));
   data.inputs = TRY(read_tensors(test_case.folder / "test_data_set_0", "input_"));
   data.outputs = TRY(read_tensors(test_case.folder / "test_data_set_0", "output_"));
   if (data.model.empty() || data.outputs.empty()) {
     return make_error(Code::invalid_argument, "there is no model or no output");
   }
   return data;
-}
-
-Result<Graph> case_graph(const std::string& model) {
-  onnx::ModelProto proto;
-  if (!proto.ParseFromString(model) || proto.opset_import_size() != 1) {
-    return make_error(Code::invalid_argument, "a model of several operator sets");
-  }
-  Graph graph;
-  for (const auto& tensor : proto.graph().initializer()) {
-    graph.initializers[tensor.name()] = TRY(to_tensor(tensor, tensor.name()));
-  }
-  for (const auto& input : proto.graph().input()) {
-    if (graph.initializers.contains(input.name())) continue;
-    ValueInfo info{input.name(), {}};
-    for (const auto& dim : input.type().tensor_type().shape().dim()) {
-      info.shape.push_back(dim.has_dim_value() ? dim.dim_value() : -1);
-    }
-    graph.inputs.push_back(std::move(info));
-  }
-  const auto opset = static_cast<int>(proto.opset_import(0).version());
-  for (const auto& node : proto.graph().node()) {
-    graph.nodes.push_back(TRY(to_node(node, opset)));
-  }
-  for (const auto& output : proto.graph().output()) graph.outputs.push_back({output.name(), {}});
-  return graph;
 }
 
 std::string difference(const Tensor& right, const Tensor& actual) {

@@ -29,10 +29,6 @@ struct ConformanceData {
 // Errors: invalid_argument, a value is not a tensor of a type that Atelier has.
 Result<ConformanceData> read_case(const ConformanceCase& test_case);
 
-// The graph of a case's model as it stands: only operators in a form that reads alike at opset 17.
-// Errors: invalid_argument, naming the operator.
-Result<Graph> case_graph(const std::string& model);
-
 // Types and shapes must be equal, and so must integers; floats as the ONNX project compares them:
 // 1e-7 + 1e-3 of the right value. Empty if all is well, else what differs.
 std::string difference(const Tensor& right, const Tensor& actual);
