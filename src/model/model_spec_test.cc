@@ -54,6 +54,24 @@ halo = 16
   EXPECT_THAT(spec.guessed, IsEmpty());
 }
 
+TEST(ModelSpec, FitOverlapAndLumaAreReadAndOnlyThenInTheCanonicalText) {
+  const ModelSpec plain = parse("");
+  EXPECT_EQ(plain.fit, ModelSpec::Fit::none);
+  EXPECT_FALSE(plain.luma);
+  EXPECT_EQ(to_canonical_text(plain).find("fit"), std::string::npos);
+  const ModelSpec tiled = parse("fit = \"tile\"\noverlap = 32\nhalo = 16\nchannels = \"luma\"");
+  EXPECT_EQ(tiled.fit, ModelSpec::Fit::tile);
+  EXPECT_EQ(tiled.overlap, 32);
+  EXPECT_TRUE(tiled.luma);
+  EXPECT_THAT(to_canonical_text(tiled), HasSubstr("fit=tile\noverlap=32\nchannels=luma\n"));
+  EXPECT_EQ(parse("fit = \"letterbox\"").fit, ModelSpec::Fit::letterbox);
+  EXPECT_EQ(parse("fit = \"stretch\"").fit, ModelSpec::Fit::stretch);
+  for (const char* text : {"fit = \"crop\"", "overlap = 0", "overlap = 31\nhalo = 16",
+                           "channels = \"chroma\"", "fit = 3"}) {
+    EXPECT_FALSE(parse_model_spec(text, "m").ok()) << text;
+  }
+}
+
 TEST(ModelSpec, AnEmptyTextTakesTheFileNameAndSaysWhatItGuessed) {
   const ModelSpec spec = parse("");
   EXPECT_EQ(spec.name, "m");

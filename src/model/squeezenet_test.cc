@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "model/reference.h"
+#include "model/runner.h"
 
 namespace atelier::model {
 namespace {
@@ -77,6 +78,16 @@ TEST_P(SqueezeNet, GivesItsGoldenScores) {
   const auto& got = outputs->at(output).floats;
   ASSERT_EQ(got.size(), 1000U);
   for (size_t i = 0; i < 1000; ++i) EXPECT_NEAR(got[i], expected[i], GetParam().tolerance) << i;
+
+  ModelSpec spec;
+  spec.name = GetParam().model;
+  const auto runner = make_onednn_runner(*graph, spec, {2, {}});
+  ASSERT_TRUE(runner.ok()) << runner.error().message;
+  const auto planned = (*runner)->run({{graph->inputs[0].name, x}});
+  ASSERT_TRUE(planned.ok()) << planned.error().message;
+  const auto& scored = planned->at(output).floats;
+  ASSERT_EQ(scored.size(), 1000U);
+  for (size_t i = 0; i < 1000; ++i) EXPECT_NEAR(scored[i], expected[i], GetParam().tolerance) << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(
