@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A classifier of opset 7, in float32 and float16: import, upgrade and operators together. The scores
-// came with the files, from Windows ML and its own reading of the picture: 0.7385 for float32, where
-// OpenCV's dnn module gives 0.737676 for the pixels that ffmpeg reads, and we 0.737677.
+// A classifier of opset 7, in float32 and float16: import, upgrade and operators together. The
+// scores came with the files, from Windows ML and its own reading of the picture: 0.7385 for
+// float32, where OpenCV's dnn module gives 0.737676 for the pixels that ffmpeg reads, and we
+// 0.737677.
 #include <gtest/gtest.h>
 
 #include <cstdio>
