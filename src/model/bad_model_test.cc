@@ -98,7 +98,7 @@ onnx::NodeProto& conv(onnx::ModelProto& m) { return *m.mutable_graph()->mutable_
 onnx::TensorProto& weight(onnx::ModelProto& m) {
   return *m.mutable_graph()->mutable_initializer(0);
 }
-void set_ints(onnx::ModelProto& m, const char* key, std::vector<int64_t> values) {
+void set_ints(onnx::ModelProto& m, const char* key, const std::vector<int64_t>& values) {
   conv(m).clear_attribute();
   TestModel::attribute(conv(m), key, values);
 }

@@ -14,7 +14,7 @@ namespace atelier::model {
 // A model with input "x" [N, C, H, W] (-1: any) and output "y"; nodes are added one by one.
 class TestModel {
  public:
-  explicit TestModel(int64_t opset = 13, std::vector<int64_t> input = {-1, 3, -1, -1}) {
+  explicit TestModel(int64_t opset = 13, const std::vector<int64_t>& input = {-1, 3, -1, -1}) {
     proto_.set_ir_version(7);
     proto_.add_opset_import()->set_version(opset);
     proto_.mutable_graph()->set_name("test");
