@@ -46,13 +46,14 @@ std::vector<std::byte> make_video(const TestVideo& what);
 // What identifies a decoded frame: its time and a hash of its visible samples.
 struct FrameId {
   int64_t pts = 0;
-  std::string hash;
+  std::string hash;   // of the colours
+  std::string alpha;  // empty without: libav's own VP8 and VP9 decoders leave it out
   bool operator==(const FrameId&) const = default;
 };
 std::ostream& operator<<(std::ostream& out, const FrameId& id);
 
 // Whether two lists are equal, with the first difference and the number of them. A frame whose time
-// libav does not know matches any time.
+// libav does not know matches any time, one without alpha any alpha.
 testing::AssertionResult same_frames(const std::vector<FrameId>& got,
                                      const std::vector<FrameId>& wanted);
 
