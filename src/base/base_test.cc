@@ -49,6 +49,11 @@ TEST(MediaTime, SecondsTypedInDecimalHitTheirTick) {
   EXPECT_EQ(ticks_at_or_after(-0.5, {1, 1000}), -500);
 }
 
+TEST(MediaTime, SecondsBeyondEveryVideoStayOnTheirSide) {
+  EXPECT_GT(ticks_at_or_after(1e30, {1, 90000}), int64_t{1} << 60);
+  EXPECT_LT(ticks_at_or_after(-1e300, {1, 90000}), -(int64_t{1} << 60));
+}
+
 TEST(FrameBuffer, OddSizesRoundChromaUp) {
   FrameBuffer buffer(5, 3, {PixelFormat::Family::yuv, 10, 1, 1, true}, {});
   const FrameView& view = buffer.view();

@@ -169,11 +169,11 @@ struct Scored {
 Result<void> check_failures(run::Ledger& ledger) {
   const auto failures = TRY(ledger.failures());
   if (failures.empty()) return {};
-  return make_error(Code::corrupt,
-                    "Chunk {} was given up after {} attempts ({}); {} chunks in all are missing; "
-                    "what is done is kept, --no-reuse starts anew.",
-                    failures.front().chunk, failures.front().attempts, failures.front().error,
-                    failures.size());
+  return make_error(
+      Code::corrupt,
+      "Chunk {} was given up after {} attempts ({}); chunks given up in all: {}; what "
+      "is done is kept, and the same command tries them again.",
+      failures.front().chunk, failures.front().attempts, failures.front().error, failures.size());
 }
 
 Result<Scored> score(const run::Manifest& manifest, run::RunFolder& folder, ObjectStore& store,
@@ -197,8 +197,11 @@ Result<Scored> score(const run::Manifest& manifest, run::RunFolder& folder, Obje
   setup.worker = run::make_worker_name();
   setup.chunks = static_cast<int>(manifest.chunks.size());
   run::Ledger ledger(store, clock, setup);
+  if (const size_t again = TRY(ledger.retry_failures()); again > 0) {
+    console.say(fmt::format("Chunks given up earlier and tried again: {}.", again));
+  }
   const auto heart = TRY(run::Heart::start(ledger, progress));
-  run::Broker broker(folder, manifest, ledger, TRY(scratch_folder()), stop);
+  run::Broker broker(folder, manifest, ledger, TRY(scratch_folder()));
   run::ScoreJob job;
   job.manifest = &manifest;
   job.info = &input.info;
@@ -209,8 +212,8 @@ Result<Scored> score(const run::Manifest& manifest, run::RunFolder& folder, Obje
   const auto begin = clock.now();
   {
     const ProgressTicker ticker(console, progress, before, manifest.frames_expected(), clock);
-    auto result = run::score_chunks(job, broker, progress, std::move(stop));
-    if (!result.ok() && result.error().code == Code::cancelled) {
+    auto result = run::score_chunks(job, broker, progress, stop);
+    if (!result.ok() && result.error().code == Code::cancelled && stop.stop_requested()) {
       return make_error(Code::cancelled,
                         "Interrupted with {} of {} chunks done and kept; the same command goes on.",
                         chunks_before + progress.chunks.load(), manifest.chunks.size());

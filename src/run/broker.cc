@@ -13,6 +13,16 @@ namespace {
 // How long to leave the store alone while others work.
 constexpr std::chrono::milliseconds kPause(250);
 
+// Lets the others work for a while; false if there is no more to wait for.
+bool paused(std::stop_token stop) {
+  Mutex mutex;
+  std::condition_variable_any wake;
+  mutex.lock();
+  wake.wait_for(mutex, stop, kPause, [] { return false; });
+  mutex.unlock();
+  return !stop.stop_requested();
+}
+
 }  // namespace
 
 Heart::Heart(Ledger& ledger, const Progress& progress, std::chrono::milliseconds interval)
@@ -46,7 +56,7 @@ Heart::~Heart() {
   (void)ledger_.beat(progress_.encoded, true);
 }
 
-Result<std::optional<ChunkPlan>> Broker::next() {
+Result<std::optional<ChunkPlan>> Broker::next(std::stop_token stop) {
   for (;;) {
     const Ledger::Answer answer = TRY(ledger_.claim());
     switch (answer.next) {
@@ -58,18 +68,8 @@ Result<std::optional<ChunkPlan>> Broker::next() {
                           folder_.run_id());
       case Ledger::Next::wait: break;
     }
-    if (!wait()) return make_error(Code::cancelled, "Interrupted.");
+    if (!paused(stop)) return make_error(Code::cancelled, "Interrupted.");
   }
-}
-
-// False if there is no more to wait for.
-bool Broker::wait() {
-  Mutex mutex;
-  std::condition_variable_any wake;
-  mutex.lock();
-  wake.wait_for(mutex, stop_, kPause, [] { return false; });
-  mutex.unlock();
-  return !stop_.stop_requested();
 }
 
 Result<void> Broker::commit(ChunkCommit commit, ScratchFile& result) {

@@ -39,31 +39,23 @@ class Heart {
 
 class Broker final : public ChunkDesk {
  public:
-  // The references must outlive it; `scratch` exists. `stop` ends waiting for other workers.
-  Broker(RunFolder& folder, const Manifest& manifest, Ledger& ledger, std::filesystem::path scratch,
-         std::stop_token stop)
-      : folder_(folder),
-        manifest_(manifest),
-        ledger_(ledger),
-        scratch_(std::move(scratch)),
-        stop_(std::move(stop)) {}
+  // The references must outlive it; `scratch` exists.
+  Broker(RunFolder& folder, const Manifest& manifest, Ledger& ledger, std::filesystem::path scratch)
+      : folder_(folder), manifest_(manifest), ledger_(ledger), scratch_(std::move(scratch)) {}
 
   // Waits while other workers hold all that is left. Nothing: every chunk is committed, given up,
   // or was handed out by this broker. Errors: cancelled, those of the ledger.
-  Result<std::optional<ChunkPlan>> next() override;
+  Result<std::optional<ChunkPlan>> next(std::stop_token stop) override;
   Result<void> commit(ChunkCommit commit, ScratchFile& result) override;
   Result<void> keep_frame(uint64_t number, const std::string& extension,
                           std::span<const std::byte> picture) override;
   const std::filesystem::path& scratch() const override { return scratch_; }
 
  private:
-  bool wait();
-
   RunFolder& folder_;
   const Manifest& manifest_;
   Ledger& ledger_;
   std::filesystem::path scratch_;
-  std::stop_token stop_;
 };
 
 // A name for this worker that no other process in the world has.

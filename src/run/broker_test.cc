@@ -43,21 +43,21 @@ class BrokerTest : public testing::Test {
 TEST_F(BrokerTest, HandsOutOnlyWhatIsNotDone) {
   commit(1);
   Ledger a = ledger("a");
-  Broker broker(folder_, manifest_, a, testing::TempDir(), {});
-  EXPECT_EQ(broker.next().value()->index, 0);
-  EXPECT_EQ(broker.next().value()->index, 2);
-  EXPECT_EQ(broker.next().value(), std::nullopt);
+  Broker broker(folder_, manifest_, a, testing::TempDir());
+  EXPECT_EQ(broker.next({}).value()->index, 0);
+  EXPECT_EQ(broker.next({}).value()->index, 2);
+  EXPECT_EQ(broker.next({}).value(), std::nullopt);
 }
 
 TEST_F(BrokerTest, WaitsForWhatOthersHoldAndEndsWhenTheyCommit) {
   Ledger a = ledger("a");
   const auto heart = Heart::start(a, progress_).value();
-  Broker busy(folder_, manifest_, a, testing::TempDir(), {});
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(busy.next().value()->index, i);
+  Broker busy(folder_, manifest_, a, testing::TempDir());
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(busy.next({}).value()->index, i);
   Ledger b = ledger("b");
-  Broker waiting(folder_, manifest_, b, testing::TempDir(), {});
+  Broker waiting(folder_, manifest_, b, testing::TempDir());
   std::optional<ChunkPlan> got = ChunkPlan{};
-  std::jthread helper([&] { got = waiting.next().value(); });
+  std::jthread helper([&] { got = waiting.next({}).value(); });
   for (int i = 0; i < 3; ++i) commit(i);
   helper.join();
   EXPECT_EQ(got, std::nullopt);
@@ -66,14 +66,14 @@ TEST_F(BrokerTest, WaitsForWhatOthersHoldAndEndsWhenTheyCommit) {
 TEST_F(BrokerTest, WaitingEndsWhenStopped) {
   Ledger a = ledger("a");
   const auto heart = Heart::start(a, progress_).value();
-  Broker busy(folder_, manifest_, a, testing::TempDir(), {});
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(busy.next().value());
+  Broker busy(folder_, manifest_, a, testing::TempDir());
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(busy.next({}).value());
   std::stop_source stop;
   Ledger b = ledger("b");
-  Broker waiting(folder_, manifest_, b, testing::TempDir(), stop.get_token());
+  Broker waiting(folder_, manifest_, b, testing::TempDir());
   std::optional<Code> code;
   std::jthread helper([&] {
-    const auto answer = waiting.next();
+    const auto answer = waiting.next(stop.get_token());
     if (!answer.ok()) code = answer.error().code;
   });
   stop.request_stop();
@@ -84,8 +84,8 @@ TEST_F(BrokerTest, WaitingEndsWhenStopped) {
 TEST_F(BrokerTest, ACancelledRunIsSaidSo) {
   Ledger a = ledger("a");
   ASSERT_TRUE(a.cancel("by hand").ok());
-  Broker broker(folder_, manifest_, a, testing::TempDir(), {});
-  EXPECT_EQ(broker.next().error().code, Code::cancelled);
+  Broker broker(folder_, manifest_, a, testing::TempDir());
+  EXPECT_EQ(broker.next({}).error().code, Code::cancelled);
 }
 
 TEST_F(BrokerTest, AHeartBeatsAndSaysThatItLeft) {

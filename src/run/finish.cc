@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/finish.h"
 
-#include <unistd.h>
-
+#include <algorithm>
 #include <system_error>
 
 #include "base/file.h"
 #include "media/picture_files.h"
+#include "run/broker.h"
 #include "run/pictures.h"
 
 namespace atelier::run {
@@ -79,6 +79,26 @@ media::MuxRequest mux_request(const Manifest& manifest, RunFolder& folder,
   return mux;
 }
 
+// Whether the object is there with just these bytes.
+Result<bool> holds(ObjectStore& store, const std::string& key, ByteSource& wanted) {
+  constexpr uint64_t kPiece = uint64_t{8} << 20;
+  const auto info = TRY(store.head(key));
+  if (!info || info->size != wanted.size()) return false;
+  std::vector<std::byte> piece(kPiece);
+  for (uint64_t offset = 0; offset < wanted.size();) {
+    const size_t count = TRY(wanted.read_at(offset, piece));
+    const auto there = store.get(key, {offset, count}, info->etag);
+    if (!there.ok() && there.error().code == Code::unavailable) return there.error();
+    // Changed or removed meanwhile: what is there now is not ours.
+    if (count == 0 || !there.ok() ||
+        !std::equal(there->begin(), there->end(), piece.begin(), piece.begin() + count)) {
+      return false;
+    }
+    offset += count;
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
@@ -90,10 +110,10 @@ Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
     TRY(publish_pictures(mux, request, report, std::move(stop)));
     return report;
   }
-  // Several finishes of one run may write at once: the process's own number keeps them apart.
-  const ScratchOutput scratch(
-      request.scratch /
-      fmt::format("{}-{}{}", manifest.run_id, getpid(), media::extension_of(request.container)));
+  // Several finishes of one run may write at once, from containers that share this folder too.
+  const ScratchOutput scratch(request.scratch /
+                              fmt::format("{}-{}{}", manifest.run_id, make_worker_name(),
+                                          media::extension_of(request.container)));
   mux.scratch = scratch.path();
   const auto muxed = TRY(media::mux(mux, std::move(stop)));
   if (muxed.video_frames != report.frames) {
@@ -110,7 +130,8 @@ Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
   const auto outcome =
       TRY(put_source(*request.output, request.output_key, *file,
                      request.replace ? Condition::always() : Condition::if_absent()));
-  if (!outcome.written) {
+  // Another worker of this run may have published the same bits.
+  if (!outcome.written && !TRY(holds(*request.output, request.output_key, *file))) {
     return make_error(
         Code::invalid_argument,
         "'{}' appeared while the run was working and was kept; choose another name or use --force.",

@@ -197,7 +197,7 @@ Result<bool> Ledger::is_settled(int chunk) {
 }
 
 Result<bool> Ledger::try_chunk(int chunk, Claim& claim) {
-  if (TRY(is_settled(chunk))) return false;
+  if (held_.contains(chunk) || TRY(is_settled(chunk))) return false;
   const Chunk& known = chunks_[static_cast<size_t>(chunk)];
   if (known.generation == 0) return take(chunk, false, claim);
   TRY(read_claim(chunk));
@@ -338,6 +338,22 @@ Result<std::vector<ChunkFailure>> Ledger::failures() {
     }
   }
   return found;
+}
+
+Result<size_t> Ledger::retry_failures() {
+  const auto failed = TRY(failures());
+  TRY(refresh());
+  for (const ChunkFailure& failure : failed) {
+    if (failure.chunk >= setup_.chunks) continue;
+    Chunk& known = chunks_[static_cast<size_t>(failure.chunk)];
+    const json record = {{"worker", ""}, {"attempt", 1}, {"losses", 0}};
+    // A conflict: somebody else does the same.
+    TRY(put_absent(store_, claim_key(failure.chunk, known.generation + 1), record));
+    TRY(store_.remove(key(fmt::format("failed/{}.json", chunk_name(failure.chunk)))));
+    known = {};
+  }
+  TRY(store_.remove(key("cancel.json")));
+  return failed.size();
 }
 
 Result<void> Ledger::cancel(const std::string& reason) {

@@ -117,6 +117,9 @@ class Ledger {
 
   // Every chunk that was given up and not committed after all, in order.
   Result<std::vector<ChunkFailure>> failures();
+  // Begins anew with every chunk that was given up, and takes cancel.json away: somebody asked for
+  // the run again. Call before the first claim. Returns how many chunks.
+  Result<size_t> retry_failures();
   Result<void> cancel(const std::string& reason);
   Result<bool> cancelled();
 

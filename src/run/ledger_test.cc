@@ -217,6 +217,35 @@ TEST_F(LedgerTest, AChunkThatTakesEveryWorkerWithItIsSetAside) {
   EXPECT_THAT(worker("z")->failures()->front().error, testing::HasSubstr("13 workers vanished"));
 }
 
+TEST_F(LedgerTest, WhatWasGivenUpIsTriedAgainWhenSomebodyAsks) {
+  chunks_ = 2;
+  for (int i = 0; i < 20; ++i) {  // every worker vanishes with chunk 0
+    auto doomed = worker(fmt::format("w{}", i), 0, 2);
+    next(*doomed);
+    dead_ = fmt::format("machine of w{}", i);
+  }
+  ASSERT_EQ(worker("a")->failures()->size(), 1u);
+  ASSERT_TRUE(worker("a")->cancel("by hand").ok());
+  auto b = worker("b");
+  EXPECT_EQ(b->retry_failures().value(), 1u);
+  EXPECT_TRUE(b->failures()->empty());
+  Claim claim;
+  EXPECT_EQ(next(*b, &claim), "0");
+  EXPECT_EQ(claim.losses, 0);
+}
+
+TEST_F(LedgerTest, AWorkerNeverTakesItsOwnChunkAgain) {
+  chunks_ = 1;
+  auto a = worker("a");
+  auto b = worker("b");
+  EXPECT_EQ(next(*a), "0");
+  dead_ = "machine of a";  // so b believes
+  EXPECT_EQ(next(*b), "0");
+  dead_ = "machine of b";  // and a of b
+  EXPECT_EQ(next(*a), "settled") << "it is at work on the chunk";
+  EXPECT_EQ(store_->head("run/chunks/000000.claim.3").value(), std::nullopt);
+}
+
 TEST_F(LedgerTest, CancelStopsEveryWorker) {
   auto a = worker("a");
   auto b = worker("b");

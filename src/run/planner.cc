@@ -15,10 +15,16 @@ struct Window {
   int64_t to;  // exclusive
 };
 
+int64_t sum(int64_t a, int64_t b) {
+  int64_t result = 0;
+  if (!__builtin_add_overflow(a, b, &result)) return result;
+  return b < 0 ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max();
+}
+
 Window window_of(const media::TimeRange& range, int64_t origin, Rational base) {
   Window window{std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()};
-  if (range.from) window.from = origin + ticks_at_or_after(*range.from, base);
-  if (range.to) window.to = origin + ticks_at_or_after(*range.to, base);
+  if (range.from) window.from = sum(origin, ticks_at_or_after(*range.from, base));
+  if (range.to) window.to = sum(origin, ticks_at_or_after(*range.to, base));
   return window;
 }
 
@@ -26,11 +32,11 @@ Window window_of(const media::TimeRange& range, int64_t origin, Rational base) {
 size_t cut_after(const std::vector<int64_t>& times, const std::vector<int64_t>& keys, size_t start,
                  int64_t length) {
   const int64_t begin = times[start];
-  const int64_t goal = begin + length;
-  if (times.back() < begin + length + length / 2) return times.size();
+  const int64_t goal = sum(begin, length);
+  if (times.back() < sum(goal, length / 2)) return times.size();
   std::optional<int64_t> best;
-  for (auto key = std::upper_bound(keys.begin(), keys.end(), begin + length / 2);
-       key != keys.end() && *key <= goal + length / 2; ++key) {
+  for (auto key = std::upper_bound(keys.begin(), keys.end(), sum(begin, length / 2));
+       key != keys.end() && *key <= sum(goal, length / 2); ++key) {
     if (!best || std::abs(*key - goal) < std::abs(*best - goal)) best = *key;
   }
   const auto cut = std::lower_bound(times.begin(), times.end(), best.value_or(goal));

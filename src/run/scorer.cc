@@ -79,10 +79,12 @@ class Pipeline {
     }
     decoded_.abort();
     painted_.abort();
+    // The decoder may be waiting for chunks of other workers.
+    failed_.request_stop();
   }
 
   Result<void> decode_all() {
-    while (const auto chunk = TRY(desk_.next())) {
+    while (const auto chunk = TRY(desk_.next(failed_.get_token()))) {
       if (!decoded_.push(ChunkBegin{*chunk})) return {};
       if (!TRY(decode_chunk(*chunk))) return {};
     }
@@ -238,6 +240,7 @@ class Pipeline {
   std::unique_ptr<media::FrameReader> reader_;  // of the decoding stage
   BoundedQueue<Item> decoded_{kQueueFrames};
   BoundedQueue<Item> painted_{kQueueFrames};
+  std::stop_source failed_;
   Mutex mutex_;
   std::optional<Error> error_ GUARDED_BY(mutex_);
   std::map<int, double> decode_seconds_ GUARDED_BY(mutex_);

@@ -21,8 +21,9 @@ namespace atelier::run {
 class ChunkDesk {
  public:
   virtual ~ChunkDesk() = default;
-  // The next chunk to score, or nothing when there is no more to do.
-  virtual Result<std::optional<ChunkPlan>> next() = 0;
+  // The next chunk to score, or nothing when there is no more to do. May wait until `stop`: then
+  // cancelled.
+  virtual Result<std::optional<ChunkPlan>> next(std::stop_token stop) = 0;
   virtual Result<void> commit(ChunkCommit commit, ScratchFile& result) = 0;
   virtual Result<void> keep_frame(uint64_t number, const std::string& extension,
                                   std::span<const std::byte> picture) = 0;

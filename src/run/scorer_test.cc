@@ -60,7 +60,7 @@ class ScorerTest : public testing::Test {
     setup.chunks = static_cast<int>(manifest_.chunks.size());
     Ledger ledger(*store_, clock_, setup);
     const auto heart = Heart::start(ledger, progress_).value();
-    Broker broker(folder_, manifest_, ledger, testing::TempDir(), stop);
+    Broker broker(folder_, manifest_, ledger, testing::TempDir());
     ScoreJob job;
     job.manifest = &manifest_;
     job.info = &info_;
@@ -104,6 +104,19 @@ TEST_F(ScorerTest, EveryFrameOfEveryChunkIsPaintedOnce) {
     }
   }
   EXPECT_EQ(frame, kFrames);
+}
+
+TEST_F(ScorerTest, AFailureEndsAWorkerThatWaitsForTheChunksOfOthers) {
+  Ledger::Setup setup;
+  setup.run_id = "run";
+  setup.worker = "busy";
+  setup.chunks = static_cast<int>(manifest_.chunks.size());
+  setup.share = {4, 5};
+  Ledger busy(*store_, clock_, setup);
+  const auto heart = Heart::start(busy, progress_).value();
+  EXPECT_EQ(busy.claim()->claim.chunk, 4);
+  runner_.fail_at(18);  // in chunk 3, while the decoder waits for chunk 4
+  EXPECT_EQ(score().error().message, "The runner broke.");
 }
 
 TEST_F(ScorerTest, PreparingAgainReadsTheManifestBack) {

@@ -95,6 +95,14 @@ class Resume(support.Case):
         self.assertEqual(sha256(self.output), sha256(self.folder / "two.mp4"))
         self.assertEqual(sha256(self.output), self.undisturbed())
 
+    def test_two_at_once_publish_one_output(self):
+        """Whoever comes second finds the very bits it would have published."""
+        command = self.command(self.source, self.output, *self.CUT, "--quiet", model=self.slow_model())
+        both = [self.start(*command), self.start(*command)]
+        ends = [process.communicate() for process in both]
+        self.assertEqual([process.returncode for process in both], [0, 0], ends)
+        self.assertEqual(sha256(self.output), self.undisturbed())
+
     def test_threads_never_change_the_bits(self):
         one = self.undisturbed("--threads", "1")
         shutil.rmtree(self.folder / "other-runs")
