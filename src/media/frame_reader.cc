@@ -109,6 +109,8 @@ class StretchReader final : public FrameReader {
                          next.height == request_.height && next.deinterlace == request_.deinterlace;
     // A pass that had to start earlier is not where a new reader would start.
     if (!follows || start_ != PassStart::key || to_skip_ > 0) return false;
+    // After damage a new reader of a deinterlaced stretch looks for frames that this one saw.
+    if (request_.deinterlace && report_.decode_errors > 0) return false;
     request_ = next;
     pass_->go_on(request_.first_pts, request_.end_pts);
     report_ = {};

@@ -49,10 +49,13 @@ class PixelCase(support.Case):
         facts = streams(source)[source_stream]
         ours = streams(output)[output_stream]
         pixel_format = PLAIN.get(facts["pix_fmt"], facts["pix_fmt"])
-        self.assertEqual(PLAIN.get(ours["pix_fmt"], ours["pix_fmt"]), pixel_format)
+        # The alpha of VP8 and VP9 is a second picture beside the first, which ffprobe does not count.
+        beside = facts.get("tags", {}).get("alpha_mode") == "1"
+        self.assertEqual(PLAIN.get(ours["pix_fmt"], ours["pix_fmt"]),
+                         pixel_format.replace("yuv", "yuva") if beside else pixel_format)
         self.assertEqual((ours["width"], ours["height"]), (facts["width"], facts["height"]))
         before = raw_frames(source, source_stream, facts["pix_fmt"], frames)
-        after = raw_frames(output, output_stream, ours["pix_fmt"], frames)
+        after = raw_frames(output, output_stream, pixel_format if beside else ours["pix_fmt"], frames)
         self.assertEqual(len(before), len(after))
         luma_count, chroma_count, width = planes(pixel_format, facts["width"], facts["height"])
         frame = (luma_count + chroma_count) * width
