@@ -88,6 +88,19 @@ struct Output {
   media::Container container = media::Container::mp4;
 };
 
+// A sequence would replace one of its names; both of the input's count, where it is a link.
+bool is_among_pictures(const Place& input, const Place& output) {
+  std::error_code error;
+  const fs::path folder = output.location.path.parent_path();
+  for (const fs::path& path : {input.location.path, fs::canonical(input.location.path, error)}) {
+    if (media::is_picture_name(output.key, path.filename().string()) &&
+        fs::equivalent(path.parent_path(), folder, error)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 Result<Output> open_output(const RunOptions& options, const Place& input) {
   Output output;
   output.place = TRY(open_place(options.output));
@@ -100,6 +113,12 @@ Result<Output> open_output(const RunOptions& options, const Place& input) {
   }
   if (fs::equivalent(output.place.location.path, input.location.path, error)) {
     return make_error(Code::invalid_argument, "The output is the input; choose another name.");
+  }
+  if (media::is_pictures(output.container) && is_among_pictures(input, output.place)) {
+    return make_error(Code::invalid_argument,
+                      "The input '{}' has a name that the output '{}' takes for a picture; choose "
+                      "another name or folder.",
+                      options.input, options.output);
   }
   // A link to nowhere is something, too. What a run that was killed left of a sequence of pictures
   // is looked at when it is published.

@@ -17,6 +17,8 @@ bool is_pictures(Container container);
 
 // "a-%03d.png" and 7 give "a-007.png". `name` was accepted by container_of().
 std::string picture_name(const std::string& name, uint64_t number);
+// Whether some number from 1 on gives `file`.
+bool is_picture_name(const std::string& name, const std::string& file);
 
 // Gives the encoded pictures of all chunks in display order, numbered from 1, each a whole file;
 // of `request` the input, the container and the scratch file are not used.

@@ -2,22 +2,45 @@
 #include "run/pictures.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "media/picture_files.h"
 
 namespace atelier::run {
 namespace {
 
-Result<bool> holds(ObjectStore& store, const std::string& key, std::span<const std::byte> bytes) {
+// Whether the object holds just these bytes; nothing where there is none.
+Result<std::optional<bool>> holds(ObjectStore& store, const std::string& key,
+                                  std::span<const std::byte> bytes) {
+  const auto info = TRY(store.head(key));
+  if (!info) return std::optional<bool>();
+  if (info->size != bytes.size()) return std::optional<bool>(false);
   const std::vector<std::byte> there = TRY(store.get(key));
-  return std::equal(there.begin(), there.end(), bytes.begin(), bytes.end());
+  return std::optional<bool>(std::equal(there.begin(), there.end(), bytes.begin(), bytes.end()));
 }
 
-Error taken(ObjectStore& store, const std::string& key) {
-  return make_error(
-      Code::invalid_argument,
-      "'{}' exists and was kept, and nothing was published; choose another name or use --force.",
-      store.url(key));
+// Before anything is written. The first picture of another job behind this one's last would make
+// one sequence of the two.
+Result<void> check_names(const media::MuxRequest& mux, const FinishRequest& request,
+                         std::stop_token stop) {
+  ObjectStore& store = *request.output;
+  uint64_t last = 0;
+  const auto look = [&](uint64_t number, std::span<const std::byte> file) -> Result<void> {
+    last = number;
+    const std::string key = media::picture_name(request.output_key, number);
+    if (TRY(holds(store, key, file)).value_or(true)) return {};
+    return make_error(
+        Code::invalid_argument,
+        "'{}' exists and was kept, and nothing was published; choose another name or use --force.",
+        store.url(key));
+  };
+  TRY(media::for_each_picture(mux, look, std::move(stop)));
+  const std::string next = media::picture_name(request.output_key, last + 1);
+  if (!TRY(store.head(next))) return {};
+  return make_error(Code::invalid_argument,
+                    "'{}' would follow this job's last picture, and nothing was published; choose "
+                    "another name or use --force.",
+                    store.url(next));
 }
 
 }  // namespace
@@ -25,31 +48,32 @@ Error taken(ObjectStore& store, const std::string& key) {
 Result<void> publish_pictures(const media::MuxRequest& mux, const FinishRequest& request,
                               FinishReport& report, std::stop_token stop) {
   ObjectStore& store = *request.output;
-  const auto look = [&](uint64_t number, std::span<const std::byte> file) -> Result<void> {
-    const std::string key = media::picture_name(request.output_key, number);
-    if (TRY(store.head(key)) && !TRY(holds(store, key, file))) return taken(store, key);
-    return {};
-  };
-  if (!request.replace) TRY(media::for_each_picture(mux, look, stop));
+  if (!request.replace) TRY(check_names(mux, request, stop));
 
-  std::vector<std::string> written;
+  uint64_t last = 0;
   const auto put = [&](uint64_t number, std::span<const std::byte> file) -> Result<void> {
+    last = number;
     const std::string key = media::picture_name(request.output_key, number);
     const auto outcome =
         TRY(store.put(key, file, request.replace ? Condition::always() : Condition::if_absent()));
-    if (outcome.written) {
-      written.push_back(key);
-    } else if (!TRY(holds(store, key, file))) {
-      return taken(store, key);
+    if (!outcome.written && !TRY(holds(store, key, file)).value_or(false)) {
+      return make_error(Code::invalid_argument,
+                        "'{}' appeared while the pictures were being written and was kept; choose "
+                        "another name or use --force.",
+                        store.url(key));
     }
     report.bytes += file.size();
     return {};
   };
-  auto done = media::for_each_picture(mux, put, std::move(stop));
-  if (!done.ok() && !request.replace) {
-    for (const std::string& key : written) (void)store.remove(key);
+  TRY(media::for_each_picture(mux, put, std::move(stop)));
+  const std::string next = media::picture_name(request.output_key, last + 1);
+  if (TRY(store.head(next))) {
+    report.notes.push_back(fmt::format(
+        "'{}' follows this job's last picture and is not of this job; it and what comes after it "
+        "were kept.",
+        store.url(next)));
   }
-  return done;
+  return {};
 }
 
 }  // namespace atelier::run

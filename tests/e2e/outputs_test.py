@@ -354,8 +354,33 @@ class Outputs(support.Case):
         (self.folder / "4.png").unlink()
         self.assertEqual(self.pictures(source, "%d.png").returncode, 0)
         self.assertEqual(len(list(self.folder.glob("*.png"))), 4)
+        # A longer job's pictures go on where this one's end.
+        (self.folder / "5.png").write_bytes(b"older")
+        done = self.pictures(source, "%d.png")
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assert_one_sentence(done.stderr)
+        self.assertIn("5.png", done.stderr)
+        done = run(*self.command(source, self.folder / "%d.png", "--json", "--force"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("5.png", " ".join(json.loads(done.stdout)["notes"]))
+        self.assertEqual((self.folder / "5.png").read_bytes(), b"older")
         for name in ("%s.png", "%d%d.png", "a.png", "%1000d.png"):
             self.assert_refused(2, self.command(source, self.folder / name), None, "%06d.png")
+
+    def test_pictures_never_replace_the_input(self):
+        clips = self.folder / "clips"
+        clips.mkdir()
+        ffmpeg(*picture("64x48", frames=3), "-f", "apng", clips / "1.png")
+        (self.folder / "link.png").symlink_to(clips / "1.png")
+        before = sha256(clips / "1.png")
+        for source in (clips / "1.png", self.folder / "link.png"):
+            self.assert_refused(2, self.command(source, clips / "%d.png", "--force"),
+                                clips / "1.png", "another name or folder")
+        self.assertEqual(sha256(clips / "1.png"), before)
+        for pattern in ("clips/%02d.png", "%d.png"):
+            self.assertEqual(self.pictures(clips / "1.png", pattern).returncode, 0)
+        self.assertEqual(sha256(clips / "1.png"), before)
+        self.assertEqual(sorted(os.listdir(clips)), ["01.png", "02.png", "03.png", "1.png"])
 
 
 if __name__ == "__main__":
