@@ -103,8 +103,9 @@ class NotTaken : public testing::TestWithParam<Option> {};
 TEST_P(NotTaken, AndNamed) {
   const std::string refused = with_option(GetParam());
   const std::string value = GetParam().value;
-  const bool packed = std::string(GetParam().key).ends_with("params");
-  const std::string name = packed ? value.substr(0, value.find('=')) : GetParam().key;
+  const std::string key = GetParam().key;
+  const bool packed = key.ends_with("params") || key == "x264opts";
+  const std::string name = packed ? value.substr(0, value.find('=')) : key;
   EXPECT_NE(refused.find("'" + name + "'"), std::string::npos) << refused;
 }
 INSTANTIATE_TEST_SUITE_P(
@@ -134,6 +135,44 @@ INSTANTIATE_TEST_SUITE_P(
         Option{"libvpx-vp9", "deadline", "realtime"}, Option{"libvpx-vp9", "row-mt", "1"},
         Option{"prores_ks", "profile", "4"}, Option{"ffv1", "threads", "2"},
         Option{"mjpeg", "color_range", "1"}));
+// Both libraries take "no" and "no-" off a name, turn the value round, and read '_' as '-'; x265
+// takes off a leading "--", too.
+INSTANTIATE_TEST_SUITE_P(
+    FixedUnderAnotherName, NotTaken,
+    testing::Values(Option{"libx264", "no-cpu-independent", "1"},
+                    Option{"libx264", "nocpu_independent", "1"},
+                    Option{"libx264", "no-opencl", "0"}, Option{"libx264", "nosliced-threads", "0"},
+                    Option{"libx264", "noopen-gop", "0"}, Option{"libx264", "n-deterministic", "1"},
+                    Option{"libx264", "x264-params", "no-cpu-independent=1"},
+                    Option{"libx264", "x264-params", "no_sliced_threads=0"},
+                    Option{"libx264", "x264opts", "noopen-gop=0"},
+                    Option{"libx264", "x264-params", "no-repeat-headers"},
+                    Option{"libx265", "no-info", "0"}, Option{"libx265", "--repeat-headers", "1"},
+                    Option{"libx265", "--csv", "/any/file"}, Option{"libx265", "--wpp", "0"},
+                    Option{"libx265", "--no_wpp", "1"}, Option{"libx265", "nowpp", "1"},
+                    Option{"libx265", "x265-params", "--no-wpp=1"},
+                    Option{"libx265", "x265-params", "--csv=/any/file"},
+                    Option{"libx265", "x265-params", "noinfo=0"},
+                    Option{"libx265", "x265-params", "--repeat_headers=1"}));
+
+TEST(ChooseEncoder, RefusesAnOptionUnderTwoSpellings) {
+  const auto refused = [](const std::string& codec, std::map<std::string, std::string> options) {
+    EncoderWish wish = wish_for(codec);
+    wish.options = std::move(options);
+    return refusal(wish);
+  };
+  EXPECT_EQ(refused("libx265", {{"rdoq-level", "1"}, {"rdoq_level", "2"}}),
+            "--encoder-opts names 'rdoq_level' twice.");
+  EXPECT_EQ(refused("libx265", {{"--sao", "1"}, {"no-sao", "1"}}),
+            "--encoder-opts names 'no-sao' twice.");
+  EXPECT_EQ(refused("libx264", {{"x264-params", "deblock=1:nodeblock=1"}}),
+            "--encoder-opts names 'nodeblock' twice.");
+  EXPECT_EQ(refused("libx264", {{"x264-params", "me_range=8:me-range=16"}}),
+            "--encoder-opts names 'me-range' twice.");
+  EXPECT_EQ(refused("libx265", {{"x265-params", "max-merge=2"}, {"max_merge", "3"}}),
+            "--encoder-opts names 'max-merge' twice.");
+  EXPECT_EQ(refused("libx264", {{"x264-params", "merange=8:no-mbtree"}}), "");
+}
 
 }  // namespace
 }  // namespace atelier::media

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstring>
 #include <memory>
+#include <set>
 
 #include "media/av.h"
 #include "media/encoder_format.h"
@@ -138,6 +139,25 @@ bool is_libav_option(const AVCodec& codec, const std::string& key) {
     }
   }
   return kGeneric.find(" " + key + " ") != std::string_view::npos;
+}
+
+// One option under two spellings would leave the choice to the order that the encoder reads in.
+Result<void> check_spellings(const EncodeSettings& settings) {
+  std::set<std::string, std::less<>> seen;
+  const auto see = [&](const std::string& key) -> Result<void> {
+    const std::string name = option_name(key);
+    if (seen.emplace(without_no(name)).second) return {};
+    return make_error(Code::invalid_argument, "--encoder-opts names '{}' twice.", key);
+  };
+  for (const auto& [key, value] : settings.options) {
+    if (is_library_key(settings, key)) {
+      TRY(for_each_pair(value,
+                        [&](const std::string& name, const std::string&) { return see(name); }));
+    } else {
+      TRY(see(key));
+    }
+  }
+  return {};
 }
 
 Result<void> check_option(const EncodeSettings& settings, const AVCodec& codec,
@@ -286,6 +306,7 @@ Result<void> check_options(const EncodeSettings& settings) {
   for (const auto& [key, value] : settings.options) {
     TRY(check_option(settings, *codec, key, value));
   }
+  TRY(check_spellings(settings));
   // x264 prints on stderr by itself about a tune that it does not know.
   const auto tune = settings.options.find("tune");
   if (tune != settings.options.end() && !traits.tunes.empty()) {

@@ -76,7 +76,7 @@ constexpr std::array kRefusedByX26x = {
     Refusal{
         kMachine,
         // x264
-        " lookahead-threads sliced-threads cpu-independent non-deterministic deterministic asm "
+        " lookahead-threads sliced-threads cpu-independent deterministic n-deterministic asm "
         "opencl opencl-clbin opencl-device log log-file log-file-level cqmfile qpfile psnr ssim "
         "verbose no-progress "
         // x265
@@ -131,11 +131,22 @@ constexpr std::array kRefusedByGif = {
     Refusal{kJoining, " gifflags global-palette gifimage "},
 };
 
-template <size_t N>
-std::string_view look_up(const std::array<Refusal, N>& refusals, const std::string& padded) {
+std::string_view look_up_in(std::span<const Refusal> refusals, std::string_view name) {
+  const std::string padded = fmt::format(" {} ", name);
   for (const Refusal& refusal : refusals) {
     if (refusal.keys.find(padded) != std::string_view::npos) return refusal.why;
   }
+  return {};
+}
+
+std::string_view look_up(std::string_view codec, std::string_view name) {
+  const std::string_view why = look_up_in(kRefusedByAll, name);
+  if (!why.empty()) return why;
+  if (codec == "libx264" || codec == "libx265") return look_up_in(kRefusedByX26x, name);
+  if (codec == "libsvtav1" || codec == "libaom-av1") return look_up_in(kRefusedByAv1, name);
+  if (codec == "libvpx-vp9") return look_up_in(kRefusedByVp9, name);
+  if (codec == "prores_ks") return look_up_in(kRefusedByProres, name);
+  if (codec == "gif") return look_up_in(kRefusedByGif, name);
   return {};
 }
 
@@ -181,20 +192,21 @@ OptionMap fixed_options(std::string_view codec) {
   return {};
 }
 
+std::string option_name(std::string_view key) {
+  std::string name(key.starts_with("--") ? key.substr(2) : key);
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
+std::string_view without_no(std::string_view name) {
+  if (name.starts_with("no-")) return name.substr(3);
+  return name.starts_with("no") ? name.substr(2) : name;
+}
+
 std::string_view why_refused(std::string_view codec, std::string_view key) {
-  std::string padded = " " + std::string(key) + " ";
-  std::replace(padded.begin(), padded.end(), '_', '-');  // the libraries take both
-  std::string_view why = look_up(kRefusedByAll, padded);
-  if (why.empty() && (codec == "libx264" || codec == "libx265")) {
-    why = look_up(kRefusedByX26x, padded);
-  }
-  if (why.empty() && (codec == "libsvtav1" || codec == "libaom-av1")) {
-    why = look_up(kRefusedByAv1, padded);
-  }
-  if (why.empty() && codec == "libvpx-vp9") why = look_up(kRefusedByVp9, padded);
-  if (why.empty() && codec == "prores_ks") why = look_up(kRefusedByProres, padded);
-  if (why.empty() && codec == "gif") why = look_up(kRefusedByGif, padded);
-  return why;
+  const std::string name = option_name(key);
+  const std::string_view why = look_up(codec, name);
+  return why.empty() ? look_up(codec, without_no(name)) : why;
 }
 
 }  // namespace atelier::media

@@ -40,8 +40,13 @@ std::string encoder_names();
 // What is fixed so that every machine gives the same bits and chunks can be joined: options of the
 // encoder, recorded in the manifest.
 OptionMap fixed_options(std::string_view codec);
+// What the libraries read in a name: '_' is '-', and x265 takes off a leading "--".
+std::string option_name(std::string_view key);
+// x264 and x265 take a leading "no-" or "no" off any name and turn its value round: "noinfo=0" is
+// "info=1".
+std::string_view without_no(std::string_view name);
 // Why a user cannot set `key`, an option of the encoder or of the library behind it, as the end of
-// a sentence ("it is fixed so that ..."); empty when it may be set. '_' and '-' are alike.
+// a sentence ("it is fixed so that ..."), however it is spelt; empty when it may be set.
 std::string_view why_refused(std::string_view codec, std::string_view key);
 
 }  // namespace atelier::media
