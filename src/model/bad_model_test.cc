@@ -81,6 +81,16 @@ TEST(BadModel, ExperimentalOperatorsAreUnknownInNewOpsets) {
   EXPECT_THAT(refusal(model.bytes()), HasSubstr("operator Crop"));
 }
 
+TEST(BadModel, AnExperimentalOperatorWithoutItsOutputIsRefused) {
+  TestModel scaler(7);
+  auto& node = scaler.node("ImageScaler", {"x"}, "");
+  node.add_output("u");
+  TestModel::attribute(node, "scale", 2.0F);
+  TestModel::attribute(scaler.node("Clip", {"x"}, "y"), "max", 1.0F);
+  EXPECT_EQ(refusal(scaler.bytes()),
+            "'m.onnx': node '' (ImageScaler) has 2 outputs instead of one.");
+}
+
 struct Damage {
   const char* expected;
   std::function<void(onnx::ModelProto&)> damage;

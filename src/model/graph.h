@@ -96,4 +96,9 @@ Result<Graph> import_onnx(std::span<const std::byte> file, std::string_view name
 // Operators that models may use.
 const std::vector<std::string>& supported_operators();
 
+// Set by import_onnx on a ConvTranspose of opset 10 or older whose padding follows from its sizes:
+// where that is odd, those opsets put the larger half on the other side than later ones do. The
+// schemas refuse it in a file.
+inline constexpr const char* kOddPaddingOfOpset10 = "odd_padding_of_opset_10";
+
 }  // namespace atelier::model

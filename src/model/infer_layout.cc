@@ -179,8 +179,9 @@ int64_t sliced(int64_t size, int64_t start, int64_t end, int64_t step) {
     end = std::clamp<int64_t>(from_end(end), 0, size);
     return end <= start ? 0 : (end - start - 1) / step + 1;
   }
-  // Below the first element is where a slice that runs backwards ends.
-  start = std::clamp<int64_t>(from_end(start), -1, size - 1);
+  if (size == 0) return 0;
+  // Below the first element is where a slice that runs backwards ends, never where it starts.
+  start = std::clamp<int64_t>(from_end(start), 0, size - 1);
   end = std::clamp<int64_t>(from_end(end), -1, size - 1);
   if (end >= start) return 0;
   return step < -size ? 1 : (start - end - 1) / -step + 1;

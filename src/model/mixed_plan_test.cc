@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -182,6 +183,99 @@ TEST(MixedPlan, BatchesAgreeWhetherOrNotPicturesCanBeComputedAlone) {
   counted.node("Gather", {shape, counted.ints({0})}).then("Cast", {}, {{"to", int64_t{1}}});
   counted.node("Div", {"in", counted.last()});
   expect_agreement(counted.graph(), {{"in", noise({3, 3, 9, 7}, 5)}});
+}
+
+TEST(MixedPlan, PicturesOfABatchAreNotComputedAloneWhereANodePicksSome) {
+  const auto check = [](Net& net) {
+    expect_agreement(net.graph(), {{"in", noise({2, 3, 8, 8}, 7)}});
+  };
+  Net first(11, 3), last(12, 3), spread(13, 3), all(14, 3);
+  check(first.slice({0}, {0}, {1}, {1}).then("Relu"));
+  check(last.slice({0}, {-1}, {INT64_MAX}, {1}).then("Relu"));
+  check(spread.slice({0}, {0}, {1}, {1}).then("Add", {"in"}));  // as many as go in, but others
+  check(all.slice({0, 2}, {0, 1}, {INT64_MAX, 7}, {1, 1}).then("Relu"));
+}
+
+TEST(MixedPlan, WeightsOfAFusedEnlargementAreThoseOfItsFactor) {
+  Net net(15, 8);
+  net.then("Resize", {"", "", net.ints({1, 8, 64, 64})},
+           {{"mode", "nearest"},
+            {"coordinate_transformation_mode", "asymmetric"},
+            {"nearest_mode", "floor"}});
+  net.conv({.out = 8});
+  const Graph graph = net.graph();
+  const auto one = runner(graph);
+  for (const int64_t side : {32, 16, 64}) {
+    const Tensors inputs{{"in", noise({1, 8, side, side}, 3)}};
+    const auto expected = run_reference(graph, inputs);
+    ASSERT_TRUE(expected.ok()) << expected.error().message;
+    const auto got = one->run(inputs);
+    ASSERT_TRUE(got.ok()) << got.error().message;
+    const Tensor& made = got->at(net.last());
+    const Tensor& wanted = expected->at(net.last());
+    ASSERT_EQ(made.shape, wanted.shape);
+    for (size_t i = 0; i < wanted.floats.size(); ++i) {
+      ASSERT_NEAR(made.floats[i], wanted.floats[i], 1e-3F) << side << " at " << i;
+    }
+  }
+}
+
+TEST(MixedPlan, AConstantOverPixelsIsSpreadForEachOfItsReaders) {
+  Net net(16, 3);
+  const std::string k = net.floats({1, 1, 8, 8}, -1, 1);
+  net.node("Add", {"in", k});
+  const std::string narrow = net.last();
+  net.conv({.out = 16}).then("Add", {k});
+  const std::string after_conv = net.last();
+  net.conv({.out = 16}).then("Tanh").then("Mul", {k});
+  const std::string after_point = net.last();
+  net.node("Sub", {k, after_conv}).then("Add", {k});
+  const Graph graph = with_outputs(net.graph(), {narrow, after_conv, after_point, net.last()});
+  expect_agreement(graph, {{"in", noise({1, 3, 8, 8}, 5)}});
+}
+
+Graph renamed(Graph graph, const std::string& from, const std::string& to) {
+  for (Node& node : graph.nodes) {
+    std::replace(node.inputs.begin(), node.inputs.end(), from, to);
+    std::replace(node.outputs.begin(), node.outputs.end(), from, to);
+  }
+  return graph;
+}
+
+TEST(MixedPlan, ValuesMayBeCalledLikeThoseThatAPlanMakes) {
+  Net constant(17, 3);
+  constant.node("Tanh", {"in"}).node("Add", {"in", constant.floats({1, 1, 8, 8}, -1, 1)});
+  constant.then("Mul", {"v0"});
+  expect_agreement(renamed(constant.graph(), "v0", "Add1/constant"),
+                   {{"in", noise({1, 3, 8, 8}, 5)}});
+  Net grouped(18, 16);  // by oneDNN, from and to dense pictures
+  grouped.node("Tanh", {"in"}).node("Relu", {"in"}).channels(16).conv({.out = 16, .group = 2});
+  const std::string made = grouped.last();
+  grouped.node("Add", {made, "v0"});
+  for (const char* name : {"v2/dense", "v2/dense/out", "v1/Conv2/in"}) {
+    expect_agreement(renamed(grouped.graph(), "v0", name), {{"in", noise({1, 16, 8, 8}, 5)}});
+  }
+  Net cut(19, 16);
+  cut.node("Tanh", {"in"}).node("Relu", {"in"}).slice({1, 2}, {1, 0}, {12, 8}, {2, 2});
+  const std::string odd = cut.last();
+  const Graph graph = with_outputs(cut.graph(), {odd, odd + "/channels"});
+  expect_agreement(renamed(graph, "v0", odd + "/channels"), {{"in", noise({1, 16, 8, 8}, 5)}});
+}
+
+TEST(MixedPlan, APlanIsObeyedWhereAConvolutionIsCalledLikeACopy) {
+  Net net(20, 3);
+  net.then("Relu").slice({2, 3}, {1, 1}, {23, 23}, {1, 1});
+  net.conv({.out = 16, .pad = 2}).conv({.out = 16}).conv({.out = 3});
+  Graph graph = net.graph();
+  graph.nodes[3].name = graph.nodes[1].outputs[0] + "/copy";
+  const auto plan = runner(graph)->plan({24, 24});
+  ASSERT_TRUE(plan.ok()) << plan.error().message;
+  ASSERT_EQ(std::count_if(plan->begin(), plan->end(),
+                          [&](const PlanStep& s) { return s.node == graph.nodes[3].name; }),
+            2);
+  const auto obeyed = runner(graph, 1, *plan)->plan({24, 24});
+  ASSERT_TRUE(obeyed.ok()) << obeyed.error().message;
+  EXPECT_EQ(*obeyed, *plan);
 }
 
 TEST(MixedPlan, MemoryCountsPlainValues) {

@@ -60,6 +60,7 @@ void keep_output(Graph& graph, const std::string& name) {
     const auto is_needed = [&](const std::string& output) { return needed.contains(output); };
     if (std::none_of(node->outputs.begin(), node->outputs.end(), is_needed)) continue;
     needed.insert(node->inputs.begin(), node->inputs.end());
+    needed.erase("");
     kept.push_back(std::move(*node));
   }
   std::reverse(kept.begin(), kept.end());
@@ -251,11 +252,8 @@ class OnednnRunner final : public Runner {
       loaded_.splice(loaded_.begin(), loaded_, it);
       return &loaded_.front();
     }
-    Graph graph = graph_;
-    for (ValueInfo& input : graph.inputs) {
-      if (alone && !input.shape.empty()) input.shape[0] = 1;
-    }
-    ConcreteGraph concrete = TRY(specialise(std::move(graph), inputs));
+    ConcreteGraph concrete =
+        alone ? TRY(specialise_batch(inputs)) : TRY(specialise(graph_, inputs));
     if (image && concrete.graph.outputs.size() > 1) keep_output(concrete.graph, output_name());
     NetPlan made = TRY(build_plan(std::move(concrete), options_.plan, weights_));
     const int64_t bytes =
@@ -271,6 +269,15 @@ class OnednnRunner final : public Runner {
     loaded_.push_front({inputs, image, alone, std::move(made)});
     if (loaded_.size() > kCachedPlans) loaded_.pop_back();
     return &loaded_.front();
+  }
+
+  // For as many pictures as these inputs have, whatever number the file states.
+  Result<ConcreteGraph> specialise_batch(const TypeMap& inputs) const {
+    Graph graph = graph_;
+    for (ValueInfo& input : graph.inputs) {
+      if (!input.shape.empty()) input.shape[0] = inputs.at(input.name).shape[0];
+    }
+    return specialise(std::move(graph), inputs);
   }
 
   Result<TypeMap> types_of(const std::map<std::string, Tensor>& inputs) const {
@@ -305,9 +312,33 @@ class OnednnRunner final : public Runner {
     }
     if (batch <= 1 || asks_for_shapes_) return 1;
     const auto one = load(each, false, true);
-    const bool separable =
+    const bool fast =
         one.ok() && (*one)->plan.plain.empty() && (*one)->plan.constant_outputs.empty();
-    return separable ? batch : 1;
+    if (!fast) return 1;
+    if (!separable_ || separable_->first != types) {
+      separable_ = {types, every_value_has_all_pictures(types, each, batch)};
+    }
+    return separable_->second ? batch : 1;
+  }
+
+  // False where a node picks some pictures, as x[:1] does: alone, each would seem to be the first.
+  bool every_value_has_all_pictures(const TypeMap& types, const TypeMap& each,
+                                    int64_t batch) const {
+    const auto whole = specialise_batch(types), one = specialise_batch(each);
+    if (!whole.ok() || !one.ok() || whole->graph.nodes.size() != one->graph.nodes.size()) {
+      return false;
+    }
+    const auto all_there = [&](const std::string& value) {
+      const auto made = whole->types.find(value), alone = one->types.find(value);
+      if (made == whole->types.end() || alone == one->types.end()) return false;
+      TensorType expected = alone->second;
+      if (expected.shape.empty() || expected.shape[0] != 1) return false;
+      expected.shape[0] = batch;
+      return made->second == expected;
+    };
+    return std::all_of(whole->graph.nodes.begin(), whole->graph.nodes.end(), [&](const Node& node) {
+      return std::all_of(node.outputs.begin(), node.outputs.end(), all_there);
+    });
   }
 
   // Where the frame goes; in a batch, the first picture.
@@ -470,7 +501,8 @@ class OnednnRunner final : public Runner {
   const bool asks_for_shapes_;
   const int threads_;
   WeightCache weights_;
-  std::list<Loaded> loaded_;  // the one used last first
+  std::list<Loaded> loaded_;                           // the one used last first
+  std::optional<std::pair<TypeMap, bool>> separable_;  // the last answer
   std::vector<Tensor> plain_;
   std::optional<FrameGeometry> geometry_;
   Size geometry_for_;

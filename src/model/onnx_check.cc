@@ -111,6 +111,11 @@ Result<void> check_node(const onnx::NodeProto& node, std::set<std::string>& defi
   if (!any) {
     return make_error(Code::invalid_argument, "'{}': {} has no output.", name, describe(node));
   }
+  // No schema says this of these.
+  if (is_experimental(node.op_type()) && (node.output_size() != 1)) {
+    return make_error(Code::invalid_argument, "'{}': {} has {} outputs instead of one.", name,
+                      describe(node), node.output_size());
+  }
   std::set<std::string> keys;
   for (const auto& attribute : node.attribute()) {
     if (!keys.insert(attribute.name()).second) {

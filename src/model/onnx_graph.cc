@@ -151,6 +151,7 @@ Result<void> tidy(Graph& graph, std::string_view name) {
     const auto used = [&](const std::string& output) { return needed.contains(output); };
     if (std::none_of(node->outputs.begin(), node->outputs.end(), used)) continue;
     needed.insert(node->inputs.begin(), node->inputs.end());
+    needed.erase("");  // an absent input, which an absent output must not seem to make
     kept.push_back(std::move(*node));
   }
   std::reverse(kept.begin(), kept.end());

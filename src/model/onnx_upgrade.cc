@@ -80,6 +80,7 @@ class Upgrader {
       if (op == "Pad") pad(node);
       if (op == "Resize") resize(node);
       if (op == "Scatter") node.op = "ScatterElements";
+      if (op == "ConvTranspose") conv_transpose(node);
     }
     if (opset_ < 13) {
       if (op == "Squeeze" || op == "Unsqueeze" || op == "ReduceSum")
@@ -94,7 +95,7 @@ class Upgrader {
     return {};
   }
 
-  // In inference Dropout does nothing, and its mask is all true.
+  // In inference Dropout does nothing, and its mask is all true: a number up to opset 9.
   Result<void> dropout(Node& node) {
     if (node.inputs.size() > 2 && !node.inputs[2].empty()) {
       const auto it = graph_.initializers.find(node.inputs[2]);
@@ -108,7 +109,11 @@ class Upgrader {
     if (mask) {
       node.inputs.resize(1);
       node.attributes.clear();
+      const Node kept = node;
+      if (opset_ < 10) node.outputs[1] = fresh(node.outputs[1] + "/true");
+      const std::string truth = node.outputs[1];
       keep(std::move(node));
+      if (opset_ < 10) emit("CastLike", kept, "mask", {truth, kept.inputs[0]}, kept.outputs[1]);
     } else if (outputs_.contains(node.outputs[0])) {
       Node copy;
       copy.op = "Identity";
@@ -225,6 +230,13 @@ class Upgrader {
       node.inputs.push_back(ints(output + "/axes", node.attr_ints("axes", {})));
     }
     node.attributes.clear();
+  }
+
+  static void conv_transpose(Node& node) {
+    const bool same = node.attr_string("auto_pad", "NOTSET").starts_with("SAME");
+    if (same || node.attributes.contains("output_shape")) {
+      node.attributes[kOddPaddingOfOpset10] = int64_t{1};
+    }
   }
 
   void clip(Node& node) {

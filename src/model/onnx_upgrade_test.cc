@@ -121,6 +121,17 @@ const Pair kPairs[] = {
        m.ints("s", {0, 0}).ints("e", {1, 4}).ints("a", {2, 3}).ints("t", {1, 2});
        m.node("Slice", {"x", "s", "e", "a", "t"}, "y");
      }},
+    {"Dropout7Mask",
+     9,
+     {1, 2, 2, 2},
+     [](M& m) {
+       m.node("Dropout", {"x"}, "a").add_output("m");
+       m.node("Add", {"a", "m"}, "y");
+     },
+     [](M& m) {
+       m.floats("one", {}, {1});
+       m.node("Add", {"x", "one"}, "y");
+     }},
     {"Clip6",
      7,
      {1, 2, 2, 2},

@@ -126,7 +126,7 @@ Result<void> PlanBuilder::lower_slice(const Node& node) {
   if (c.count != in.channels || c.step != 1) {
     const int target = y.count == in.height && x.count == in.width
                            ? add_value(node.outputs[0], out)
-                           : add_value(node.outputs[0] + "/channels", cut);
+                           : add_made(node.outputs[0] + "/channels", cut);
     Step step = own_step(node, {from}, target);
     step.run = [=, first = static_cast<int>(c.start),
                 stride = static_cast<int>(c.step)](const StepContext& ctx) -> Result<void> {
@@ -232,6 +232,10 @@ const Node* PlanBuilder::only_reader(const std::string& name) const {
 }
 
 int PlanBuilder::add_value(const std::string& name, const PictureShape& shape) {
+  return by_name_[name] = add_made(name, shape);
+}
+
+int PlanBuilder::add_made(const std::string& name, const PictureShape& shape) {
   const int index = static_cast<int>(plan_.values.size());
   Value value;
   value.name = name;
@@ -239,7 +243,6 @@ int PlanBuilder::add_value(const std::string& name, const PictureShape& shape) {
   value.block = shape.channels < k::kLanes ? 1 : k::kLanes;
   value.root = index;
   plan_.values.push_back(std::move(value));
-  by_name_[name] = index;
   return index;
 }
 
@@ -266,7 +269,7 @@ int PlanBuilder::add_view(const std::string& name, const PictureShape& shape, in
 
 int PlanBuilder::copy_of(int value, const std::string& why) {
   const Value source = plan_.values[static_cast<size_t>(value)];
-  const int to = add_value(source.name + why, source.shape);
+  const int to = add_made(source.name + why, source.shape);
   Node node;
   node.name = source.name + why;
   node.op = "Copy";
@@ -289,7 +292,8 @@ int PlanBuilder::with_halo(int value, const k::Halo& halo) {
 
 const PlanStep* PlanBuilder::wanted_step(const Node& node) const {
   for (const PlanStep& step : wanted_)
-    if (step.node == node.name) return &step;
+    // A step that moves data has a made name, which a node may have too.
+    if (step.node == node.name && step.op.find(node.op) != std::string::npos) return &step;
   return nullptr;
 }
 

@@ -77,6 +77,8 @@ class PlanBuilder {
     return by_name_.contains(name) || plain_by_name_.contains(name);
   }
   int add_value(const std::string& name, const PictureShape& shape);
+  // One that the graph does not have. No node can mean it, whatever the graph calls its values.
+  int add_made(const std::string& name, const PictureShape& shape);
   int add_alias(const std::string& name, const PictureShape& shape, int of);
   int add_view(const std::string& name, const PictureShape& shape, int of, int64_t group, int64_t y,
                int64_t x);

@@ -56,8 +56,9 @@ bool winograd_can(const k::ConvShape& s) {
          s.out_channels >= k::kLanes;
 }
 
-// Names a node and its weights: those of one node may depend on the shapes that a plan is for.
-std::string cache_key(const Node& node, const Tensor& weights, const Tensor* bias) {
+// Names a node and its weights: those of one node may depend on the shapes that a plan is for, and
+// so may the enlargement before it.
+std::string cache_key(const Node& node, const Tensor& weights, const Tensor* bias, int enlarge) {
   uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
   const auto add = [&](const Tensor& tensor) {
     for (const float v : tensor.floats) {
@@ -66,7 +67,7 @@ std::string cache_key(const Node& node, const Tensor& weights, const Tensor* bia
   };
   add(weights);
   if (bias != nullptr) add(*bias);
-  return fmt::format("{} {:016x}", node.name, hash);
+  return fmt::format("{} {:016x} {} x{}", node.name, hash, fmt::join(weights.shape, ","), enlarge);
 }
 
 double gflop_of(const Node& node, const Tensor& weights, const PictureShape& in,
@@ -181,7 +182,7 @@ Result<void> PlanBuilder::lower_own_conv(const ConvJob& job, bool winograd) {
   const int add = job.add;
   const float low = job.low, high = job.high;
   if (winograd) {
-    auto& packed = weights_.winograd[cache_key(job.node, *job.weights, job.bias)];
+    auto& packed = weights_.winograd[cache_key(job.node, *job.weights, job.bias, job.enlarge)];
     if (!packed) {
       packed = std::make_shared<const k::WinogradWeights>(
           k::pack_winograd(weights, bias, s.out_channels, s.in_channels));
@@ -201,7 +202,7 @@ Result<void> PlanBuilder::lower_own_conv(const ConvJob& job, bool winograd) {
     };
   } else {
     auto& packed = weights_.direct[fmt::format(
-        "{} {} {}", cache_key(job.node, *job.weights, job.bias), pad_top, pad_left)];
+        "{} {} {}", cache_key(job.node, *job.weights, job.bias, job.enlarge), pad_top, pad_left)];
     if (!packed) {
       packed = std::make_shared<const k::DirectWeights>(
           k::pack_direct(s, weights, bias, pad_top, pad_left));
@@ -229,7 +230,7 @@ Result<void> PlanBuilder::lower_dnnl_conv(const ConvJob& job, const std::string&
   const DnnlConvSpec spec{&job.node, job.weights, job.bias, shape(job.in), job.out_shape, job.pads};
   std::shared_ptr<DnnlConv> layer = TRY(make_dnnl_conv(spec, implementation));
   const int in = copy_of(value_of(job.in), "/" + job.node.name + "/in");
-  const int dense = add_value(job.out + "/dense", job.out_shape);
+  const int dense = add_made(job.out + "/dense", job.out_shape);
   Step step;
   step.label = {job.node.name, job.label, "direct", layer->implementation()};
   step.gflop = gflop_of(job.node, *job.weights, shape(job.in), job.out_shape);

@@ -150,7 +150,8 @@ class FastForm {
     return true;
   }
 
-  // With output_shape, the padding follows from the sizes (onnx Operators.md, ConvTranspose).
+  // With output_shape, the padding follows from the sizes (onnx Operators.md, ConvTranspose; up to
+  // opset 10 Changelog.md, ConvTranspose-1).
   static bool transposed_padding(Node& node, const PictureShape& in, const PictureShape& out) {
     const std::string automatic = node.attr_string("auto_pad", "NOTSET");
     if ((automatic != "NOTSET" && automatic != "VALID") || !padding(node)) return false;
@@ -160,11 +161,13 @@ class FastForm {
     const int64_t from[2] = {in.height, in.width}, to[2] = {out.height, out.width};
     Ints pads = node.attr_ints("pads", {});
     const bool given = node.attributes.contains("output_shape");
+    const bool old = node.attr_int(kOddPaddingOfOpset10, 0) != 0;
     for (size_t i = 0; i < 2; ++i) {
       const int64_t total = strides[i] * (from[i] - 1) + extra[i] + reach_of(node, i) - to[i];
       if (given) {
-        pads[i] = std::max<int64_t>(total, 0) / 2;
-        pads[2 + i] = std::max<int64_t>(total, 0) - pads[i];
+        const int64_t cut = std::max<int64_t>(total, 0);
+        pads[i] = old ? cut / 2 : cut - cut / 2;
+        pads[2 + i] = cut - pads[i];
         extra[i] += std::max<int64_t>(-total, 0);
       } else if (total != pads[i] + pads[2 + i]) {
         return false;

@@ -149,15 +149,18 @@ Result<void> PlanBuilder::lower_point(const Node& node) {
   Chain chain;
   const bool left = !graph().initializers.contains(node.inputs[0]);
   chain.value = node.inputs[left ? 0 : 1];
-  // A constant that varies over pixels becomes a value of its own.
+  // A constant that varies over pixels becomes a value of its own: of this chain alone, because
+  // other chains may spread it over other channels.
+  std::vector<std::string> spread;
   for (size_t i = 0; i < node.inputs.size() && i < 2 && node.op != "Clip"; i++) {
     if (!constant(node, i)) continue;
     const std::shared_ptr<const Tensor> fixed = kept_constant(node.inputs[i]);
     const PictureShape out = shape(node.outputs[0]);
     if (!per_channel(*fixed, out.channels).empty()) continue;
     const std::string name = node.name + "/constant";
-    const int to = add_value(name, out);
+    const int to = add_made(name, out);
     by_name_[node.inputs[i]] = to;
+    spread.push_back(node.inputs[i]);
     Step step;
     step.label = {name, "Constant", "own", kOwnKernel};
     step.writes = to;
@@ -185,6 +188,7 @@ Result<void> PlanBuilder::lower_point(const Node& node) {
     return make_error(Code::internal, "No kernel for {}.", describe_node(node));
   }
   absorb_all(chain);
+  for (const std::string& constant : spread) by_name_.erase(constant);
   return finish_chain(node, std::move(chain), nullptr);
 }
 

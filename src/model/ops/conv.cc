@@ -47,10 +47,12 @@ Result<Values> conv(const Call& call) {
   return one(std::move(out));
 }
 
-// Sets the sizes of the output and, from auto_pad or output_shape, the padding.
+// Sets the sizes of the output and, from auto_pad or output_shape, the padding (onnx Operators.md,
+// ConvTranspose; up to opset 10 Changelog.md, ConvTranspose-1).
 Result<void> transposed_size(const Call& call, size_t axes, Window& w) {
   const std::string automatic = call.node.attr_string("auto_pad", "NOTSET");
   const bool upper = automatic == "SAME_UPPER";
+  const bool old = call.node.attr_int(kOddPaddingOfOpset10, 0) != 0;
   const bool same = upper || automatic == "SAME_LOWER";
   const Ints extra = call.node.attr_ints("output_padding", Ints(axes, 0));
   Ints wanted = call.node.attr_ints("output_shape", {});
@@ -69,7 +71,7 @@ Result<void> transposed_size(const Call& call, size_t axes, Window& w) {
     if (same || !wanted.empty()) {
       w.out[at] = wanted.empty() ? w.in[at] * w.stride[at] : wanted[i];
       const int64_t total = std::max<int64_t>(full - w.out[at], 0);
-      w.begin[at] = upper ? total / 2 : total - total / 2;
+      w.begin[at] = upper != old ? total / 2 : total - total / 2;
     } else {
       w.out[at] = full - w.begin[at] - w.end[at];
     }

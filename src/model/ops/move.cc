@@ -130,8 +130,9 @@ Cut cut(int64_t size, int64_t start, int64_t end, int64_t step) {
     end = std::clamp<int64_t>(end, 0, size);
     cut.length = end > cut.start ? (end - cut.start - 1) / step + 1 : 0;
   } else {
+    if (size == 0) return cut;
     step = std::max(step, -INT64_MAX);
-    cut.start = std::clamp<int64_t>(start, -1, size - 1);
+    cut.start = std::clamp<int64_t>(start, 0, size - 1);
     end = std::clamp<int64_t>(end, -1, size - 1);
     cut.length = end < cut.start ? (cut.start - end - 1) / -step + 1 : 0;
   }

@@ -13,7 +13,8 @@ struct Axis {
   int64_t in = 0;
   int64_t out = 0;
   double scale = 1;
-  double length = 0;  // in * scale, which may have a fraction where scales are given
+  double length =
+      0;  // in * scale, which may have a fraction where scales are given; of a crop: out
   double roi_begin = 0;
   double roi_end = 1;
   bool unchanged() const { return in == out && scale == 1 && roi_begin == 0 && roi_end == 1; }
@@ -94,7 +95,7 @@ Result<std::vector<Axis>> read_axes(const Call& call, const Rules& rules) {
       }
       axis.out = static_cast<int64_t>(size);
       axis.scale = scale;
-      axis.length = axis.scale * static_cast<double>(axis.in);
+      axis.length = crop ? size : axis.scale * static_cast<double>(axis.in);
     }
     if (axis.in == 0 && axis.out != 0) return call.refuse("makes something of an empty axis");
   }
@@ -112,7 +113,7 @@ double source(const Axis& axis, const std::string& mode, double x) {
     return axis.length == 1 ? (axis.roi_begin + axis.roi_end) * last / 2
                             : axis.roi_begin * last + x * span * last / (axis.length - 1);
   }
-  if (mode == "pytorch_half_pixel" && axis.length == 1) return -0.5;
+  if (mode == "pytorch_half_pixel" && axis.out == 1) return 0;
   return (x + 0.5) / axis.scale - 0.5;
 }
 
