@@ -39,10 +39,12 @@ double gflop_of(const Node& node, const std::map<std::string, TensorType>& types
   double per_sample = 0;  // multiplications
   double samples = static_cast<double>(known_count(out));
   if (node.op == "Conv" && !weights.shape.empty() && weights.shape[0] > 0) {
-    per_sample = static_cast<double>(known_count(weights) / weights.shape[0]);
+    const int64_t each = known_count(weights) / weights.shape[0];
+    per_sample = static_cast<double>(each);
   } else if (node.op == "ConvTranspose" && !weights.shape.empty() && weights.shape[0] > 0) {
     samples = static_cast<double>(known_count(in));
-    per_sample = static_cast<double>(known_count(weights) / weights.shape[0]);
+    const int64_t each = known_count(weights) / weights.shape[0];
+    per_sample = static_cast<double>(each);
   } else if (node.op == "MatMul" && !in.shape.empty()) {
     per_sample = static_cast<double>(std::max<int64_t>(in.shape.back(), 0));
   } else if (node.op == "Gemm" && in.shape.size() == 2) {

@@ -190,7 +190,8 @@ class Pictures {
     } else if (b_.coin() || pads != Ints{0, 0, 0, 0}) {
       attributes["pads"] = pads;
     }
-    const float reach = 1.5F / std::sqrt(static_cast<float>(C() / group * k[0] * k[1]));
+    const int64_t taps = C() / group * k[0] * k[1];
+    const float reach = 1.5F / std::sqrt(static_cast<float>(taps));
     std::vector<std::string> inputs{last_.name,
                                     b_.floats({out, C() / group, k[0], k[1]}, -reach, reach)};
     if (b_.coin()) inputs.push_back(b_.floats({out}, -1, 1));
@@ -212,7 +213,8 @@ class Pictures {
       pads[i + 2] = std::min(b_.draw(3), whole - 1 - pads[i]);
       shape[2 + i] = whole - pads[i] - pads[i + 2];
     }
-    const float reach = 1.5F / std::sqrt(static_cast<float>(C() / group * k[0] * k[1]));
+    const int64_t taps = C() / group * k[0] * k[1];
+    const float reach = 1.5F / std::sqrt(static_cast<float>(taps));
     std::vector<std::string> inputs{last_.name, b_.floats({C(), each, k[0], k[1]}, -reach, reach)};
     if (b_.coin()) inputs.push_back(b_.floats({each * group}, -1, 1));
     then(b_.node("ConvTranspose", inputs,
