@@ -112,7 +112,7 @@ Result<void> check_node(const onnx::NodeProto& node, std::set<std::string>& defi
     return make_error(Code::invalid_argument, "'{}': {} has no output.", name, describe(node));
   }
   // No schema says this of these.
-  if (is_experimental(node.op_type()) && (node.output_size() != 1)) {
+  if (is_experimental(node.op_type()) && node.output_size() != 1) {
     return make_error(Code::invalid_argument, "'{}': {} has {} outputs instead of one.", name,
                       describe(node), node.output_size());
   }

@@ -13,8 +13,8 @@ struct Axis {
   int64_t in = 0;
   int64_t out = 0;
   double scale = 1;
-  double length =
-      0;  // in * scale, which may have a fraction where scales are given; of a crop: out
+  // in * scale, which may have a fraction where scales are given; of a crop: out.
+  double length = 0;
   double roi_begin = 0;
   double roi_end = 1;
   bool unchanged() const { return in == out && scale == 1 && roi_begin == 0 && roi_end == 1; }
