@@ -18,9 +18,7 @@
 namespace atelier::model {
 namespace {
 
-using testing::Contains;
 using testing::Each;
-using testing::Not;
 using Tensors = std::map<std::string, Tensor>;
 using Ints = std::vector<int64_t>;
 

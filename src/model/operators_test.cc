@@ -58,8 +58,8 @@ std::vector<float> run_fast(const TestModel& model, Ints shape, std::vector<floa
   return out->at("y").floats;
 }
 
-TestModel one(const std::string& op, int64_t opset = 13, Ints shape = {1, -1, -1, -1}) {
-  TestModel model(opset, std::move(shape));
+TestModel one(const std::string& op, int64_t opset = 13, const Ints& shape = {1, -1, -1, -1}) {
+  TestModel model(opset, shape);
   model.node(op, {"x"}, "y");
   return model;
 }

@@ -73,8 +73,8 @@ class Net {
     std::string auto_pad = {};
   };
   Net& conv(const Conv& c) {
-    const float reach =
-        1.0F / std::sqrt(static_cast<float>(channels_ / c.group * c.kernel * c.kernel));
+    const int64_t products = channels_ / c.group * c.kernel * c.kernel;
+    const float reach = 1.0F / std::sqrt(static_cast<float>(products));
     std::vector<std::string> inputs{
         floats({c.out, channels_ / c.group, c.kernel, c.kernel}, -reach, reach)};
     if (c.bias) inputs.push_back(floats({c.out}, -1, 1));
@@ -87,8 +87,8 @@ class Net {
     return then("Conv", inputs, attributes);
   }
   Net& transposed(const Conv& c, int64_t extra) {
-    const float reach =
-        1.0F / std::sqrt(static_cast<float>(channels_ / c.group * c.kernel * c.kernel));
+    const int64_t products = channels_ / c.group * c.kernel * c.kernel;
+    const float reach = 1.0F / std::sqrt(static_cast<float>(products));
     std::vector<std::string> inputs{
         floats({channels_, c.out / c.group, c.kernel, c.kernel}, -reach, reach)};
     if (c.bias) inputs.push_back(floats({c.out}, -1, 1));
