@@ -116,7 +116,8 @@ def stage_asan(totals):
     if not build("asan", totals):
         return
     options = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:strict_string_checks=1",
-               "UBSAN_OPTIONS": "print_stacktrace=1", "ATELIER_E2E_SHORT": "1"}
+               "UBSAN_OPTIONS": "print_stacktrace=1", "ATELIER_E2E_SHORT": "1",
+               "LSAN_OPTIONS": f"suppressions={ROOT}/tests/leaks.supp:print_suppressions=0"}
     ctest("asan", "unit", "asan-unit", totals, options)
     ctest("asan", "e2e", "asan-e2e", totals, options)
 

@@ -14,11 +14,6 @@ extern "C" {
 #include <libavutil/opt.h>
 }
 
-// Not ours to fix: libx265 leaks a little with every encoder, and libav 5.1 leaves libaom open when
-// opening fails for an option that libaom does not know.
-extern "C" __attribute__((visibility("default"))) const char* __lsan_default_suppressions();
-const char* __lsan_default_suppressions() { return "leak:libx265\nleak:libaom\n"; }
-
 namespace atelier::media::test {
 namespace {
 

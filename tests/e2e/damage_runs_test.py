@@ -36,7 +36,8 @@ FINDING = 99  # what a sanitizer exits with here
 SANITIZER = {
     "ASAN_OPTIONS": f"detect_leaks=1:exitcode={FINDING}:abort_on_error=0:allocator_may_return_null=1",
     "UBSAN_OPTIONS": f"print_stacktrace=1:halt_on_error=1:exitcode={FINDING}",
-    "LSAN_OPTIONS": f"exitcode={FINDING}",
+    "LSAN_OPTIONS": f"exitcode={FINDING}:print_suppressions=0:"
+                    f"suppressions={support.ROOT}/tests/leaks.supp",
 }
 
 
