@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/finish.h"
 
-#include <algorithm>
 #include <system_error>
 
 #include "base/file.h"
@@ -79,26 +78,6 @@ media::MuxRequest mux_request(const Manifest& manifest, RunFolder& folder,
   return mux;
 }
 
-// Whether the object is there with just these bytes.
-Result<bool> holds(ObjectStore& store, const std::string& key, ByteSource& wanted) {
-  constexpr uint64_t kPiece = uint64_t{8} << 20;
-  const auto info = TRY(store.head(key));
-  if (!info || info->size != wanted.size()) return false;
-  std::vector<std::byte> piece(kPiece);
-  for (uint64_t offset = 0; offset < wanted.size();) {
-    const size_t count = TRY(wanted.read_at(offset, piece));
-    const auto there = store.get(key, {offset, count}, info->etag);
-    if (!there.ok() && there.error().code == Code::unavailable) return there.error();
-    // Changed or removed meanwhile: what is there now is not ours.
-    if (count == 0 || !there.ok() ||
-        !std::equal(there->begin(), there->end(), piece.begin(), piece.begin() + count)) {
-      return false;
-    }
-    offset += count;
-  }
-  return true;
-}
-
 }  // namespace
 
 Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
@@ -131,7 +110,8 @@ Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
       TRY(put_source(*request.output, request.output_key, *file,
                      request.replace ? Condition::always() : Condition::if_absent()));
   // Another worker of this run may have published the same bits.
-  if (!outcome.written && !TRY(holds(*request.output, request.output_key, *file))) {
+  if (!outcome.written &&
+      !TRY(same_bytes(*request.output, request.output_key, *file)).value_or(false)) {
     return make_error(
         Code::invalid_argument,
         "'{}' appeared while the run was working and was kept; choose another name or use --force.",

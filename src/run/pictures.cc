@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/pictures.h"
 
-#include <algorithm>
 #include <optional>
 
 #include "media/picture_files.h"
@@ -9,14 +8,10 @@
 namespace atelier::run {
 namespace {
 
-// Whether the object holds just these bytes; nothing where there is none.
 Result<std::optional<bool>> holds(ObjectStore& store, const std::string& key,
-                                  std::span<const std::byte> bytes) {
-  const auto info = TRY(store.head(key));
-  if (!info) return std::optional<bool>();
-  if (info->size != bytes.size()) return std::optional<bool>(false);
-  const std::vector<std::byte> there = TRY(store.get(key));
-  return std::optional<bool>(std::equal(there.begin(), there.end(), bytes.begin(), bytes.end()));
+                                  std::span<const std::byte> file) {
+  MemorySource wanted({file.begin(), file.end()});
+  return same_bytes(store, key, wanted);
 }
 
 // Before anything is written. The first picture of another job behind this one's last would make

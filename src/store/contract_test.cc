@@ -461,6 +461,20 @@ TEST_P(StoreContract, ASourceIsCopiedWhole) {
   EXPECT_EQ(get("none"), "");
 }
 
+TEST_P(StoreContract, BytesAreComparedWhole) {
+  std::vector<std::byte> bytes((size_t{8} << 20) + 3);
+  MemorySource source(bytes);
+  EXPECT_EQ(same_bytes(store(), "big", source).value(), std::nullopt);
+  ASSERT_TRUE(put_source(store(), "big", source, Condition::always()).value().written);
+  EXPECT_EQ(same_bytes(store(), "big", source).value(), true);
+  bytes.back() = std::byte{1};
+  MemorySource other(bytes);
+  EXPECT_EQ(same_bytes(store(), "big", other).value(), false);
+  bytes.pop_back();
+  MemorySource shorter(bytes);
+  EXPECT_EQ(same_bytes(store(), "big", shorter).value(), false);
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, StoreContract, testing::ValuesIn(kinds()),
                          [](const auto& each) { return each.param.name; });
 

@@ -58,6 +58,26 @@ Result<std::unique_ptr<ByteSource>> open_object_at(ObjectStore& store, std::stri
   return store.open_source(key, etag);
 }
 
+Result<std::optional<bool>> same_bytes(ObjectStore& store, std::string_view key,
+                                       ByteSource& wanted) {
+  const auto info = TRY(store.head(key));
+  if (!info) return std::optional<bool>();
+  if (info->size != wanted.size()) return std::optional<bool>(false);
+  std::vector<std::byte> piece(static_cast<size_t>(std::min<uint64_t>(wanted.size(), kPiece)));
+  for (uint64_t offset = 0; offset < wanted.size();) {
+    const size_t count = TRY(wanted.read_at(offset, piece));
+    const auto there = store.get(key, {offset, count}, info->etag);
+    if (!there.ok() && there.error().code == Code::unavailable) return there.error();
+    const auto ours = std::span(piece).first(count);
+    // Changed or removed since head: what is there now is another object.
+    if (count == 0 || !there.ok() || !std::ranges::equal(*there, ours)) {
+      return std::optional<bool>(false);
+    }
+    offset += count;
+  }
+  return std::optional<bool>(true);
+}
+
 Result<std::vector<ObjectInfo>> list_all(ObjectStore& store, std::string_view prefix) {
   std::vector<ObjectInfo> objects;
   std::string after;

@@ -98,6 +98,11 @@ Result<std::unique_ptr<ByteSource>> open_object(ObjectStore& store, std::string_
 Result<std::unique_ptr<ByteSource>> open_object_at(ObjectStore& store, std::string_view key,
                                                    std::string_view etag);
 
+// Whether the object holds just the bytes of `wanted`; nothing if it is absent. Another size is
+// seen without reading it; what changes meanwhile is not the same.
+Result<std::optional<bool>> same_bytes(ObjectStore& store, std::string_view key,
+                                       ByteSource& wanted);
+
 // Every key with `prefix`, all pages.
 Result<std::vector<ObjectInfo>> list_all(ObjectStore& store, std::string_view prefix);
 
