@@ -134,12 +134,11 @@ Result<std::unique_ptr<DnnlConv>> make_dnnl_conv(const DnnlConvSpec& spec,
       return make_error(Code::invalid_argument,
                         "The plan asks for oneDNN's '{}' in {}, which this processor does not "
                         "have; use a worker like the one that made the plan.",
-                        wanted, describe_node(*spec.node));
+                        wanted, describe(*spec.node));
     }
     return std::unique_ptr<DnnlConv>(std::move(layer));
   } catch (const dnnl::error& e) {
-    return make_error(Code::internal, "oneDNN refuses {}: {}.", describe_node(*spec.node),
-                      e.what());
+    return make_error(Code::internal, "oneDNN refuses {}: {}.", describe(*spec.node), e.what());
   }
 }
 

@@ -12,7 +12,7 @@
 
 #include "base/bytes.h"
 #include "model/reference.h"
-#include "model/runner.h"
+#include "model/runner_testing.h"
 #include "model/test_net.h"
 
 namespace atelier::model {
@@ -21,27 +21,6 @@ namespace {
 using testing::Each;
 using Tensors = std::map<std::string, Tensor>;
 using Ints = std::vector<int64_t>;
-
-Tensor noise(Ints shape, uint32_t seed, float low = -1, float high = 1) {
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<float> values(low, high);
-  Tensor tensor;
-  tensor.shape = std::move(shape);
-  tensor.floats.resize(static_cast<size_t>(tensor.count()));
-  for (float& v : tensor.floats) v = values(random);
-  return tensor;
-}
-
-std::unique_ptr<Runner> runner(const Graph& graph, int threads = 2,
-                               std::vector<PlanStep> plan = {}) {
-  ModelSpec spec;
-  spec.name = "net";
-  spec.input = graph.inputs[0].name;
-  spec.output = graph.outputs[0].name;
-  auto made = make_onednn_runner(graph, spec, {threads, std::move(plan)});
-  EXPECT_TRUE(made.ok()) << made.error().message;
-  return made.ok() ? std::move(*made) : nullptr;
-}
 
 // Every output against the reference; equal bits for 1 to 4 threads.
 void expect_agreement(const Graph& graph, const Tensors& inputs) {

@@ -13,34 +13,13 @@
 #include "base/bytes.h"
 #include "model/golden.h"
 #include "model/reference.h"
-#include "model/runner.h"
+#include "model/runner_testing.h"
 #include "model/test_net.h"
 
 namespace atelier::model {
 namespace {
 
 using testing::HasSubstr;
-
-Tensor noise(std::vector<int64_t> shape, uint32_t seed, float low = -1, float high = 1) {
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<float> values(low, high);
-  Tensor tensor;
-  tensor.shape = std::move(shape);
-  tensor.floats.resize(static_cast<size_t>(tensor.count()));
-  for (float& v : tensor.floats) v = values(random);
-  return tensor;
-}
-
-std::unique_ptr<Runner> runner(const Graph& graph, int threads = 2,
-                               std::vector<PlanStep> plan = {}) {
-  ModelSpec spec;
-  spec.name = "net";
-  spec.input = graph.inputs[0].name;
-  spec.output = graph.outputs[0].name;
-  auto made = make_onednn_runner(graph, spec, {threads, std::move(plan)});
-  EXPECT_TRUE(made.ok()) << made.error().message;
-  return made.ok() ? std::move(*made) : nullptr;
-}
 
 // max |difference| / max |reference|; infinity if shapes differ or a number is not finite.
 double difference(const Tensor& got, const Tensor& expected) {

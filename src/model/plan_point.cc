@@ -185,7 +185,7 @@ Result<void> PlanBuilder::lower_point(const Node& node) {
     add_step(std::move(step));
   }
   if (!absorb_point(chain, node)) {
-    return make_error(Code::internal, "No kernel for {}.", describe_node(node));
+    return make_error(Code::internal, "No kernel for {}.", describe(node));
   }
   absorb_all(chain);
   for (const std::string& constant : spread) by_name_.erase(constant);

@@ -20,10 +20,6 @@ int64_t reach_of(const Node& node, size_t axis) {
          1;
 }
 
-std::string describe_node(const Node& node) {
-  return fmt::format("node '{}' ({})", node.name, node.op);
-}
-
 Pads pads_of(const Node& node, const PictureShape& in) {
   const std::string automatic = node.attr_string("auto_pad", "NOTSET");
   if (automatic != "SAME_UPPER" && automatic != "SAME_LOWER") {

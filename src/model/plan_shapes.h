@@ -39,7 +39,4 @@ struct SliceRange {
 };
 SliceRange slice_range(const Graph& graph, const Node& node, int axis, int64_t size);
 
-// "node 'conv1' (Conv)".
-std::string describe_node(const Node& node);
-
 }  // namespace atelier::model

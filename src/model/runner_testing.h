@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the tests of runners share.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "model/runner.h"
+
+namespace atelier::model {
+
+inline Tensor noise(std::vector<int64_t> shape, uint32_t seed, float low = -1, float high = 1) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> values(low, high);
+  Tensor tensor;
+  tensor.shape = std::move(shape);
+  tensor.floats.resize(static_cast<size_t>(tensor.count()));
+  for (float& v : tensor.floats) v = values(random);
+  return tensor;
+}
+
+inline std::unique_ptr<Runner> runner(const Graph& graph, int threads = 2,
+                                      std::vector<PlanStep> plan = {}) {
+  ModelSpec spec;
+  spec.name = "net";
+  spec.input = graph.inputs[0].name;
+  spec.output = graph.outputs[0].name;
+  auto made = make_onednn_runner(graph, spec, {threads, std::move(plan)});
+  EXPECT_TRUE(made.ok()) << made.error().message;
+  return made.ok() ? std::move(*made) : nullptr;
+}
+
+}  // namespace atelier::model
