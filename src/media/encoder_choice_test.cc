@@ -92,8 +92,9 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Option{"libx264", "x264-params", "ref=2:no-deblock"}, Option{"libx264", "bframes", "2"},
         Option{"libx264", "tune", "film"}, Option{"libx264", "bf", "2"},
-        Option{"libx265", "x265-params", "ref=2:no-sao=1"}, Option{"libx265", "rdoq-level", "1"},
-        Option{"libx265", "tune", "grain"}, Option{"libsvtav1", "svtav1-params", "tile-columns=1"},
+        Option{"libx264", "cqm", "jvt"}, Option{"libx265", "x265-params", "ref=2:no-sao=1"},
+        Option{"libx265", "rdoq-level", "1"}, Option{"libx265", "tune", "grain"},
+        Option{"libsvtav1", "svtav1-params", "tile-columns=1"},
         Option{"libsvtav1", "film-grain", "4"}, Option{"libsvtav1", "g", "50"},
         Option{"libaom-av1", "aom-params", "sharpness=2"}, Option{"libaom-av1", "deltaq-mode", "0"},
         Option{"libvpx-vp9", "auto-alt-ref", "0"}, Option{"prores_ks", "quant_mat", "hq"},
@@ -123,7 +124,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Option{"libx264", "threads", "2"}, Option{"libx264", "flags", "+pass1"},
         Option{"libx264", "x264-params", "lookahead_threads=2"},
-        Option{"libx264", "x264-params", "open-gop=1"},
+        Option{"libx264", "x264-params", "open-gop=1"}, Option{"libx264", "cqm", "evil.cfg"},
+        Option{"libx264", "x264-params", "cqm=flat.cfg"},
         Option{"libx264", "x264-params", "stats=evil.log"}, Option{"libx264", "range", "tv"},
         Option{"libx264", "pass", "1"}, Option{"libx265", "x265-params", "pools=2"},
         Option{"libx265", "frame-threads", "2"}, Option{"libx265", "x265-params", "wpp=0"},

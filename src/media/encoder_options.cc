@@ -103,6 +103,11 @@ Result<void> check_library_option(const EncodeSettings& settings, const std::str
   if (!why.empty()) {
     return make_error(Code::invalid_argument, "--encoder-opts cannot set '{}': {}.", key, why);
   }
+  // Any other word is a file's name, and a file may be another one elsewhere.
+  if (settings.codec == "libx264" && option_name(key) == "cqm" && value != "flat" &&
+      value != "jvt") {
+    return bad_value(settings, key, value);
+  }
   if (settings.codec == "libx264") return try_x264(settings, key, value);
   if (settings.codec == "libx265") return try_x265(settings, key, value);
   return try_opening(settings, key, value);
