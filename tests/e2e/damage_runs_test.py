@@ -248,16 +248,6 @@ class DamagedVideos(support.Case):
         self.assertGreater(counts[0], 0, "nothing was published: nothing was tested")
 
 
-def take_runs():
-    """--runs N-M, before support.main() sees the arguments."""
-    global RUNS
-    if "--runs" in sys.argv:
-        at = sys.argv.index("--runs")
-        first, _, last = sys.argv[at + 1].partition("-")
-        RUNS = range(int(first), int(last or first) + 1)
-        sys.argv[at:at + 2] = ["test_damaged_videos"]
-
-
 if __name__ == "__main__":
-    take_runs()
+    RUNS = support.take_range("--runs", RUNS, "test_damaged_videos")
     support.main()

@@ -250,16 +250,6 @@ class RandomVideos(support.Case):
         self.assertGreaterEqual(made, len(SEEDS) * (1 - MOST_REFUSED), "ffmpeg made too few")
 
 
-def take_seeds():
-    """--seed N or N-M, before support.main() sees the arguments."""
-    global SEEDS
-    if "--seed" in sys.argv:
-        at = sys.argv.index("--seed")
-        first, _, last = sys.argv[at + 1].partition("-")
-        SEEDS = range(int(first), int(last or first) + 1)
-        sys.argv[at:at + 2] = ["test_random_videos"]
-
-
 if __name__ == "__main__":
-    take_seeds()
+    SEEDS = support.take_range("--seed", SEEDS, "test_random_videos")
     support.main()

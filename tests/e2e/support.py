@@ -236,6 +236,17 @@ def need_shared_media():
     return folder
 
 
+def take_range(option, otherwise, case):
+    """`option N` or `option N-M` of the command line as a range; only `case` runs then. Call it
+    before main() sees the arguments."""
+    if option not in sys.argv:
+        return otherwise
+    at = sys.argv.index(option)
+    first, _, last = sys.argv[at + 1].partition("-")
+    sys.argv[at:at + 2] = [case]
+    return range(int(first), int(last or first) + 1)
+
+
 def flatten(suite):
     for item in suite:
         if isinstance(item, unittest.TestSuite):
