@@ -190,9 +190,9 @@ Result<void> check_failures(run::Ledger& ledger) {
   if (failures.empty()) return {};
   return make_error(
       Code::corrupt,
-      "Chunk {} was given up after {} attempts ({}); chunks given up in all: {}; what "
-      "is done is kept, and the same command tries them again.",
-      failures.front().chunk, failures.front().attempts, failures.front().error, failures.size());
+      "Chunk {} was given up: {} Chunks given up in all: {}; what is done is kept, and the same "
+      "command tries them again.",
+      failures.front().chunk, failures.front().error, failures.size());
 }
 
 Result<Scored> score(const run::Manifest& manifest, run::RunFolder& folder, ObjectStore& store,

@@ -14,8 +14,9 @@
 // commit stands. So a claim may be taken over as soon as its worker seems dead: when its beat has
 // not changed for `claim_timeout` by the observer's own clock (clocks of machines are never
 // compared), or when the observer can tell at once (see Origin).
-// Cost: one conditional put a chunk where nobody else is; a list and one get for each other worker
-// where somebody is. Tested by ledger_test.cc, and with random schedules by ledger_random_test.cc.
+// Cost: two heads and one conditional put a chunk where nobody else is; a list and one get for each
+// other worker where somebody is. Tested by ledger_test.cc, and with random schedules by
+// ledger_random_test.cc.
 #pragma once
 
 #include <atomic>
