@@ -86,7 +86,8 @@ Result<void> DecodePass::reopen_input() {
 
 Result<void> DecodePass::open_decoder() {
   const AVStream& stream = *input_->stream(request_.stream);
-  const AVCodec* codec = video_decoder(stream);
+  const AVCodec* codec =
+      request_.alpha ? video_decoder(stream) : avcodec_find_decoder(stream.codecpar->codec_id);
   if (stream.codecpar->codec_type != AVMEDIA_TYPE_VIDEO || !codec) {
     return make_error(Code::invalid_input, "Stream {} ({}) cannot be decoded as video here.",
                       request_.stream, avcodec_get_name(stream.codecpar->codec_id));
@@ -215,13 +216,21 @@ uint64_t DecodePass::errors() const {
   return static_cast<uint64_t>(std::distance(begin, end)) + errors_without_time_;
 }
 
-void DecodePass::go_on(std::optional<int64_t> first_pts, std::optional<int64_t> end_pts) {
-  request_.first_pts = first_pts;
+void DecodePass::go_on(const ReadRequest& next) {
+  request_.first_pts = next.first_pts;
   request_.count_from.reset();
-  request_.end_pts = end_pts;
-  if (!first_pts) return;
-  expected_.erase(expected_.begin(), expected_.lower_bound(*first_pts));
-  error_times_.erase(error_times_.begin(), error_times_.lower_bound(*first_pts));
+  request_.end_pts = next.end_pts;
+  request_.last_packet_pts = next.last_packet_pts;
+  fed_last_ = next.last_packet_pts && fed_beyond_.contains(*next.last_packet_pts);
+  if (next.end_pts) fed_beyond_.erase(fed_beyond_.begin(), fed_beyond_.lower_bound(*next.end_pts));
+  if (!next.first_pts) return;
+  expected_.erase(expected_.begin(), expected_.lower_bound(*next.first_pts));
+  error_times_.erase(error_times_.begin(), error_times_.lower_bound(*next.first_pts));
+}
+
+bool DecodePass::reorders() const {
+  const AVCodecDescriptor* codec = avcodec_descriptor_get(decoder_->codec_id);
+  return codec && (codec->props & AV_CODEC_PROP_REORDER);
 }
 
 Result<bool> DecodePass::feed() {
@@ -233,6 +242,8 @@ Result<bool> DecodePass::feed() {
       start_pts_ = pts;
       start_dts_ = packet_->dts;
     }
+    if (request_.last_packet_pts == packet_->pts) fed_last_ = true;
+    if (request_.end_pts && pts >= *request_.end_pts) fed_beyond_.insert(pts);
     if (packet_->flags & AV_PKT_FLAG_CORRUPT) {
       if (!careful) return false;
       count_error(pts);

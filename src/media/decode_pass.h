@@ -39,6 +39,9 @@ struct PassRequest {
   std::optional<int64_t> before_pts;
   // Damage is counted from this time on; unset: from first_pts.
   std::optional<int64_t> count_from;
+  std::optional<int64_t> last_packet_pts;  // see ReadRequest
+  // Alpha that lies beside the pictures (VP8, VP9) is decoded; false: frames come without it.
+  bool alpha = true;
 };
 
 class DecodePass {
@@ -56,12 +59,16 @@ class DecodePass {
   uint64_t errors() const;
   // From here on the stretch that follows directly is read: what was missing before `first_pts` is
   // forgotten, and errors() counts in the new stretch.
-  void go_on(std::optional<int64_t> first_pts, std::optional<int64_t> end_pts);
+  void go_on(const ReadRequest& next);
   // The lowest pts, from first_pts on, of a shown packet that was decoded and whose frame has not
   // come out before or as the last frame.
   std::optional<int64_t> lowest_missing_pts() const {
     return expected_.empty() ? std::nullopt : std::optional(*expected_.begin());
   }
+  // Whether the decoder may give frames in another order than it is fed.
+  bool reorders() const;
+  // Whether it was fed the packet of last_packet_pts.
+  bool fed_last() const { return !request_.last_packet_pts || fed_last_; }
   // The first packet decoded.
   std::optional<int64_t> start_pts() const { return start_pts_; }
   std::optional<int64_t> start_dts() const { return start_dts_; }
@@ -100,7 +107,9 @@ class DecodePass {
   std::set<int64_t> expected_;  // pts of decoded, shown packets without a frame yet
   std::optional<int64_t> start_pts_;
   std::optional<int64_t> start_dts_;
-  std::set<int64_t> discarded_;  // pts of packets that are decoded but not shown
+  bool fed_last_ = false;
+  std::set<int64_t> fed_beyond_;  // pts of packets that were fed and belong to later stretches
+  std::set<int64_t> discarded_;   // pts of packets that are decoded but not shown
 };
 
 }  // namespace atelier::media

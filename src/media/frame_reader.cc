@@ -17,6 +17,9 @@
 // part 2 aborts the program under AV_EF_EXPLODE (seen: an assertion in avcodec_send_packet). They,
 // and all that were not tried, decode carefully from the start.
 //
+// VP8 and VP9 with alpha beside the picture run fast on libvpx, with one thread; there the careful
+// pass is libav's own decoder, which knows no alpha: opaque pictures are better than none.
+//
 // Starts. A stretch starts at the key packet that the plan names. H.264 and HEVC decoders may hold
 // back frames that a straight decode shows: with intra refresh until the picture is whole, after an
 // open GOP (seen: the very last frame) when reference marking refers to what was before the start.
@@ -68,10 +71,9 @@ class StretchReader final : public FrameReader {
         request_(request),
         video_(stream.video),
         stream_flags_all_(stream.video.interlaced && !flags_each_frame(stream.codec)),
-        first_mode_(request.threads == 1 || stream.video.alpha_beside ||
-                            !threads_are_safe(stream.codec)
-                        ? PassMode::careful
-                        : PassMode::fast),
+        first_mode_(stream.video.alpha_beside                                 ? PassMode::fast
+                    : request.threads == 1 || !threads_are_safe(stream.codec) ? PassMode::careful
+                                                                              : PassMode::fast),
         // Elsewhere a key packet is complete, and packets that show nothing are common.
         goes_back_(stream.codec == "h264" || stream.codec == "hevc"),
         decoded_(make_frame()),
@@ -108,14 +110,15 @@ class StretchReader final : public FrameReader {
                          next.stream == request_.stream && next.width == request_.width &&
                          next.height == request_.height && next.deinterlace == request_.deinterlace;
     // A pass that had to start earlier is not where a new reader would start.
-    if (!follows || start_ != PassStart::key || to_skip_ > 0) return false;
+    if (!follows || start_ != PassStart::key || to_skip_ > 0 || !in_order_) return false;
     // After damage a new reader of a deinterlaced stretch looks for frames that this one saw.
     if (request_.deinterlace && report_.decode_errors > 0) return false;
     request_ = next;
-    pass_->go_on(request_.first_pts, request_.end_pts);
+    pass_->go_on(request_);
     report_ = {};
     appeared_ = false;
     done_ = false;
+    passed_end_ = 0;
     last_pts_.reset();
     return true;
   }
@@ -153,6 +156,11 @@ class StretchReader final : public FrameReader {
     if (!at_end_ && before && !context) return {};
     const bool past_end = at_end_ || (request_.end_pts && time >= *request_.end_pts);
     if (is_frame_missing(at_end_ ? std::nullopt : std::optional(time)) && TRY(went_back())) {
+      return {};
+    }
+    if (past_end && !at_end_ && may_still_come()) {
+      in_order_ = false;
+      if (pass_->fed_last()) ++passed_end_;
       return {};
     }
     if (past_end) {
@@ -207,9 +215,12 @@ class StretchReader final : public FrameReader {
     pass.count_from = request_.first_pts;
     pass.end_pts = request_.end_pts;
     pass.key_dts = request_.key_dts;
+    pass.last_packet_pts = request_.last_packet_pts;
     pass.start = start;
     pass.mode = mode;
-    pass.threads = request_.threads;
+    pass.threads = video_.alpha_beside ? 1 : request_.threads;
+    // After damage libvpx, which alone sees that alpha, gives nothing up to the next key frame.
+    pass.alpha = video_.alpha_beside && mode == PassMode::fast;
     pass.before_dts = before_dts_;
     pass.before_pts = before_pts_;
     pass_.reset();  // its threads and frames, before there are others
@@ -218,6 +229,7 @@ class StretchReader final : public FrameReader {
     to_skip_ = report_.frames;
     last_time_.reset();
     passing_.clear();
+    passed_end_ = 0;
     holds_decoded_ = false;
     deinterlacer_ = request_.deinterlace ? std::make_unique<Deinterlacer>() : nullptr;
     return {};
@@ -232,6 +244,16 @@ class StretchReader final : public FrameReader {
     // Damage explains a frame lost on the way; no other start would bring it back.
     if (appeared_ && pass_->errors() > 0) return false;
     return !time || *time > *missing;
+  }
+
+  // After a frame of a later stretch: whether frames of this one may follow. In a sound file none
+  // does; damage gives frames times far from their places, or lets them out in another order.
+  bool may_still_come() const {
+    constexpr int kMostReordered = 16;  // pictures: H.264 A.3.1, HEVC A.4
+    if (!pass_->fed_last()) return true;
+    const std::optional<int64_t> missing = pass_->lowest_missing_pts();
+    return missing && *missing < *request_.end_pts && (goes_back_ || pass_->errors() > 0) &&
+           pass_->reorders() && passed_end_ < kMostReordered;
   }
 
   // False when the pass started at the beginning already.
@@ -300,6 +322,8 @@ class StretchReader final : public FrameReader {
   bool appeared_ = false;  // the first frame of the stretch has come out
   bool done_ = false;
   bool at_end_ = false;   // the decoder has been drained
+  int passed_end_ = 0;    // frames of later stretches thrown away after the stretch's last packet
+  bool in_order_ = true;  // no pass has thrown one away
   uint64_t to_skip_ = 0;  // frames of this pass that an earlier pass handed out
   std::optional<int64_t> last_time_;
   std::optional<LeadingTimes> leading_;  // when the first frame had no time

@@ -37,6 +37,10 @@ struct ReadRequest {
   // Unset: the file's start. If the first frame wanted does not appear, the reader itself goes back
   // another key packet (intra refresh).
   std::optional<int64_t> key_dts;
+  // The pts of the stretch's packet that lies last in the file. Until the decoder has been fed it,
+  // a frame of a later stretch is not the end: damage gives frames times far from their places.
+  // Unset: the first such frame ends the stretch.
+  std::optional<int64_t> last_packet_pts;
   // Make one whole picture of the two fields of each interlaced frame (bwdif); progressive frames
   // stay as they are. A picture then depends on the frames beside it too: `context_pts` is the time
   // of the frame shown before first_pts (unset when there is none), and key_dts must lie at or

@@ -90,6 +90,10 @@ std::vector<Case> cases() {
     v.codec = "libvpx", v.container = "webm";
     v.options = {{"auto-alt-ref", "1"}, {"lag-in-frames", "16"}, {"cpu-used", "5"}};
   });
+  add("Vp9Alpha", [](TestVideo& v) {
+    v.codec = "libvpx-vp9", v.container = "webm", v.pixel_format = "yuva420p";
+    v.options = {{"auto-alt-ref", "0"}, {"cpu-used", "5"}};
+  });
   add("Hevc", [](TestVideo& v) {
     v.codec = "libx265", v.b_frames = 3;
     v.options["x265-params"] = "open-gop=1:keyint=12:log-level=none:pools=1:frame-threads=1";
@@ -189,7 +193,8 @@ INSTANTIATE_TEST_SUITE_P(Videos, Damaged, testing::ValuesIn([] {
                            for (Case& c : cases()) {
                              for (const char* name :
                                   {"H264BFrames", "H264Mkv", "H264Ts", "OpenGop", "IntraRefresh",
-                                   "Vp9AltRef", "Hevc", "Mpeg4Avi", "Mpeg2Ps", "Ffv1Yuv422"}) {
+                                   "Vp9AltRef", "Vp9Alpha", "Hevc", "Mpeg4Avi", "Mpeg2Ps",
+                                   "Ffv1Yuv422"}) {
                                if (std::string_view(c.name) == name) some.push_back(c);
                              }
                            }

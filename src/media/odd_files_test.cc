@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ends that are missing, frames before zero, palettes behind a cut, alpha.
+// Ends that are missing, frames before zero, times far away, palettes behind a cut, alpha.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 
 #include "media/alpha.h"
 #include "media/cut_off.h"
@@ -49,8 +52,9 @@ TEST(CutOff, BytesThatAreNoHeaderSayNothing) {
   }
 }
 
-// Moves every block of a Matroska file by `ticks`; only what libav's muxer writes is understood.
-void move_blocks(std::vector<std::byte>& file, int ticks) {
+// Where each block of a Matroska file begins: its track (1 byte), time (2), flags (1), then the
+// frame. Only what libav's muxer writes is understood (RFC 9559, 10).
+std::vector<size_t> blocks_of(const std::vector<std::byte>& file) {
   const auto number = [&](size_t& at, bool id) {
     const auto first = std::to_integer<unsigned>(file[at++]);
     int more = 0;
@@ -59,18 +63,24 @@ void move_blocks(std::vector<std::byte>& file, int ticks) {
     for (int i = 0; i < more; ++i) value = value << 8 | std::to_integer<unsigned>(file[at++]);
     return value;
   };
+  std::vector<size_t> blocks;
   for (size_t at = 0; at < file.size();) {
     const uint64_t id = number(at, true);
     const uint64_t size = number(at, false);
     if (id == 0x18538067 || id == 0x1F43B675 || id == 0xA0) continue;  // look inside
-    if (id == 0xA3 || id == 0xA1) {
-      const auto time = static_cast<int16_t>(std::to_integer<int>(file[at + 1]) << 8 |
-                                             std::to_integer<int>(file[at + 2]));
-      const auto moved = static_cast<uint16_t>(time + ticks);
-      file[at + 1] = static_cast<std::byte>(moved >> 8);
-      file[at + 2] = static_cast<std::byte>(moved & 255);
-    }
+    if (id == 0xA3 || id == 0xA1) blocks.push_back(at);
     at += size;
+  }
+  return blocks;
+}
+
+void move_blocks(std::vector<std::byte>& file, int ticks) {
+  for (const size_t at : blocks_of(file)) {
+    const auto time = static_cast<int16_t>(std::to_integer<int>(file[at + 1]) << 8 |
+                                           std::to_integer<int>(file[at + 2]));
+    const auto moved = static_cast<uint16_t>(time + ticks);
+    file[at + 1] = static_cast<std::byte>(moved >> 8);
+    file[at + 2] = static_cast<std::byte>(moved & 255);
   }
 }
 
@@ -106,6 +116,52 @@ TEST(LeadingTimes, FramesBeforeZeroKeepTheirDistance) {
   }
 }
 
+// Sets the PTS of the n-th PES packet of a transport stream's video (ISO/IEC 13818-1, 2.4.3.6).
+void set_time(std::vector<std::byte>& stream, int n, uint64_t pts) {
+  constexpr size_t kPacket = 188;
+  const auto at = [&](size_t i) { return static_cast<unsigned>(stream[i]); };
+  for (size_t packet = 0; packet + kPacket <= stream.size(); packet += kPacket) {
+    const bool starts = (at(packet + 1) & 0x40) != 0;
+    const size_t payload = packet + 4 + ((at(packet + 3) & 0x20) ? 1 + at(packet + 4) : 0);
+    if (!starts || payload + 14 > packet + kPacket) continue;
+    const bool video = at(payload) == 0 && at(payload + 1) == 0 && at(payload + 2) == 1 &&
+                       (at(payload + 3) & 0xf0) == 0xe0;
+    if (!video || n-- > 0) continue;
+    const size_t field = payload + 9;
+    const unsigned kind = at(field) & 0xf0;
+    stream[field] = static_cast<std::byte>(kind | (pts >> 30 & 7) << 1 | 1);
+    stream[field + 1] = static_cast<std::byte>(pts >> 22);
+    stream[field + 2] = static_cast<std::byte>(pts >> 15 << 1 | 1);
+    stream[field + 3] = static_cast<std::byte>(pts >> 7);
+    stream[field + 4] = static_cast<std::byte>(pts << 1 | 1);
+    return;
+  }
+  ADD_FAILURE() << "there is no such packet";
+}
+
+TEST(TimesFarFromTheirPlaces, AreNotTheEndOfAStretch) {
+  for (const int gop : {10, 50}) {
+    test::TestVideo what;
+    what.container = "mpegts", what.b_frames = 2, what.gop = gop;
+    std::vector<std::byte> bytes = test::make_video(what);
+    set_time(bytes, 13, 2'000'000'000);
+    set_time(bytes, 27, 1);
+    set_time(bytes, 28, 3'000'000'000);
+    MemorySource source(bytes);
+    const auto info = probe(source, "odd.ts");
+    ASSERT_TRUE(info.ok());
+    std::multiset<std::string> wanted;
+    for (const auto& frame : test::decode_plainly(source, 0)) wanted.insert(frame.hash);
+    std::multiset<std::string> got;
+    for (const auto& frame : test::read_in_stretches(source, *info, 0.3, 2)) got.insert(frame.hash);
+    std::vector<std::string> lost;
+    std::ranges::set_difference(wanted, got, std::back_inserter(lost));
+    EXPECT_EQ(wanted.size(), 50U);
+    EXPECT_EQ(got.size(), 50U);
+    EXPECT_THAT(lost, testing::IsEmpty());
+  }
+}
+
 TEST(LeadingTimes, AreNotInventedForOthers) {
   MemorySource timed(video_in("matroska"));
   EXPECT_FALSE(leading_times(timed, 0).value());
@@ -135,6 +191,30 @@ unsigned alpha_at(const FrameBuffer& frame, int x, int y) {
   const std::byte* row = plane.data + y * plane.stride;
   return frame.view().format.depth > 8 ? reinterpret_cast<const uint16_t*>(row)[x]
                                        : std::to_integer<unsigned>(row[x]);
+}
+
+// libvpx, which alone sees alpha beside the picture, gives nothing from damage to the next key
+// frame.
+TEST(AlphaBesideThePicture, IsGivenUpRatherThanFrames) {
+  TestVideo video;
+  video.codec = "libvpx-vp9", video.container = "webm", video.pixel_format = "yuva420p";
+  video.gop = 50;
+  video.options = {{"auto-alt-ref", "0"}, {"cpu-used", "5"}};
+  auto bytes = make_video(video);
+  const auto blocks = blocks_of(bytes);
+  ASSERT_EQ(blocks.size(), 50u);
+  bytes[blocks[20] + 4] = std::byte{0};  // no frame begins like this
+  MemorySource source(std::move(bytes));
+  const auto info = probe(source, "test").value();
+  ASSERT_TRUE(info.streams[0].video.alpha_beside);
+  ReadRequest all;
+  all.stream = info.video_stream;
+  const auto read = read_frames(source, info, all);
+  EXPECT_EQ(read.frames.size(), 49u);
+  EXPECT_GT(read.report.decode_errors, 0u);
+  ReadRequest sound = all;
+  sound.end_pts = read.frames[19].pts;
+  EXPECT_EQ(read_frames(source, info, sound).report.decode_errors, 0u);
 }
 
 TEST(CopyAlpha, KeepsTheChannelThroughSizesAndDepths) {

@@ -407,10 +407,16 @@ std::vector<ReadRequest> cut(const PacketScan& scan, int stream, double seconds,
     request.first_pts = *first;
     for (const VideoPacket& p : scan.packets) {
       if (p.key && p.pts <= *first) request.key_dts = p.dts;
+      if (p.pts == *first) break;
     }
     const int64_t begun = *first;
     first = std::find_if(first, shown.end(), [&](int64_t pts) { return pts >= begun + step; });
     if (first != shown.end()) request.end_pts = *first;
+    for (const VideoPacket& p : scan.packets) {
+      if (p.pts >= begun && (!request.end_pts || p.pts < *request.end_pts)) {
+        request.last_packet_pts = p.pts;
+      }
+    }
     requests.push_back(request);
   }
   return requests;

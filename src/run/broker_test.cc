@@ -13,7 +13,7 @@ class BrokerTest : public testing::Test {
   BrokerTest() {
     manifest_.run_id = "run";
     for (int i = 0; i < 3; ++i)
-      manifest_.chunks.push_back({i, i, i + 1, std::nullopt, 0, 1, std::nullopt});
+      manifest_.chunks.push_back({i, i, i + 1, std::nullopt, 0, 1, std::nullopt, i});
   }
   Ledger ledger(const std::string& worker) {
     Ledger::Setup setup;

@@ -135,6 +135,7 @@ json chunks_json(const std::vector<ChunkPlan>& chunks) {
                     {"end_pts", optional_json(c.end_pts)},
                     {"key_dts", optional_json(c.key_dts)},
                     {"context_pts", optional_json(c.context_pts)},
+                    {"last_pts", optional_json(c.last_pts)},
                     {"first_frame", c.first_frame},
                     {"frames", c.frames}});
   }
@@ -150,6 +151,7 @@ std::vector<ChunkPlan> chunks_from(const json& list) {
     c.end_pts = optional_from<int64_t>(j.at("end_pts"));
     c.key_dts = optional_from<int64_t>(j.at("key_dts"));
     if (j.contains("context_pts")) c.context_pts = optional_from<int64_t>(j.at("context_pts"));
+    if (j.contains("last_pts")) c.last_pts = optional_from<int64_t>(j.at("last_pts"));
     c.first_frame = j.at("first_frame").get<uint64_t>();
     c.frames = j.at("frames").get<uint64_t>();
     chunks.push_back(c);

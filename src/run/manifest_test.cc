@@ -23,7 +23,8 @@ Manifest sample() {
   m.encode.color.siting = ColorSpec::Siting::top_left;
   m.encode.format = {PixelFormat::Family::yuv, 10, 1, 0, true};
   m.encode.hdr.mastering_display = {std::byte{1}, std::byte{255}, std::byte{7}, std::byte{0}};
-  m.chunks = {{0, -5, 20, std::nullopt, 0, 25, std::nullopt}, {1, 20, std::nullopt, 18, 25, 3, 19}};
+  m.chunks = {{0, -5, 20, std::nullopt, 0, 25, std::nullopt, 19},
+              {1, 20, std::nullopt, 18, 25, 3, 19, 22}};
   m.plan = {{"conv1", "Conv+Relu", "direct", "jit:avx2"}};
   m.copied = {{0, "ff", 12}};
   m.isa = "avx2";

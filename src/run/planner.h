@@ -22,6 +22,7 @@ struct ChunkPlan {
       0;  // number of the first frame in display order, from 0, as far as packets tell
   uint64_t frames = 0;                 // shown packets in the interval
   std::optional<int64_t> context_pts;  // deinterlacing: the frame shown before; unset: none
+  std::optional<int64_t> last_pts;     // of its packet that lies last in the file
   bool operator==(const ChunkPlan&) const = default;
 };
 
@@ -35,7 +36,7 @@ Result<std::vector<ChunkPlan>> plan_chunks(const media::PacketScan& scan,
                                            bool deinterlace = false);
 
 // The dts of the key packet to start decoding from for the frame at `pts`: the last in decode order
-// that is shown no later; nothing if there is none or it has no dts.
+// that is shown no later and lies no later in the file; nothing if there is none or it has no dts.
 std::optional<int64_t> key_before(const std::vector<media::VideoPacket>& packets, int64_t pts);
 
 }  // namespace atelier::run

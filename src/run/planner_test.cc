@@ -64,6 +64,17 @@ TEST(Planner, DeinterlacedChunksStartEarlyEnoughForTheFrameBefore) {
       << "the frame before --from is a neighbour all the same";
 }
 
+TEST(Planner, AFrameFarFromItsPlaceIsDecodedFromTheKeyFrameBeforeIt) {
+  auto scan = steady(100, 12);
+  scan.packets[30].pts = 1'000'000;  // damage
+  const auto chunks = plan_chunks(scan, {}, 1.0).value();
+  expect_sound(chunks, scan);
+  EXPECT_EQ(chunks.back().first_pts, 1'000'000);
+  EXPECT_EQ(chunks.back().key_dts, 24) << "a decoder that begins at 96 never meets it";
+  EXPECT_EQ(key_before(scan.packets, 1'000'000), 24);
+  EXPECT_EQ(key_before(scan.packets, 99), 96);
+}
+
 TEST(Planner, OneKeyFrameInTheWholeFileIsCutAllTheSame) {
   const auto scan = steady(100, 1000);
   const auto chunks = plan_chunks(scan, {}, 1.0).value();

@@ -103,6 +103,7 @@ class Pipeline {
     request.key_dts = chunk.key_dts;
     request.deinterlace = manifest.parameters.deinterlace;
     request.context_pts = chunk.context_pts;
+    request.last_packet_pts = chunk.last_pts;
     request.width = manifest.scored_size.width;
     request.height = manifest.scored_size.height;
     request.threads = job_.threads;
