@@ -138,16 +138,37 @@ Result<void> Joiner::index(size_t number, std::stop_token stop) {
                                        expected.frames));
   }
   const std::vector<int64_t> sorted = sorted_copy(pts);
-  const bool increasing =
-      std::adjacent_find(sorted.begin(), sorted.end(), std::greater_equal<>()) == sorted.end();
-  if (sorted.front() != expected.first_pts || !increasing ||
-      (!times_.empty() && sorted.front() <= times_.back())) {
-    return damaged(number, "its timestamps do not follow those of the chunk before it");
-  }
+  TRY(append(number, sorted));
   reorder_ = std::max(reorder_, reorder_of(pts, sorted));
-  times_.insert(times_.end(), sorted.begin(), sorted.end());
   bytes_ += chunk->source->size();
   return {};
+}
+
+Result<void> Joiner::append(size_t number, const std::vector<int64_t>& sorted) {
+  const bool increasing =
+      std::adjacent_find(sorted.begin(), sorted.end(), std::greater_equal<>()) == sorted.end();
+  const size_t before = number > 0 ? request_.chunks[number - 1].frames : 0;
+  // Each frame that came too late took one tick, so no more of them can be in the way.
+  const bool follows =
+      times_.empty() || times_.back() - sorted.front() < static_cast<int64_t>(before);
+  if (sorted.front() != request_.chunks[number].first_pts || !increasing || !follows) {
+    return damaged(number, "its timestamps do not follow those of the chunk before it");
+  }
+  if (!times_.empty() && sorted.front() <= times_.back()) moved_[number] = {times_.size(), sorted};
+  for (const int64_t pts : sorted) {
+    times_.push_back(times_.empty() ? pts : std::max(pts, times_.back() + 1));
+  }
+  return {};
+}
+
+// Of a packet of the current chunk in times_.
+std::optional<size_t> Joiner::place_of(int64_t pts) const {
+  const auto moved = moved_.find(current_->number);
+  const std::vector<int64_t>& times = moved == moved_.end() ? times_ : moved->second.times;
+  const auto at = std::lower_bound(times.begin(), times.end(), pts);
+  if (at == times.end() || *at != pts) return std::nullopt;
+  return static_cast<size_t>(at - times.begin()) +
+         (moved == moved_.end() ? 0 : moved->second.begin);
 }
 
 Result<bool> Joiner::next(AVPacket& packet) {
@@ -160,11 +181,12 @@ Result<bool> Joiner::next(AVPacket& packet) {
     if (TRY(read(*current_, packet))) break;
     current_.reset();
   }
-  const auto at = std::lower_bound(times_.begin(), times_.end(), packet.pts);
-  if (written_ == times_.size() || at == times_.end() || *at != packet.pts) {
+  const auto place = place_of(packet.pts);
+  if (written_ == times_.size() || !place) {
     return damaged(current_->number, "it changed while it was read");
   }
-  const auto rank = static_cast<size_t>(at - times_.begin());
+  const size_t rank = shown_at_ = *place;
+  packet.pts = times_[rank];
   if (rank + 1 < times_.size()) {
     packet.duration = times_[rank + 1] - packet.pts;
   } else if (last_duration_ > 0) {

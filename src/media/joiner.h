@@ -10,7 +10,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <vector>
@@ -38,6 +40,11 @@ class Joiner {
   uint64_t frames() const { return times_.size(); }
   int64_t first_pts() const { return times_.front(); }
   int64_t last_pts() const { return times_.back(); }
+  // All pts in display order, strictly increasing.
+  std::span<const int64_t> times() const { return times_; }
+  // Of the last packet of next(): its places in display order and in decode order, from 0.
+  size_t shown_at() const { return shown_at_; }
+  size_t decoded_at() const { return written_ - 1; }
   // Bytes of all chunks.
   uint64_t bytes() const { return bytes_; }
   // Of the last frame, in video_time_base; before the first next(). Unset: like the frame before.
@@ -52,6 +59,8 @@ class Joiner {
   Result<void> index(size_t number, std::stop_token stop);
   Result<std::unique_ptr<Chunk>> open_chunk(size_t number) const;
   Result<bool> read(Chunk& chunk, AVPacket& packet) const;
+  Result<void> append(size_t number, const std::vector<int64_t>& sorted);
+  std::optional<size_t> place_of(int64_t pts) const;
   Result<void> check_same_parameters(const AVCodecParameters& parameters, size_t number) const;
 
   const MuxRequest& request_;
@@ -63,6 +72,13 @@ class Joiner {
   std::unique_ptr<Chunk> current_;
   size_t next_chunk_ = 0;
   size_t written_ = 0;
+  size_t shown_at_ = 0;
+  // Chunks whose frames moved on: the times in the chunk, and the place of its first in times_.
+  struct Moved {
+    size_t begin = 0;
+    std::vector<int64_t> times;
+  };
+  std::map<size_t, Moved> moved_;
 };
 
 }  // namespace atelier::media

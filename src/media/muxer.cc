@@ -110,6 +110,7 @@ class Mux {
   bool time_codes_work();
   void turn_in_matroska();
   void movie_options(AVDictionary** options);
+  void keep_frames_apart();
   void fit_gif(AVPacket& packet);
   void end_gif();
 
@@ -118,8 +119,9 @@ class Mux {
   OutputFile file_;
   std::unique_ptr<Joiner> joiner_;
   std::unique_ptr<Remuxer> remuxer_;
-  AVStream* video_ = nullptr;  // in the output
-  int64_t shift_ = 0;          // in video_time_base
+  AVStream* video_ = nullptr;             // in the output
+  int64_t shift_ = 0;                     // in video_time_base
+  std::vector<int64_t> container_times_;  // in display order, where the container is coarser
   PacketPtr video_packet_ = make_packet();
   PacketPtr other_packet_ = make_packet();
   std::vector<std::optional<int64_t>> last_dts_;   // by output stream
@@ -387,8 +389,27 @@ Result<bool> Mux::next_video() {
   video_packet_->dts += shift_;
   av_packet_rescale_ts(video_packet_.get(), base, video_->time_base);
   video_packet_->stream_index = video_->index;
+  keep_frames_apart();
   if (request_.container == Container::gif) fit_gif(*video_packet_);
   return true;
+}
+
+// Two frames closer than a tick of the container would share a time, and players show one of them.
+void Mux::keep_frames_apart() {
+  const AVRational base = to_av(request_.video_time_base);
+  if (av_cmp_q(video_->time_base, base) <= 0) return;
+  if (container_times_.empty()) {
+    for (const int64_t pts : joiner_->times()) {
+      const int64_t time = av_rescale_q(pts + shift_, base, video_->time_base);
+      container_times_.push_back(
+          container_times_.empty() ? time : std::max(time, container_times_.back() + 1));
+    }
+  }
+  video_packet_->pts = container_times_[joiner_->shown_at()];
+  const size_t decoded = joiner_->decoded_at();
+  if (decoded >= joiner_->reorder()) {
+    video_packet_->dts = container_times_[decoded - joiner_->reorder()];
+  }
 }
 
 // Every chunk's first packet begins with a header of its own (GIF89a 18, without a global colour

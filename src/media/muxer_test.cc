@@ -252,6 +252,35 @@ TEST(Mux, KeepsTimeBasesWithANumerator) {
   }
 }
 
+TEST(Mux, NoTwoFramesShareATime) {
+  TestVideo video;
+  video.time_base = {1, 90000};
+  video.frames = 8;
+  for (int i = 0; i < 8; ++i) video.pts.push_back(i * 3600);
+  JobOptions options;
+  options.preset = "veryfast";  // with B-frames
+  options.chunk_seconds = 1000;
+  options.max_frames_per_chunk = 4;
+  Made made(make_video(video), options);
+  ASSERT_EQ(made.job.chunks.size(), 2U);
+  // As after frames that came too late: the second chunk begins where the first one ended.
+  const int64_t last = made.job.chunks[1].first_pts = made.job.pts[3];
+  for (const Container container : kContainers) {
+    auto report = mux(made.job.request(container, made.path(container)), {});
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    auto times = read_back(made.path(container)).pts.at(0);
+    std::sort(times.begin(), times.end());
+    ASSERT_EQ(times.size(), made.job.pts.size());
+    const bool coarse = container == Container::matroska;
+    EXPECT_EQ(times[3], coarse ? last / 90 : last);
+    EXPECT_EQ(times[4], coarse ? last / 90 + 1 : last + 1);
+    EXPECT_EQ(times[5], coarse ? last / 90 + 40 : last + 3600);
+  }
+  made.job.chunks[1].first_pts -= 4;
+  const auto report = mux(made.job.request(Container::mp4, made.path(Container::mp4)), {});
+  EXPECT_EQ(report.error().code, Code::corrupt) << "more than late frames explain";
+}
+
 TEST(Mux, KeepsALateStartExactly) {
   TestVideo video;
   video.time_base = {1, 30000};
