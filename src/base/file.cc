@@ -120,13 +120,29 @@ Result<void> ScratchFile::write(std::span<const std::byte> bytes) {
   return {};
 }
 
-Result<std::unique_ptr<FileSource>> ScratchFile::open() const {
+Result<Fd> ScratchFile::share() const {
   Fd copy(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
   if (!copy) {
-    return make_error(Code::internal, "Cannot read a scratch file in '{}' back: {}.",
-                      folder_.string(), describe_errno(errno));
+    return make_error(Code::internal, "Cannot share a scratch file in '{}': {}.", folder_.string(),
+                      describe_errno(errno));
   }
-  return std::unique_ptr<FileSource>(new FileSource(std::move(copy), size_, folder_ / "scratch"));
+  return copy;
+}
+
+Result<std::unique_ptr<FileSource>> ScratchFile::open() const {
+  return std::unique_ptr<FileSource>(new FileSource(TRY(share()), size_, folder_ / "scratch"));
+}
+
+Result<std::unique_ptr<FileSource>> ScratchFile::open_shared() const {
+  return FileSource::take(TRY(share()), folder_ / "scratch");
+}
+
+Result<std::unique_ptr<ScratchFile>> ScratchFile::adopt(Fd fd) {
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+    return make_error(Code::invalid_argument, "What was shared is no regular file.");
+  }
+  return std::unique_ptr<ScratchFile>(new ScratchFile(std::move(fd), "."));
 }
 
 Result<uint64_t> free_space(const std::filesystem::path& folder) {

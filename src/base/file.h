@@ -71,6 +71,14 @@ class ScratchFile final : public ByteSink {
   // What was written so far; stays readable after this object is gone.
   Result<std::unique_ptr<FileSource>> open() const;
 
+  // The same file for another process, which writes it in place of this one.
+  Result<Fd> share() const;
+  // The other process's side. Errors: invalid_argument if it is no regular file.
+  static Result<std::unique_ptr<ScratchFile>> adopt(Fd fd);
+  // What the other process has written so far. It may go on writing: believe what is read, not what
+  // was said of it.
+  Result<std::unique_ptr<FileSource>> open_shared() const;
+
  private:
   ScratchFile(Fd fd, std::filesystem::path folder)
       : fd_(std::move(fd)), folder_(std::move(folder)) {}

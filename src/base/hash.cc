@@ -44,4 +44,16 @@ std::string sha256_hex(std::span<const std::byte> bytes) {
   return hash.finish_hex();
 }
 
+Result<std::string> sha256_hex(ByteSource& source) {
+  Sha256 hash;
+  std::vector<std::byte> buffer(1 << 20);
+  for (uint64_t offset = 0; offset < source.size();) {
+    const size_t count = TRY(source.read_at(offset, buffer));
+    if (count == 0) break;
+    hash.update(std::span(buffer).first(count));
+    offset += count;
+  }
+  return hash.finish_hex();
+}
+
 }  // namespace atelier

@@ -7,6 +7,8 @@
 #include <span>
 #include <string>
 
+#include "base/bytes.h"
+
 namespace atelier {
 
 class Sha256 {
@@ -25,5 +27,7 @@ class Sha256 {
 };
 
 std::string sha256_hex(std::span<const std::byte> bytes);
+// Of everything in the source. Errors: the source's.
+Result<std::string> sha256_hex(ByteSource& source);
 
 }  // namespace atelier

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <system_error>
 
+#include "run/prepare.h"
 #include "store/local_store.h"
 
 namespace atelier::cli {
@@ -38,8 +39,8 @@ Result<Place> open_place(const std::string& text) {
   return place;
 }
 
-Result<Input> open_input(const std::string& text) {
-  Input input;
+Result<StoredInput> find_input(const std::string& text) {
+  StoredInput input;
   input.place = TRY(open_place(text));
   const auto object = TRY(input.place.store->head(input.place.key));
   if (!object) {
@@ -57,35 +58,18 @@ Result<Input> open_input(const std::string& text) {
     return Error{Code::invalid_input, source.error().message};
   }
   input.source = TRY(std::move(source));
+  return input;
+}
+
+Result<Input> open_input(const std::string& text) {
+  Input input{TRY(find_input(text)), {}};
   input.info = TRY(media::probe(*input.source, input.place.key));
   return input;
 }
 
 Result<Input> open_video(const std::string& text, bool deinterlace) {
   Input input = TRY(open_input(text));
-  if (input.info.video_stream < 0) {
-    return make_error(Code::invalid_input, "'{}' holds no video, only {} other stream(s).", text,
-                      input.info.streams.size());
-  }
-  const auto& video = input.info.streams[static_cast<size_t>(input.info.video_stream)].video;
-  if (video.width <= 0 || video.height <= 0) {
-    return make_error(
-        Code::invalid_input,
-        "'{}' does not say how large its pictures are: no key frame was found in its beginning.",
-        text);
-  }
-  if (video.fields_are_pictures) {
-    return make_error(
-        Code::invalid_input,
-        "'{}' codes each field as a picture (interlaced HEVC), which cannot be scored: "
-        "convert it to whole frames first.",
-        text);
-  }
-  if (video.interlaced && !deinterlace) {
-    return make_error(
-        Code::invalid_input,
-        "'{}' is interlaced and fields cannot be scored as frames; add --deinterlace.", text);
-  }
+  TRY(run::check_video(input.info, text, deinterlace));
   return input;
 }
 

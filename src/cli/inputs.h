@@ -20,10 +20,15 @@ struct Place {
 };
 Result<Place> open_place(const std::string& text);
 
-struct Input {
+struct StoredInput {
   Place place;
   run::InputIdentity identity;
   std::unique_ptr<ByteSource> source;  // at the identity's etag
+};
+// Not a byte of it is looked at. Errors: invalid_input (absent, not a file, unreadable, empty).
+Result<StoredInput> find_input(const std::string& text);
+
+struct Input : StoredInput {
   media::MediaInfo info;
 };
 // Errors: invalid_input (absent, not a file, unreadable, not media).

@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "media/media_info.h"
+#include "run/scorer_program.h"
 
 namespace atelier::cli {
 namespace {
@@ -208,6 +209,11 @@ int run_program(int argc, char** argv) {
 int main(int argc, char** argv) {
   atelier::cli::hold_signals();
   atelier::cli::make_waiting_passive(argv);
+  if (argc == 3 && std::string_view(argv[1]) == atelier::run::kScorerCommand) {
+    atelier::NullLog log;
+    atelier::media::route_libav_log(log);
+    return atelier::run::run_scorer_program(std::atoi(argv[2]));
+  }
   try {
     return atelier::cli::run_program(argc, argv);
   } catch (const std::bad_alloc&) {

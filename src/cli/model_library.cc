@@ -64,14 +64,18 @@ std::vector<NamedModel> installed_models() {
   return models;
 }
 
-Result<model::LoadedModel> load_model(const std::string& text) {
+Result<run::ModelFiles> find_model_files(const std::string& text) {
   const fs::path path = TRY(find_model(text));
+  run::ModelFiles files;
+  files.name = path.stem().string();
   auto source = FileSource::open(path);
   if (!source.ok()) return as_argument_error(source.error());
-  auto bytes = read_all(**source, kLargestModel, fmt::format("The model '{}'", path.string()));
-  if (!bytes.ok()) return as_argument_error(bytes.error());
-
-  std::optional<std::string> toml;
+  if ((*source)->size() > kLargestModel) {
+    return make_error(Code::invalid_argument,
+                      "The model '{}' is {} bytes long, more than the {} it may have.",
+                      path.string(), (*source)->size(), kLargestModel);
+  }
+  files.onnx = std::move(source).value();
   const fs::path spec_path = fs::path(path).replace_extension(".toml");
   std::error_code ignored;
   if (fs::exists(spec_path, ignored)) {
@@ -79,15 +83,21 @@ Result<model::LoadedModel> load_model(const std::string& text) {
     if (!spec_source.ok()) return as_argument_error(spec_source.error());
     auto spec = read_all(**spec_source, kLargestSpec, fmt::format("'{}'", spec_path.string()));
     if (!spec.ok()) return as_argument_error(spec.error());
-    toml = std::string(as_text(*spec));
+    files.toml = std::string(as_text(*spec));
   }
   // Weights that the model keeps in files of its own folder.
-  const auto open_beside = [&](const std::string& location) -> Result<std::unique_ptr<ByteSource>> {
-    auto file = FileSource::open_beneath(path.parent_path(), location);
+  files.open_beside = [folder = path.parent_path()](
+                          const std::string& location) -> Result<std::unique_ptr<ByteSource>> {
+    auto file = FileSource::open_beneath(folder, location);
     if (!file.ok()) return as_argument_error(file.error());
     return std::unique_ptr<ByteSource>(std::move(file).value());
   };
-  return model::load_model(*bytes, toml, path.stem().string(), open_beside);
+  return files;
+}
+
+Result<model::LoadedModel> load_model(const std::string& text) {
+  const run::ModelFiles files = TRY(find_model_files(text));
+  return run::load_model(files);
 }
 
 }  // namespace atelier::cli

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "model/model_file.h"
+#include "run/model_files.h"
 
 namespace atelier::cli {
 
@@ -22,6 +23,9 @@ struct NamedModel {
 };
 // Every installed model, by name; the first folder that has a name wins.
 std::vector<NamedModel> installed_models();
+
+// The model's files, unread but for its toml. Errors: as load_model.
+Result<run::ModelFiles> find_model_files(const std::string& text);
 
 // A text with a '/' or ending in ".onnx" is a file, otherwise a name. The toml beside it is read if
 // it is there. Errors: invalid_argument naming the file, or the names there are.

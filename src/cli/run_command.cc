@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// atelier run INPUT OUTPUT --model M: prepare, score and finish in one process.
+// atelier run INPUT OUTPUT --model M: prepare and score in a scorer's process, finish in this one.
 #include <algorithm>
 #include <cmath>
 #include <condition_variable>
@@ -17,9 +17,8 @@
 #include "media/picture_files.h"
 #include "run/broker.h"
 #include "run/finish.h"
-#include "run/prepare.h"
 #include "run/report.h"
-#include "run/scorer.h"
+#include "run/work.h"
 #include "store/local_store.h"
 #include "store/retrying_store.h"
 
@@ -195,53 +194,103 @@ Result<void> check_failures(run::Ledger& ledger) {
       failures.front().chunk, failures.front().error, failures.size());
 }
 
-Result<Scored> score(const run::Manifest& manifest, run::RunFolder& folder, ObjectStore& store,
-                     const Input& input, model::Runner& runner, const RunOptions& options,
-                     Console& console, const Clock& clock, std::stop_token stop) {
-  uint64_t before = 0;
-  size_t chunks_before = 0;
-  for (const run::ChunkPlan& chunk : manifest.chunks) {
-    if (const auto commit = TRY(folder.read_commit(chunk.index))) {
-      before += commit->frames;
-      ++chunks_before;
+// A run under way: what its scorers are given, and where their results go.
+class Run {
+ public:
+  Run(const RunOptions& options, const run::Parameters& parameters, const StoredInput& input,
+      const run::ModelFiles& model, ObjectStore& store, Console& console, const Clock& clock)
+      : options_(options), store_(store), console_(console), clock_(clock) {
+    task_.input = input.source.get();
+    task_.model = &model;
+    task_.identity = input.identity;
+    task_.shown_name = options.input;
+    task_.parameters = parameters;
+    task_.output_name = fs::path(options.output).filename().string();
+    task_.threads = options.threads;
+    task_.find_run = [this](const run::ModelIdentity& found) { return find(found); };
+    task_.write_manifest = [this](const run::Manifest& planned) {
+      return folder_->write_manifest(planned);
+    };
+    task_.log = [this](std::string_view text) { log_.add(folder_.get(), text); };
+  }
+
+  // A first scorer looks at model and input and plans.
+  Result<run::Prepared> prepare(const std::stop_token& stop) {
+    progress_ = TRY(run::SharedProgress::create());
+    scorer_ = TRY(run::ScorerProcess::start(kProgram, task_, *progress_));
+    return scorer_->prepare(stop);
+  }
+
+  run::RunFolder& folder() { return *folder_; }
+
+  Result<Scored> score(const run::Manifest& manifest, const std::stop_token& stop) {
+    uint64_t before = 0;
+    size_t chunks_before = 0;
+    for (const run::ChunkPlan& chunk : manifest.chunks) {
+      if (const auto commit = TRY(folder_->read_commit(chunk.index))) {
+        before += commit->frames;
+        ++chunks_before;
+      }
     }
-  }
-  if (chunks_before > 0) {
-    console.say(fmt::format("{} of {} chunks were scored earlier and are kept.", chunks_before,
-                            manifest.chunks.size()));
-  }
-  run::Progress progress;
-  run::Ledger::Setup setup;
-  setup.run_id = manifest.run_id;
-  setup.worker = run::make_worker_name();
-  setup.chunks = static_cast<int>(manifest.chunks.size());
-  run::Ledger ledger(store, clock, setup);
-  if (const size_t again = TRY(ledger.retry_failures()); again > 0) {
-    console.say(fmt::format("Chunks given up earlier and tried again: {}.", again));
-  }
-  const auto heart = TRY(run::Heart::start(ledger, progress));
-  run::Broker broker(folder, manifest, ledger, TRY(scratch_folder()));
-  run::ScoreJob job;
-  job.manifest = &manifest;
-  job.info = &input.info;
-  job.input = input.source.get();
-  job.runner = &runner;
-  job.clock = &clock;
-  job.threads = options.threads;
-  const auto begin = clock.now();
-  {
-    const ProgressTicker ticker(console, progress, before, manifest.frames_expected(), clock);
-    auto result = run::score_chunks(job, broker, progress, stop);
-    if (!result.ok() && result.error().code == Code::cancelled && stop.stop_requested()) {
-      return make_error(Code::cancelled,
-                        "Interrupted with {} of {} chunks done and kept; the same command goes on.",
-                        chunks_before + progress.chunks.load(), manifest.chunks.size());
+    if (chunks_before > 0) {
+      console_.say(fmt::format("{} of {} chunks were scored earlier and are kept.", chunks_before,
+                               manifest.chunks.size()));
     }
-    TRY(std::move(result));
+    run::Ledger::Setup setup;
+    setup.run_id = manifest.run_id;
+    setup.worker = worker_;
+    setup.chunks = static_cast<int>(manifest.chunks.size());
+    run::Ledger ledger(store_, clock_, setup);
+    if (const size_t again = TRY(ledger.retry_failures()); again > 0) {
+      console_.say(fmt::format("Chunks given up earlier and tried again: {}.", again));
+    }
+    const run::Progress& progress = progress_->get();
+    const auto heart = TRY(run::Heart::start(ledger, progress));
+    run::Broker broker(*folder_, manifest, ledger, TRY(scratch_folder()));
+    const auto begin = clock_.now();
+    {
+      const ProgressTicker ticker(console_, progress, before, manifest.frames_expected(), clock_);
+      auto result = run::work(std::move(scorer_), kProgram, task_, *progress_, broker, stop);
+      log_.flush(*folder_);
+      if (!result.ok() && result.error().code == Code::cancelled && stop.stop_requested()) {
+        return make_error(
+            Code::cancelled,
+            "Interrupted with {} of {} chunks done and kept; the same command goes on.",
+            chunks_before + progress.chunks.load(), manifest.chunks.size());
+      }
+      TRY(std::move(result));
+    }
+    TRY(check_failures(ledger));
+    return Scored{progress.encoded.load(), seconds_between(begin, clock_.now())};
   }
-  TRY(check_failures(ledger));
-  return Scored{progress.encoded.load(), seconds_between(begin, clock.now())};
-}
+
+ private:
+  // This program, whatever has become of its file.
+  static constexpr const char* kProgram = "/proc/self/exe";
+
+  Result<run::Standing> find(const run::ModelIdentity& model) {
+    const std::string id = run::make_run_id(task_.identity, model, task_.parameters);
+    if (!folder_) {
+      folder_ = std::make_unique<run::RunFolder>(store_, id);
+      if (options_.no_reuse) TRY(folder_->clear());
+    }
+    if (folder_->run_id() != id) {
+      return make_error(Code::conflict, "The model changed while the run was working; run again.");
+    }
+    return run::Standing{id, TRY(folder_->read_manifest())};
+  }
+
+  const RunOptions& options_;
+  ObjectStore& store_;
+  Console& console_;
+  const Clock& clock_;
+  run::ScorerTask task_;
+  const std::string worker_ = run::make_worker_name();
+  run::LogSegments log_{clock_, worker_};
+  std::unique_ptr<run::RunFolder> folder_;
+  std::unique_ptr<run::SharedProgress> progress_;
+  std::unique_ptr<run::ScorerProcess> scorer_;
+};
 
 void say_plan(Console& console, const run::Manifest& manifest, const RunOptions& options,
               const std::string& run_url) {
@@ -285,34 +334,22 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   SystemClock clock;
   const auto begin = clock.now();
   const run::Parameters parameters = TRY(parameters_of(options, console));
-  const model::LoadedModel model = TRY(load_model(options.model));
-  for (const std::string& guess : model.spec.guessed) console.note(guess);
-  const Input input = TRY(open_video(options.input, options.deinterlace));
+  const run::ModelFiles model = TRY(find_model_files(options.model));
+  Input input{TRY(find_input(options.input)), {}};
   const Output output = TRY(open_output(options, input.place));
-  const auto fit =
-      TRY(media::fit_container(*input.source, input.info, output.container, parameters.codec));
-
   const auto local = TRY(open_runs(options.runs));
   RetryingStore runs(*local, clock);
-  const run::PrepareRequest request{
-      input.identity,
-      {model.spec.name, model.sha256, model::to_canonical_text(model.spec)},
-      parameters};
-  run::RunFolder folder(runs, run::make_run_id(request.input, request.model, parameters));
-  if (options.no_reuse) TRY(folder.clear());
 
-  model::RunnerOptions runner_options;
-  runner_options.threads = options.threads;
-  if (const auto standing = TRY(folder.read_manifest())) runner_options.plan = standing->plan;
-  const auto runner = TRY(model::make_onednn_runner(model.graph, model.spec, runner_options));
-  const run::Manifest manifest =
-      TRY(run::prepare(request, *input.source, input.info, *runner, folder, stop));
-  say_plan(console, manifest, options, folder.url());
+  Run job(options, parameters, input, model, runs, console, clock);
+  const run::Prepared prepared = TRY(job.prepare(stop));
+  const run::Manifest& manifest = prepared.manifest;
+  for (const std::string& guess : prepared.guesses) console.note(guess);
+  say_plan(console, manifest, options, job.folder().url());
   for (const std::string& note : manifest.notes) console.note(note);
-  for (const std::string& note : fit.notes) console.note(note);
+  for (const std::string& note : prepared.container_notes) console.note(note);
 
-  const Scored scored =
-      TRY(score(manifest, folder, runs, input, *runner, options, console, clock, stop));
+  const Scored scored = TRY(job.score(manifest, stop));
+  input.info = TRY(media::probe(*input.source, input.place.key));
   run::FinishRequest finish_request;
   finish_request.input = input.source.get();
   finish_request.info = &input.info;
@@ -322,20 +359,21 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   finish_request.replace = options.force;
   finish_request.scratch = TRY(scratch_folder());
   run::RunReport report;
-  report.finish = TRY(run::finish(manifest, folder, finish_request, stop));
+  report.finish = TRY(run::finish(manifest, job.folder(), finish_request, stop));
   say_damage(console, report.finish, parameters.deinterlace);
   for (const std::string& note : report.finish.notes) {
-    if (std::find(fit.notes.begin(), fit.notes.end(), note) == fit.notes.end()) console.note(note);
+    const auto& said = prepared.container_notes;
+    if (std::find(said.begin(), said.end(), note) == said.end()) console.note(note);
   }
 
   report.output = output.place.location.url();
-  report.run = folder.url();
+  report.run = job.folder().url();
   report.frames_now = scored.frames_now;
   report.score_wall_seconds = scored.wall_seconds;
   report.wall_seconds = seconds_between(begin, clock.now());
   report.notes = console.notes();
   const std::string json = run::to_json(report, manifest);
-  TRY(folder.put_report(json));
+  TRY(job.folder().put_report(json));
   console.object(json);
   const double rate = static_cast<double>(scored.frames_now) / report.wall_seconds;
   console.say(fmt::format(

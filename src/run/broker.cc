@@ -13,14 +13,13 @@ namespace {
 // How long to leave the store alone while others work.
 constexpr std::chrono::milliseconds kPause(250);
 
-// Lets the others work for a while; false if there is no more to wait for.
-bool paused(std::stop_token stop) {
+// Lets the others work for a while.
+void pause(std::stop_token stop) {
   Mutex mutex;
   std::condition_variable_any wake;
   mutex.lock();
   wake.wait_for(mutex, stop, kPause, [] { return false; });
   mutex.unlock();
-  return !stop.stop_requested();
 }
 
 }  // namespace
@@ -58,23 +57,69 @@ Heart::~Heart() {
 
 Result<std::optional<ChunkPlan>> Broker::next(std::stop_token stop) {
   for (;;) {
+    if (stop.stop_requested()) return make_error(Code::cancelled, "Interrupted.");
+    {
+      MutexLock lock(mutex_);
+      // A suspect is in flight alone.
+      const auto ready = [this]() REQUIRES(mutex_) { return in_flight_.empty() || may_ask(); };
+      if (!changed_.wait(mutex_, stop, ready)) continue;
+      alone_ = !suspects_.empty();
+      if (alone_) {
+        const Claim suspect = suspects_.front();
+        suspects_.pop_front();
+        return std::optional(hand_out(suspect));
+      }
+    }
     const Ledger::Answer answer = TRY(ledger_.claim());
     switch (answer.next) {
-      case Ledger::Next::claimed:
-        return std::optional(manifest_.chunks[static_cast<size_t>(answer.claim.chunk)]);
+      case Ledger::Next::claimed: {
+        MutexLock lock(mutex_);
+        if (answer.claim.attempt == 1) return std::optional(hand_out(answer.claim));
+        suspects_.push_back(answer.claim);
+        continue;
+      }
       case Ledger::Next::settled: return std::optional<ChunkPlan>();
       case Ledger::Next::cancelled:
         return make_error(Code::cancelled, "Run {} was cancelled; what is done is kept.",
                           folder_.run_id());
       case Ledger::Next::wait: break;
     }
-    if (!paused(stop)) return make_error(Code::cancelled, "Interrupted.");
+    pause(stop);
   }
 }
 
+ChunkPlan Broker::hand_out(const Claim& claim) {
+  in_flight_[claim.chunk] = claim;
+  return manifest_.chunks[static_cast<size_t>(claim.chunk)];
+}
+
+Result<std::unique_ptr<ScratchFile>> Broker::open_result(const ChunkPlan&) {
+  return ScratchFile::create(scratch_);
+}
+
 Result<void> Broker::commit(ChunkCommit commit, ScratchFile& result) {
-  const auto source = TRY(result.open());
+  const int chunk = commit.index;
+  const auto source = TRY(result.open_shared());
   TRY(folder_.commit_chunk(std::move(commit), *source));
+  MutexLock lock(mutex_);
+  in_flight_.erase(chunk);
+  deaths_in_a_row_ = 0;
+  changed_.notify_all();
+  return {};
+}
+
+Result<void> Broker::scorer_ended(const std::string& why) {
+  // Machines without memory and broken installations end every scorer.
+  constexpr int kMostDeaths = 10;
+  MutexLock lock(mutex_);
+  if (in_flight_.empty() || ++deaths_in_a_row_ > kMostDeaths) return Error{Code::internal, why};
+  if (in_flight_.size() == 1) {
+    TRY(ledger_.give_back(in_flight_.begin()->second, true, why));
+  } else {
+    for (const auto& [chunk, claim] : in_flight_) suspects_.push_back(claim);
+  }
+  in_flight_.clear();
+  alone_ = false;
   return {};
 }
 

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <condition_variable>
+#include <deque>
 #include <filesystem>
+#include <map>
 #include <thread>
 
 #include "base/mutex.h"
@@ -37,6 +39,8 @@ class Heart {
   std::jthread thread_;
 };
 
+// When a scorer dies, one of the chunks that it had is to blame, and it is not known which. So they
+// are scored again one at a time, as is every chunk that failed before: a death then has one cause.
 class Broker final : public ChunkDesk {
  public:
   // The references must outlive it; `scratch` exists.
@@ -46,16 +50,30 @@ class Broker final : public ChunkDesk {
   // Waits while other workers hold all that is left. Nothing: every chunk is committed, given up,
   // or was handed out by this broker. Errors: cancelled, those of the ledger.
   Result<std::optional<ChunkPlan>> next(std::stop_token stop) override;
+  Result<std::unique_ptr<ScratchFile>> open_result(const ChunkPlan& chunk) override;
   Result<void> commit(ChunkCommit commit, ScratchFile& result) override;
   Result<void> keep_frame(uint64_t number, const std::string& extension,
                           std::span<const std::byte> picture) override;
-  const std::filesystem::path& scratch() const override { return scratch_; }
+
+  // The scorer ended before its work, for the reason `why`; no other call may be under way. Gives
+  // back or sets aside what it had, so that the next scorer can go on. Errors: internal with `why`
+  // if no chunk can be to blame, or if scorer after scorer ends before it has scored one.
+  Result<void> scorer_ended(const std::string& why);
 
  private:
+  ChunkPlan hand_out(const Claim& claim) REQUIRES(mutex_);
+  bool may_ask() const REQUIRES(mutex_) { return suspects_.empty() && !alone_; }
+
   RunFolder& folder_;
   const Manifest& manifest_;
   Ledger& ledger_;
   std::filesystem::path scratch_;
+  Mutex mutex_;
+  std::condition_variable_any changed_;
+  std::map<int, Claim> in_flight_ GUARDED_BY(mutex_);  // handed out and not committed
+  std::deque<Claim> suspects_ GUARDED_BY(mutex_);      // to be scored one at a time
+  bool alone_ GUARDED_BY(mutex_) = false;              // what is in flight is a suspect
+  int deaths_in_a_row_ GUARDED_BY(mutex_) = 0;
 };
 
 // A name for this worker that no other process in the world has.

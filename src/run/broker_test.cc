@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "store/memory_store.h"
 
 namespace atelier::run {
@@ -86,6 +89,69 @@ TEST_F(BrokerTest, ACancelledRunIsSaidSo) {
   ASSERT_TRUE(a.cancel("by hand").ok());
   Broker broker(folder_, manifest_, a, testing::TempDir());
   EXPECT_EQ(broker.next({}).error().code, Code::cancelled);
+}
+
+class DeathsTest : public BrokerTest {
+ protected:
+  int next() {
+    const auto chunk = broker_.next({}).value();
+    return chunk ? chunk->index : -1;
+  }
+  void done(int chunk) {
+    ChunkCommit record;
+    record.index = chunk;
+    const auto file = broker_.open_result(manifest_.chunks.at(static_cast<size_t>(chunk))).value();
+    ASSERT_TRUE(broker_.commit(record, *file).ok());
+  }
+  Ledger a_ = ledger("a");
+  std::unique_ptr<Heart> heart_ = Heart::start(a_, progress_).value();
+  Broker broker_{folder_, manifest_, a_, testing::TempDir()};
+};
+
+TEST_F(DeathsTest, OneOfTwoIsToBlameSoEachIsTriedAlone) {
+  EXPECT_EQ(next(), 0);
+  EXPECT_EQ(next(), 1);
+  ASSERT_TRUE(broker_.scorer_ended("It died.").ok());
+  EXPECT_EQ(next(), 0);
+  std::atomic<int> second = -2;
+  std::jthread asks([&] { second = next(); });
+  done(0);
+  asks.join();
+  EXPECT_EQ(second, 1) << "handed out once the first was done";
+  ASSERT_TRUE(broker_.scorer_ended("It died.").ok());
+  // The blame is known now: chunk 1 has failed once and is tried again, alone, after the others.
+  EXPECT_EQ(next(), 2);
+  done(2);
+  EXPECT_EQ(next(), 1);
+  done(1);
+  EXPECT_EQ(next(), -1);
+  EXPECT_TRUE(a_.failures().value().empty());
+}
+
+TEST_F(DeathsTest, AChunkThatKillsEveryScorerIsGivenUpAndTheRestIsScored) {
+  int deaths = 0;
+  std::vector<int> scored;
+  for (int chunk = next(); chunk >= 0; chunk = next()) {
+    if (chunk == 1) {
+      ++deaths;
+      ASSERT_TRUE(broker_.scorer_ended("It was killed by signal 11.").ok());
+    } else {
+      done(chunk);
+      scored.push_back(chunk);
+    }
+  }
+  EXPECT_EQ(deaths, 3);
+  EXPECT_EQ(scored, (std::vector<int>{0, 2}));
+  const auto failures = a_.failures().value();
+  ASSERT_EQ(failures.size(), 1u);
+  EXPECT_EQ(failures[0].chunk, 1);
+  EXPECT_EQ(failures[0].attempts, 3);
+  EXPECT_EQ(failures[0].error, "It was killed by signal 11.");
+}
+
+TEST_F(DeathsTest, WithoutAChunkToBlameTheWorkerGivesUp) {
+  const auto ended = broker_.scorer_ended("The scorer ended by itself with code 1.");
+  EXPECT_EQ(ended.error().message, "The scorer ended by itself with code 1.");
 }
 
 TEST_F(BrokerTest, AHeartBeatsAndSaysThatItLeft) {

@@ -124,6 +124,33 @@ Result<void> check_scan(const media::PacketScan& scan, const media::TimeRange& r
   return {};
 }
 
+Result<void> check_video(const media::MediaInfo& info, const std::string& name, bool deinterlace) {
+  if (info.video_stream < 0) {
+    return make_error(Code::invalid_input, "'{}' holds no video, only {} other stream(s).", name,
+                      info.streams.size());
+  }
+  const auto& video = info.streams[static_cast<size_t>(info.video_stream)].video;
+  if (video.width <= 0 || video.height <= 0) {
+    return make_error(
+        Code::invalid_input,
+        "'{}' does not say how large its pictures are: no key frame was found in its beginning.",
+        name);
+  }
+  if (video.fields_are_pictures) {
+    return make_error(
+        Code::invalid_input,
+        "'{}' codes each field as a picture (interlaced HEVC), which cannot be scored: "
+        "convert it to whole frames first.",
+        name);
+  }
+  if (video.interlaced && !deinterlace) {
+    return make_error(
+        Code::invalid_input,
+        "'{}' is interlaced and fields cannot be scored as frames; add --deinterlace.", name);
+  }
+  return {};
+}
+
 Result<SizePlan> plan_size(const media::VideoFacts& video, int wanted_width, int wanted_height,
                            model::Runner& runner) {
   SizePlan plan;
@@ -163,10 +190,17 @@ Result<Manifest> prepare(const PrepareRequest& request, ByteSource& input,
                          const media::MediaInfo& info, model::Runner& runner, RunFolder& folder,
                          std::stop_token stop) {
   if (auto standing = TRY(folder.read_manifest())) return *std::move(standing);
+  return folder.write_manifest(
+      TRY(plan_run(request, input, info, runner, folder.run_id(), std::move(stop))));
+}
+
+Result<Manifest> plan_run(const PrepareRequest& request, ByteSource& input,
+                          const media::MediaInfo& info, model::Runner& runner,
+                          const std::string& run_id, std::stop_token stop) {
   const media::StreamInfo& stream = info.streams.at(static_cast<size_t>(info.video_stream));
 
   Manifest manifest;
-  manifest.run_id = folder.run_id();
+  manifest.run_id = run_id;
   manifest.input = request.input;
   manifest.model = request.model;
   manifest.parameters = request.parameters;
@@ -199,7 +233,7 @@ Result<Manifest> prepare(const PrepareRequest& request, ByteSource& input,
   manifest.isa = model::isa_name();
   manifest.tools = media::library_versions();
   manifest.tools.merge(model::library_versions());
-  return folder.write_manifest(manifest);
+  return manifest;
 }
 
 }  // namespace atelier::run

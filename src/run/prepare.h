@@ -25,6 +25,15 @@ Result<Manifest> prepare(const PrepareRequest& request, ByteSource& input,
                          const media::MediaInfo& info, model::Runner& runner, RunFolder& folder,
                          std::stop_token stop);
 
+// The same without a run folder: what prepare() would write.
+Result<Manifest> plan_run(const PrepareRequest& request, ByteSource& input,
+                          const media::MediaInfo& info, model::Runner& runner,
+                          const std::string& run_id, std::stop_token stop);
+
+// Whether there is a video that can be scored, interlaced only with `deinterlace`. Errors:
+// invalid_input naming `name`.
+Result<void> check_video(const media::MediaInfo& info, const std::string& name, bool deinterlace);
+
 // The input frame size for which the network gives `wanted` (0: the source's own; one 0: that side
 // keeps the aspect).
 struct SizePlan {

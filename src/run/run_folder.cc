@@ -17,7 +17,9 @@ constexpr uint64_t kLargestRecord = 256u << 20;
 
 std::string chunk_name(int chunk) { return fmt::format("chunks/{:06d}", chunk); }
 
-std::string commit_to_json(const ChunkCommit& c) {
+}  // namespace
+
+std::string to_json(const ChunkCommit& c) {
   const json j = {
       {"object", c.object},
       {"sha256", c.sha256},
@@ -58,20 +60,6 @@ Result<ChunkCommit> commit_from_json(int chunk, std::string_view text) {
   }
 }
 
-Result<std::string> hash_of(ByteSource& source) {
-  Sha256 hash;
-  std::vector<std::byte> buffer(1 << 20);
-  for (uint64_t offset = 0; offset < source.size();) {
-    const size_t count = TRY(source.read_at(offset, buffer));
-    if (count == 0) break;
-    hash.update(std::span(buffer).first(count));
-    offset += count;
-  }
-  return hash.finish_hex();
-}
-
-}  // namespace
-
 Result<std::optional<std::string>> RunFolder::read_text(const std::string& key) {
   const auto info = TRY(store_.head(key));
   if (!info) return std::optional<std::string>();
@@ -111,7 +99,7 @@ Result<ChunkCommit> RunFolder::commit_chunk(ChunkCommit commit, ByteSource& resu
     commit.object = fmt::format("{}-{}.nut", name, commit.sha256);
     TRY(put_source(store_, key(commit.object), result, Condition::always()));
   }
-  const std::string record = commit_to_json(commit);
+  const std::string record = to_json(commit);
   const PutOutcome outcome =
       TRY(store_.put(key(name + ".json"), as_bytes(record), Condition::if_absent()));
   if (outcome.written) return commit;
@@ -129,7 +117,7 @@ Result<std::unique_ptr<ByteSource>> RunFolder::open_chunk(const ChunkCommit& com
                       commit.index, store_.url(key(commit.object)));
   }
   auto source = TRY(std::move(opened));
-  if (source->size() != commit.bytes || TRY(hash_of(*source)) != commit.sha256) {
+  if (source->size() != commit.bytes || TRY(sha256_hex(*source)) != commit.sha256) {
     return make_error(
         Code::corrupt,
         "Chunk {} ('{}') was damaged after it was written; start anew with --no-reuse.",
@@ -141,6 +129,12 @@ Result<std::unique_ptr<ByteSource>> RunFolder::open_chunk(const ChunkCommit& com
 Result<void> RunFolder::put_frame(uint64_t number, const std::string& extension,
                                   std::span<const std::byte> picture) {
   TRY(store_.put(key(fmt::format("frames/{:08d}.{}", number, extension)), picture,
+                 Condition::always()));
+  return {};
+}
+
+Result<void> RunFolder::put_log(const std::string& worker, int segment, std::string_view text) {
+  TRY(store_.put(key(fmt::format("logs/{}/{:06d}.log", worker, segment)), as_bytes(text),
                  Condition::always()));
   return {};
 }

@@ -35,6 +35,10 @@ struct ChunkCommit {
   StageSeconds seconds;
 };
 
+std::string to_json(const ChunkCommit& commit);
+// Errors: corrupt naming the chunk.
+Result<ChunkCommit> commit_from_json(int chunk, std::string_view text);
+
 // Keeps a reference to the store, which must outlive it. Safe from several threads.
 class RunFolder {
  public:
@@ -57,6 +61,8 @@ class RunFolder {
   // frames/00000001.png: number counts from 1.
   Result<void> put_frame(uint64_t number, const std::string& extension,
                          std::span<const std::byte> picture);
+  // logs/<worker>/000001.log: a piece of what its scorers printed.
+  Result<void> put_log(const std::string& worker, int segment, std::string_view text);
   Result<void> put_report(std::string_view json);
   Result<std::optional<std::string>> read_report();
   // Removes everything in the folder, commit records first.

@@ -173,7 +173,7 @@ class Pipeline {
       if (const auto* begin = std::get_if<ChunkBegin>(&*item)) {
         open = std::make_unique<OpenChunk>();
         open->plan = begin->plan;
-        open->file = TRY(ScratchFile::create(desk_.scratch()));
+        open->file = TRY(desk_.open_result(open->plan));
       } else if (const auto* frame = std::get_if<FrameItem>(&*item)) {
         TRY(watch.time([&] { return encode_frame(*open, *frame); }));
         progress_.encoded++;

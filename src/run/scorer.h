@@ -24,11 +24,12 @@ class ChunkDesk {
   // The next chunk to score, or nothing when there is no more to do. May wait until `stop`: then
   // cancelled.
   virtual Result<std::optional<ChunkPlan>> next(std::stop_token stop) = 0;
+  // An empty file for the chunk's bytes.
+  virtual Result<std::unique_ptr<ScratchFile>> open_result(const ChunkPlan& chunk) = 0;
+  // `result` came from open_result().
   virtual Result<void> commit(ChunkCommit commit, ScratchFile& result) = 0;
   virtual Result<void> keep_frame(uint64_t number, const std::string& extension,
                                   std::span<const std::byte> picture) = 0;
-  // A folder for scratch files.
-  virtual const std::filesystem::path& scratch() const = 0;
 };
 
 // Read by whoever shows progress; frames that passed each stage since the scorer started.

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/scorer_process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <nlohmann/json.hpp>
+
+#include "base/hash.h"
+#include "run/run_folder.h"
+#include "run/scorer_program.h"
+
+namespace atelier::run {
+namespace {
+
+using nlohmann::json;
+
+static_assert(std::atomic<uint64_t>::is_always_lock_free);
+
+// Under the sanitizers what a scorer prints must be seen, and how it ends matters even after its
+// work is done.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+// How long a process may take to end after its last word.
+constexpr int kGraceMilliseconds = kSanitized ? 60000 : 2000;
+
+Error cannot(const char* what) {
+  return make_error(code_of_errno(errno, Code::internal), "Cannot {}: {}.", what,
+                    describe_errno(errno));
+}
+
+Result<json> parse_head(const Message& message) {
+  json head = json::parse(message.head, nullptr, false);
+  if (!head.is_object()) return make_error(Code::corrupt, "The scorer talks nonsense.");
+  return head;
+}
+
+// Everything in a message was said by a process that may have been taken over.
+template <class F>
+auto checked(F&& read) -> decltype(read()) {
+  try {
+    return read();
+  } catch (const json::exception& e) {
+    return make_error(Code::corrupt, "The scorer talks nonsense ({}).", e.what());
+  }
+}
+
+Answer answer_with(const json& head, std::vector<std::byte> body = {}, Fd file = Fd()) {
+  // Names need not be UTF-8.
+  return {
+      {head.dump(-1, ' ', false, json::error_handler_t::replace), std::move(body), std::move(file)},
+      false};
+}
+
+std::vector<std::byte> bytes_of(std::string_view text) {
+  const auto bytes = as_bytes(text);
+  return {bytes.begin(), bytes.end()};
+}
+
+// A copy out of the way of the numbers that the child expects.
+Fd moved_up(int fd) { return Fd(::fcntl(fd, F_DUPFD_CLOEXEC, kScorerProgress + 1)); }
+
+class FileActions {
+ public:
+  FileActions() { posix_spawn_file_actions_init(&actions_); }
+  ~FileActions() { posix_spawn_file_actions_destroy(&actions_); }
+  FileActions(const FileActions&) = delete;
+  FileActions& operator=(const FileActions&) = delete;
+  posix_spawn_file_actions_t* get() { return &actions_; }
+
+ private:
+  posix_spawn_file_actions_t actions_{};
+};
+
+bool concerns_one_chunk(Code code) { return code == Code::corrupt || code == Code::internal; }
+
+}  // namespace
+
+Result<std::unique_ptr<SharedProgress>> SharedProgress::create() {
+  Fd memory(::memfd_create("progress", MFD_CLOEXEC));
+  if (!memory || ::ftruncate(memory.get(), sizeof(Progress)) != 0) {
+    return cannot("make memory for the progress");
+  }
+  auto shared = TRY(open(std::move(memory)));
+  new (&shared->get()) Progress;
+  return shared;
+}
+
+Result<std::unique_ptr<SharedProgress>> SharedProgress::open(Fd memory) {
+  void* mapped =
+      ::mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
+  if (mapped == MAP_FAILED) return cannot("map the progress");
+  return std::unique_ptr<SharedProgress>(
+      new SharedProgress(std::move(memory), static_cast<Progress*>(mapped)));
+}
+
+SharedProgress::~SharedProgress() { ::munmap(progress_, sizeof(Progress)); }
+
+Result<std::unique_ptr<ScorerProcess>> ScorerProcess::start(const std::string& program,
+                                                            const ScorerTask& task,
+                                                            SharedProgress& progress) {
+  std::unique_ptr<ScorerProcess> process(new ScorerProcess(task, progress));
+  TRY(process->spawn(program));
+  return process;
+}
+
+Result<void> ScorerProcess::spawn(const std::string& program) {
+  auto control = TRY(Channel::pair());
+  auto results = TRY(Channel::pair());
+  std::array<int, 2> pipe{};
+  if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return cannot("make a pipe for a scorer's log");
+  Fd log(pipe[0]);
+  const Fd log_end(pipe[1]);
+  const std::array<Fd, 4> given = {moved_up(control.second.socket().get()),
+                                   moved_up(results.second.socket().get()),
+                                   moved_up(progress_.memory().get()), moved_up(log_end.get())};
+  for (const Fd& each : given) {
+    if (!each) return cannot("give a scorer its files");
+  }
+  FileActions actions;
+  posix_spawn_file_actions_addopen(actions.get(), 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(actions.get(), given[3].get(), 1);
+  posix_spawn_file_actions_adddup2(actions.get(), given[3].get(), 2);
+  posix_spawn_file_actions_adddup2(actions.get(), given[0].get(), kScorerControl);
+  posix_spawn_file_actions_adddup2(actions.get(), given[1].get(), kScorerResults);
+  posix_spawn_file_actions_adddup2(actions.get(), given[2].get(), kScorerProgress);
+  std::string name = "atelier";
+  std::string command = kScorerCommand;
+  std::string parent = std::to_string(::getpid());
+  std::array<char*, 4> arguments = {name.data(), command.data(), parent.data(), nullptr};
+  errno = ::posix_spawn(&pid_, program.c_str(), actions.get(), nullptr, arguments.data(), environ);
+  if (errno != 0) {
+    pid_ = -1;
+    return cannot("start a scorer");
+  }
+  control_ = std::move(control.first);
+  results_ = std::move(results.first);
+  listen(std::move(log));
+  return {};
+}
+
+void ScorerProcess::listen(Fd log) {
+  control_thread_ = std::jthread([this] {
+    (void)answer_calls(*control_, [this](Message& m) { return answer_control(m); });
+    ended_.request_stop();
+  });
+  result_thread_ = std::jthread([this] {
+    (void)answer_calls(*results_, [this](Message& m) { return answer_result(m); });
+    ended_.request_stop();
+    end_unfinished();
+  });
+  log_thread_ = std::jthread([this, log = std::move(log)] {
+    std::array<char, 4096> text{};
+    for (;;) {
+      const ssize_t count = ::read(log.get(), text.data(), text.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) return;
+      const std::string_view said(text.data(), static_cast<size_t>(count));
+      if (kSanitized) (void)!::write(STDERR_FILENO, said.data(), said.size());
+      if (task_.log) task_.log(said);
+    }
+  });
+}
+
+ScorerProcess::~ScorerProcess() {
+  if (pid_ > 0) finish_off();
+}
+
+void ScorerProcess::enter(State state) {
+  MutexLock lock(mutex_);
+  state_ = state;
+  changed_.notify_all();
+}
+
+void ScorerProcess::end_unfinished() {
+  MutexLock lock(mutex_);
+  if (state_ != State::done && state_ != State::failed) state_ = State::gone;
+  changed_.notify_all();
+}
+
+ScorerProcess::State ScorerProcess::wait_while(State state, const std::stop_token& stop) {
+  const Progress& progress = progress_.get();
+  const auto steps = [&] { return progress.decoded + progress.scored + progress.encoded + calls_; };
+  constexpr std::chrono::seconds kTick(1);
+  uint64_t seen = steps();
+  std::chrono::milliseconds idle{0};
+  MutexLock lock(mutex_);
+  for (;;) {
+    const auto tick = std::min<std::chrono::milliseconds>(kTick, task_.hang_timeout);
+    const auto moved = [&] { return state_ != state; };
+    if (changed_.wait_for(mutex_, stop, tick, moved) || stop.stop_requested()) return state_;
+    // Ticks, not the clock: while the broker itself is stopped, nobody can ask it for anything.
+    idle += tick;
+    if (steps() != seen || (waits_ && !has_work())) {
+      seen = steps();
+      idle = {};
+    } else if (idle >= task_.hang_timeout) {
+      hung_ = true;
+      return state_;
+    }
+  }
+}
+
+std::string ScorerProcess::finish_off() {
+  ended_.request_stop();
+  bool ends_itself = false;
+  {
+    MutexLock lock(mutex_);
+    ends_itself =
+        !hung_ && (state_ == State::gone || state_ == State::done || state_ == State::failed);
+  }
+  const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+  pollfd ended{process.get(), POLLIN, 0};
+  if (!ends_itself || !process || ::poll(&ended, 1, kGraceMilliseconds) <= 0) {
+    ::kill(pid_, SIGKILL);
+  }
+  int status = 0;
+  while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+  }
+  pid_ = -1;
+  end_status_ = status;
+  for (std::jthread* thread : {&control_thread_, &result_thread_, &log_thread_}) {
+    if (thread->joinable()) thread->join();
+  }
+  if (hung_) {
+    return fmt::format(
+        "made no progress for {} seconds",
+        std::chrono::duration_cast<std::chrono::seconds>(task_.hang_timeout).count());
+  }
+  if (WIFSIGNALED(status)) {
+    const char* name = ::sigabbrev_np(WTERMSIG(status));
+    return fmt::format("was killed by signal {} ({})", WTERMSIG(status), name ? name : "?");
+  }
+  return fmt::format("ended by itself with code {}", WEXITSTATUS(status));
+}
+
+Result<Prepared> ScorerProcess::prepare(std::stop_token stop) {
+  const State state = wait_while(State::starting, stop);
+  if (state == State::ready) return prepared_;
+  if (stop.stop_requested()) return make_error(Code::cancelled, "Interrupted.");
+  if (state == State::failed) {
+    MutexLock lock(mutex_);
+    return failure_;
+  }
+  return make_error(Code::corrupt,
+                    "The scorer {} while it looked at the model and at '{}'; one of them may be "
+                    "damaged, or the memory too small.",
+                    finish_off(), task_.shown_name);
+}
+
+Result<std::string> ScorerProcess::score(ChunkDesk& desk, std::stop_token stop) {
+  desk_ = &desk;
+  enter(State::scoring);
+  const State state = wait_while(State::scoring, stop);
+  const bool stopped = stop.stop_requested() && state != State::done;
+  Error failure;
+  {
+    MutexLock lock(mutex_);
+    failure = failure_;
+  }
+  const std::string end = finish_off();
+  if (stopped) return make_error(Code::cancelled, "Interrupted.");
+  if (state == State::done) {
+    if (kSanitized && end_status_ != 0) {
+      return make_error(Code::internal, "The scorer {} after its work.", end);
+    }
+    return std::string();
+  }
+  if (state != State::failed) return fmt::format("The scorer {}.", end);
+  if (!concerns_one_chunk(failure.code)) return failure;
+  return failure.message;
+}
+
+Result<Answer> ScorerProcess::answer_control(Message& message) {
+  ++calls_;
+  const json head = TRY(parse_head(message));
+  return checked([&]() -> Result<Answer> {
+    const std::string what = head.at("do").get<std::string>();
+    if (what == "read") return read(message);
+    if (what == "next") return next();
+    if (what == "task") {
+      Manifest task;
+      task.input = task_.identity;
+      task.parameters = task_.parameters;
+      const json answer = {{"name", task_.model->name},
+                           {"toml", task_.model->toml ? json(*task_.model->toml) : json()},
+                           {"onnx_size", task_.model->onnx->size()},
+                           {"shown_name", task_.shown_name},
+                           {"output_name", task_.output_name},
+                           {"threads", task_.threads}};
+      return answer_with(answer, bytes_of(to_json(task)));
+    }
+    if (what == "beside") return open_beside(message);
+    if (what == "found") return found(message);
+    if (what == "manifest") {
+      if (!standing_) return make_error(Code::corrupt, "The scorer planned before it looked.");
+      Manifest manifest = TRY(manifest_from_json(as_text(message.body)));
+      if (manifest.run_id != standing_->run_id) {
+        return make_error(Code::corrupt, "The scorer planned another run.");
+      }
+      standing_->manifest = TRY(task_.write_manifest(manifest));
+      return answer_with(json::object(), bytes_of(to_json(*standing_->manifest)));
+    }
+    if (what == "ready") {
+      if (!standing_ || !standing_->manifest) {
+        return make_error(Code::corrupt, "The scorer is ready before it planned.");
+      }
+      prepared_.manifest = *standing_->manifest;
+      enter(State::ready);
+      MutexLock lock(mutex_);
+      changed_.wait(mutex_, ended_.get_token(), [this] { return state_ != State::ready; });
+      return answer_with(json::object());
+    }
+    return make_error(Code::corrupt, "The scorer asks for something unknown.");
+  });
+}
+
+Result<Answer> ScorerProcess::read(const Message& message) {
+  constexpr uint64_t kMost = uint64_t{8} << 20;
+  const json head = json::parse(message.head);
+  const auto which = head.at("source").get<size_t>();
+  ByteSource* source = nullptr;
+  if (which == 0) source = task_.input;
+  if (which == 1) source = task_.model->onnx.get();
+  if (which >= 2 && which - 2 < beside_.size()) source = beside_[which - 2].get();
+  if (source == nullptr) return make_error(Code::corrupt, "The scorer reads what is not there.");
+  std::vector<std::byte> bytes(std::min(kMost, head.at("size").get<uint64_t>()));
+  bytes.resize(TRY(source->read_at(head.at("offset").get<uint64_t>(), bytes)));
+  return answer_with(json::object(), std::move(bytes));
+}
+
+Result<Answer> ScorerProcess::open_beside(const Message& message) {
+  constexpr size_t kMostFiles = 4096;
+  const json head = json::parse(message.head);
+  if (beside_.size() >= kMostFiles) {
+    return make_error(Code::invalid_argument, "The model keeps its weights in more than {} files.",
+                      kMostFiles);
+  }
+  beside_.push_back(TRY(task_.model->open_beside(head.at("location").get<std::string>())));
+  return answer_with({{"source", beside_.size() + 1}, {"size", beside_.back()->size()}});
+}
+
+Result<Answer> ScorerProcess::found(const Message& message) {
+  const json head = json::parse(message.head);
+  if (standing_) return make_error(Code::corrupt, "The scorer looked twice.");
+  const ModelIdentity model = {head.at("name").get<std::string>(),
+                               head.at("sha256").get<std::string>(),
+                               std::string(as_text(message.body))};
+  prepared_.guesses = head.at("guesses").get<std::vector<std::string>>();
+  prepared_.container_notes = head.at("container_notes").get<std::vector<std::string>>();
+  standing_ = TRY(task_.find_run(model));
+  json answer = {{"run_id", standing_->run_id}, {"prepared", standing_->manifest.has_value()}};
+  return answer_with(answer, standing_->manifest ? bytes_of(to_json(*standing_->manifest))
+                                                 : std::vector<std::byte>());
+}
+
+Result<Answer> ScorerProcess::next() {
+  if (desk_ == nullptr) return make_error(Code::corrupt, "The scorer asks before it was told to.");
+  waits_ = true;
+  const auto answered = desk_->next(ended_.get_token());
+  waits_ = false;
+  const std::optional<ChunkPlan> chunk = TRY(answered);
+  if (chunk) ++handed_out_;
+  return answer_with({{"chunk", chunk ? chunk->index : -1}});
+}
+
+Result<Answer> ScorerProcess::answer_result(Message& message) {
+  ++calls_;
+  const json head = TRY(parse_head(message));
+  return checked([&]() -> Result<Answer> {
+    const std::string what = head.at("do").get<std::string>();
+    if (what == "done" || what == "failed") {
+      if (what == "failed") {
+        const int code = head.at("code").get<int>();
+        MutexLock lock(mutex_);
+        failure_.code = code >= 0 && code <= static_cast<int>(Code::internal)
+                            ? static_cast<Code>(code)
+                            : Code::internal;
+        failure_.message = head.at("message").get<std::string>();
+      }
+      enter(what == "done" ? State::done : State::failed);
+      return Answer{{"{}", {}, Fd()}, true};
+    }
+    if (desk_ == nullptr) {
+      return make_error(Code::corrupt, "The scorer gives before it was told to.");
+    }
+    if (what == "frame") {
+      TRY(desk_->keep_frame(head.at("number").get<uint64_t>(),
+                            head.at("extension").get<std::string>(), message.body));
+      return answer_with(json::object());
+    }
+    const int chunk = head.at("chunk").get<int>();
+    if (what == "result") return open_result(chunk);
+    if (what == "commit") return commit(chunk, message);
+    return make_error(Code::corrupt, "The scorer gives something unknown.");
+  });
+}
+
+Result<Answer> ScorerProcess::open_result(int chunk) {
+  const auto& chunks = prepared_.manifest.chunks;
+  if (chunk < 0 || static_cast<size_t>(chunk) >= chunks.size()) {
+    return make_error(Code::corrupt, "The scorer has a chunk that is not there.");
+  }
+  auto file = TRY(desk_->open_result(chunks[static_cast<size_t>(chunk)]));
+  Fd shared = TRY(file->share());
+  open_[chunk] = std::move(file);
+  return answer_with(json::object(), {}, std::move(shared));
+}
+
+Result<Answer> ScorerProcess::commit(int chunk, const Message& message) {
+  const auto file = open_.find(chunk);
+  if (file == open_.end()) return make_error(Code::corrupt, "The scorer gives a chunk unasked.");
+  ChunkCommit record = TRY(commit_from_json(chunk, as_text(message.body)));
+  const auto written = TRY(file->second->open_shared());
+  if (written->size() != record.bytes || TRY(sha256_hex(*written)) != record.sha256) {
+    return make_error(Code::corrupt, "The scorer gives other bytes than it says.");
+  }
+  TRY(desk_->commit(std::move(record), *file->second));
+  open_.erase(file);
+  ++committed_;
+  return answer_with(json::object());
+}
+
+}  // namespace atelier::run

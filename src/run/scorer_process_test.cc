@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scorers that misbehave. The real one is tested by tests/e2e/scorers_test.py.
+#include "run/scorer_process.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace atelier::run {
+namespace {
+
+using testing::HasSubstr;
+
+class ScorerProcessTest : public testing::Test {
+ protected:
+  ScorerProcessTest() {
+    model_.name = "net";
+    model_.onnx = std::make_unique<MemorySource>(std::vector<std::byte>(10));
+    task_.input = &input_;
+    task_.model = &model_;
+    task_.shown_name = "in.mp4";
+    task_.find_run = [](const ModelIdentity&) { return Standing{"run", {}}; };
+    task_.write_manifest = [](const Manifest& manifest) { return manifest; };
+    task_.log = [this](std::string_view text) { log_ += text; };
+  }
+  // Runs a program of a few lines of Python as the scorer: it has `ask(text)`, a call on the
+  // control channel that returns the answer's head.
+  Result<Prepared> prepare(const std::string& lines, std::stop_token stop = {}) {
+    const auto path = std::filesystem::path(testing::TempDir()) /
+                      fmt::format("scorer-{}.py", static_cast<const void*>(this));
+    std::ofstream(path) << R"(#!/usr/bin/python3
+import os, signal, socket, struct, sys, time
+control = socket.socket(fileno=3)
+def ask(text, body=b"", to=control):
+    to.sendall(struct.pack("=II", len(text), len(body)) + text.encode() + body)
+    head, size = struct.unpack("=II", to.recv(8, socket.MSG_WAITALL))
+    answer = to.recv(head, socket.MSG_WAITALL).decode()
+    to.recv(size, socket.MSG_WAITALL)
+    return answer
+)" << lines;
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+    auto process = ScorerProcess::start(path.string(), task_, *progress_);
+    if (!process.ok()) return process.error();
+    auto prepared = (*process)->prepare(std::move(stop));
+    process->reset();
+    std::filesystem::remove(path);
+    return prepared;
+  }
+
+  MemorySource input_{std::vector<std::byte>(100)};
+  ModelFiles model_;
+  ScorerTask task_;
+  std::string log_;
+  std::unique_ptr<SharedProgress> progress_ = SharedProgress::create().value();
+};
+
+TEST_F(ScorerProcessTest, AProgramThatIsNotThereIsAnError) {
+  EXPECT_EQ(ScorerProcess::start("/nowhere/atelier", task_, *progress_).error().code,
+            Code::internal);
+}
+
+TEST_F(ScorerProcessTest, ADeathIsToldAndWhatItPrintedIsKept) {
+  const auto died = prepare("print('last words', flush=True)\nos.kill(os.getpid(), 11)\n");
+  EXPECT_EQ(died.error().code, Code::corrupt);
+  EXPECT_THAT(died.error().message, HasSubstr("killed by signal 11 (SEGV)"));
+  EXPECT_THAT(died.error().message, HasSubstr("'in.mp4'"));
+  EXPECT_EQ(log_, "last words\n");
+  EXPECT_THAT(prepare("sys.exit(7)\n").error().message, HasSubstr("by itself with code 7"));
+}
+
+TEST_F(ScorerProcessTest, OneThatHangsIsEnded) {
+  task_.hang_timeout = std::chrono::milliseconds(200);
+  EXPECT_THAT(prepare("time.sleep(1000)\n").error().message, HasSubstr("no progress"));
+  EXPECT_THAT(prepare("os.kill(os.getpid(), signal.SIGSTOP)\n").error().message,
+              HasSubstr("no progress"));
+}
+
+TEST_F(ScorerProcessTest, StoppingEndsIt) {
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(prepare("time.sleep(1000)\n", stop.get_token()).error().code, Code::cancelled);
+}
+
+TEST_F(ScorerProcessTest, OneThatClosesItsEndsAndStaysIsEnded) {
+  EXPECT_EQ(prepare("os.close(3)\nos.close(4)\ntime.sleep(1000)\n").error().code, Code::corrupt);
+}
+
+TEST_F(ScorerProcessTest, WhatItAsksOutOfTurnIsRefused) {
+  const auto answer = [&](const std::string& question, const std::string& body = "") {
+    log_.clear();
+    (void)prepare("print(ask(r\"\"\"" + question + "\"\"\", b\"\"\"" + body +
+                  "\"\"\"), flush=True)\n");
+    return log_;
+  };
+  EXPECT_THAT(answer(R"({"do":"next"})"), HasSubstr("before it was told to"));
+  EXPECT_THAT(answer(R"({"do":"ready"})"), HasSubstr("before it planned"));
+  EXPECT_THAT(answer(R"({"do":"manifest"})", "{}"), HasSubstr("before it looked"));
+  EXPECT_THAT(answer(R"({"do":"read","source":2,"offset":0,"size":1})"), HasSubstr("not there"));
+  EXPECT_THAT(answer(R"({"do":"read","source":-1,"offset":0,"size":1})"), HasSubstr("not there"));
+  EXPECT_THAT(answer(R"({"do":"read","source":0,"offset":"x","size":1})"), HasSubstr("nonsense"));
+  EXPECT_THAT(answer(R"({"do":"read"})"), HasSubstr("nonsense"));
+  EXPECT_THAT(answer(R"({"do":7})"), HasSubstr("nonsense"));
+  EXPECT_THAT(answer("[]"), HasSubstr("nonsense"));
+  EXPECT_THAT(answer("{"), HasSubstr("nonsense"));
+  EXPECT_THAT(answer(R"({"do":"launch"})"), HasSubstr("unknown"));
+  EXPECT_THAT(answer(R"({"do":"read","source":0,"offset":90,"size":99999999999})"),
+              HasSubstr("{}"));
+}
+
+TEST_F(ScorerProcessTest, ResultsBeforeTheTaskAreRefused) {
+  (void)prepare(
+      "results = socket.socket(fileno=4)\n"
+      "print(ask('{\"do\":\"commit\",\"chunk\":0}', b'{}', results), flush=True)\n");
+  EXPECT_THAT(log_, HasSubstr("before it was told to"));
+}
+
+TEST_F(ScorerProcessTest, WhatItSaysOfItsFailureIsTheError) {
+  const auto failed = prepare(
+      "results = socket.socket(fileno=4)\n"
+      "ask('{\"do\":\"failed\",\"code\":1,\"message\":\"It is no video.\"}', b'', results)\n");
+  EXPECT_EQ(failed.error().code, Code::invalid_input);
+  EXPECT_EQ(failed.error().message, "It is no video.");
+}
+
+}  // namespace
+}  // namespace atelier::run

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a scorer's process does, from its first instruction to its last: asks its broker for the
+// task, reads model and input through it, plans, scores and gives the chunks back. It opens no
+// file.
+#pragma once
+
+namespace atelier::run {
+
+// How a broker starts it: `atelier scorer-process PARENT-PID` with these descriptors.
+inline constexpr const char* kScorerCommand = "scorer-process";
+inline constexpr int kScorerControl = 3;   // Channel: the task, reading, the next chunk
+inline constexpr int kScorerResults = 4;   // Channel: chunks, and how it ended
+inline constexpr int kScorerProgress = 5;  // SharedProgress
+
+// The process's exit code: 0 if the broker was told how it went, whatever that was.
+int run_scorer_program(int parent);
+
+}  // namespace atelier::run

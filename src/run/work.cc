@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/work.h"
+
+namespace atelier::run {
+namespace {
+
+constexpr size_t kSegment = 64 << 10;
+constexpr std::chrono::seconds kOldest(5);
+
+}  // namespace
+
+void LogSegments::add(RunFolder* folder, std::string_view text) {
+  if (text_.empty()) since_ = clock_.now();
+  text_ += text;
+  if (text_.size() < kSegment && clock_.now() - since_ < kOldest) return;
+  if (folder) {
+    flush(*folder);
+  } else if (text_.size() > kSegment) {
+    text_.erase(0, text_.size() - kSegment);
+  }
+}
+
+void LogSegments::flush(RunFolder& folder) {
+  if (text_.empty()) return;
+  (void)folder.put_log(worker_, ++written_, text_);
+  text_.clear();
+}
+
+Result<void> work(std::unique_ptr<ScorerProcess> scorer, const std::string& program,
+                  const ScorerTask& task, SharedProgress& progress, Broker& broker,
+                  std::stop_token stop) {
+  for (;;) {
+    const std::string why = TRY(scorer->score(broker, stop));
+    if (why.empty()) return {};
+    TRY(broker.scorer_ended(why));
+    scorer = TRY(ScorerProcess::start(program, task, progress));
+    TRY(scorer->prepare(stop));
+  }
+}
+
+}  // namespace atelier::run
