@@ -20,7 +20,8 @@
 //     by the numbers of another architecture): SIGSYS ends the whole process;
 //   - everything else, today's and tomorrow's: ENOSYS, as of an older kernel, since glibc falls
 //   back
-//     from what is new (clone3 to clone) only then.
+//     from what is new (clone3 to clone) only then. ftruncate is among them: a file that shrinks
+//     kills a broker that has mapped it.
 //
 // Seen on Debian 12 (Linux 6.18, glibc 2.36), tested by sandbox_work_test.cc: with this, every
 // decoder and encoder of ours gives the bits that it gives without. What was tried and denied:
