@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -89,6 +91,22 @@ int report_error(const Error& error, bool json_wanted) {
   std::fflush(stdout);
   fmt::print(stderr, "atelier: {}\n", error.message);
   return code;
+}
+
+std::string age_text(std::chrono::nanoseconds age) {
+  const int64_t s =
+      std::max<int64_t>(0, std::chrono::duration_cast<std::chrono::seconds>(age).count());
+  if (s >= 2 * 86400) return fmt::format("{} d", s / 86400);
+  if (s >= 2 * 3600) return fmt::format("{} h", s / 3600);
+  return s >= 120 ? fmt::format("{} min", s / 60) : fmt::format("{} s", s);
+}
+
+std::string size_text(uint64_t bytes) {
+  constexpr std::array<const char*, 5> kNames = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < kNames.size(); ++unit) value /= 1024;
+  return fmt::format("{:.{}f} {}", value, unit == 0 ? 0 : 1, kNames.at(unit));
 }
 
 }  // namespace atelier::cli

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,5 +45,10 @@ class Console {
 // The error's sentence on stderr; with --json also {"state":"failed",...} on stdout. Returns the
 // exit code.
 int report_error(const Error& error, bool json);
+
+// "40 s", "12 min", "30 h", "9 d": rounded down, never negative.
+std::string age_text(std::chrono::nanoseconds age);
+// "12 B", "3.4 MiB".
+std::string size_text(uint64_t bytes);
 
 }  // namespace atelier::cli

@@ -100,6 +100,12 @@ Result<std::unique_ptr<ScratchFile>> Broker::open_result(const ChunkPlan&) {
 Result<void> Broker::commit(ChunkCommit commit, ScratchFile& result) {
   const int chunk = commit.index;
   const auto source = TRY(result.open_shared());
+  commit.worker = ledger_.worker();
+  {
+    MutexLock lock(mutex_);
+    const auto claim = in_flight_.find(chunk);
+    commit.attempt = claim == in_flight_.end() ? 0 : claim->second.attempt;
+  }
   TRY(folder_.commit_chunk(std::move(commit), *source));
   MutexLock lock(mutex_);
   in_flight_.erase(chunk);

@@ -52,6 +52,23 @@ TEST_F(BrokerTest, HandsOutOnlyWhatIsNotDone) {
   EXPECT_EQ(broker.next({}).value(), std::nullopt);
 }
 
+TEST_F(BrokerTest, ACommitSaysWhoScoredItAndAtWhichAttempt) {
+  Ledger a = ledger("a");
+  const Claim first = a.claim()->claim;
+  ASSERT_TRUE(a.give_back(first, true, "It broke.").ok());
+  Ledger b = ledger("b");
+  Broker broker(folder_, manifest_, b, testing::TempDir());
+  while (broker.next({}).value()->index != first.chunk) {
+  }
+  ChunkCommit record;
+  record.index = first.chunk;
+  auto result = ScratchFile::create(testing::TempDir()).value();
+  ASSERT_TRUE(broker.commit(record, *result).ok());
+  const auto read = folder_.read_commit(first.chunk).value().value();
+  EXPECT_EQ(read.worker, "b");
+  EXPECT_EQ(read.attempt, 2);
+}
+
 TEST_F(BrokerTest, WaitsForWhatOthersHoldAndEndsWhenTheyCommit) {
   Ledger a = ledger("a");
   const auto heart = Heart::start(a, progress_).value();

@@ -2,81 +2,21 @@
 #include "run/ledger.h"
 
 #include <algorithm>
-#include <charconv>
-#include <nlohmann/json.hpp>
+
+#include "run/ledger_records.h"
 
 namespace atelier::run {
 namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t kLargestRecord = 1u << 20;
 constexpr size_t kLongestError = 4000;
 
 std::string chunk_name(int chunk) { return fmt::format("{:06d}", chunk); }
 
-Error damaged(const std::string& url, const char* why) {
-  return make_error(Code::corrupt, "The record '{}' is damaged ({}); start anew with --no-reuse.",
-                    url, why);
-}
-
-// The whole object, or nothing if it is absent. One that changes between the two calls is read
-// again: beats are overwritten all the time.
-Result<std::optional<json>> read_record(ObjectStore& store, const std::string& key) {
-  for (;;) {
-    const auto info = TRY(store.head(key));
-    if (!info) return std::optional<json>();
-    if (info->size > kLargestRecord) return damaged(store.url(key), "too large");
-    const auto bytes = store.get(key, {}, info->etag);
-    if (!bytes.ok() &&
-        (bytes.error().code == Code::conflict || bytes.error().code == Code::invalid_input)) {
-      continue;
-    }
-    TRY(bytes);
-    json record = json::parse(as_text(*bytes), nullptr, false);
-    if (!record.is_object()) return damaged(store.url(key), "not JSON");
-    return std::optional(std::move(record));
-  }
-}
-
 Result<bool> put_absent(ObjectStore& store, const std::string& key, const json& record) {
-  const std::string text = record.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  const std::string text = record_text(record);
   return TRY(store.put(key, as_bytes(text), Condition::if_absent())).written;
-}
-
-json to_record(const Origin& o) {
-  return {{"machine", o.machine},
-          {"boot", o.boot},
-          {"space", o.space},
-          {"pid", o.pid},
-          {"started", o.started}};
-}
-
-Origin origin_of(const json& j) {
-  return {j.at("machine").get<std::string>(), j.at("boot").get<std::string>(),
-          j.at("space").get<std::string>(), j.at("pid").get<int64_t>(),
-          j.at("started").get<uint64_t>()};
-}
-
-// "000007" or "000007.claim.3" after the folder's name; false for anything else.
-struct Name {
-  int chunk = -1;
-  int generation = 0;  // of a claim
-  bool commit = false;
-};
-bool parse_name(std::string_view text, Name& name) {
-  const auto number = [](std::string_view digits, int& value) {
-    const auto [end, error] = std::from_chars(digits.begin(), digits.end(), value);
-    return error == std::errc() && end == digits.end() && value >= 0;
-  };
-  if (text.ends_with(".json")) {
-    name.commit = true;
-    return number(text.substr(0, text.size() - 5), name.chunk);
-  }
-  constexpr std::string_view kClaim = ".claim.";
-  const size_t at = text.find(kClaim);
-  return at != std::string_view::npos && number(text.substr(0, at), name.chunk) &&
-         number(text.substr(at + kClaim.size()), name.generation);
 }
 
 }  // namespace
@@ -165,8 +105,8 @@ std::vector<int> Ledger::helping_order() const {
 Result<void> Ledger::refresh() {
   const std::string chunks = key("chunks/");
   for (const ObjectInfo& object : TRY(list_all(store_, chunks))) {
-    Name name;
-    if (!parse_name(std::string_view(object.key).substr(chunks.size()), name)) continue;
+    RecordName name;
+    if (!parse_record_name(std::string_view(object.key).substr(chunks.size()), name)) continue;
     if (name.chunk >= setup_.chunks) continue;
     Chunk& chunk = chunks_[static_cast<size_t>(name.chunk)];
     if (name.commit) chunk.settled = true;
@@ -177,8 +117,8 @@ Result<void> Ledger::refresh() {
   }
   const std::string failed = key("failed/");
   for (const ObjectInfo& object : TRY(list_all(store_, failed))) {
-    Name name;
-    if (!parse_name(std::string_view(object.key).substr(failed.size()), name)) continue;
+    RecordName name;
+    if (!parse_record_name(std::string_view(object.key).substr(failed.size()), name)) continue;
     if (name.chunk < setup_.chunks) chunks_[static_cast<size_t>(name.chunk)].settled = true;
   }
   return {};
@@ -219,13 +159,13 @@ Result<void> Ledger::read_claim(int chunk) {
   if (known.read) return {};
   const std::string record_key = claim_key(chunk, known.generation);
   const auto record = TRY(read_record(store_, record_key));
-  if (!record) return damaged(store_.url(record_key), "it is gone");
+  if (!record) return damaged_record(store_.url(record_key), "it is gone");
   try {
     known.holder = record->at("worker").get<std::string>();
     known.attempt = std::max(1, record->at("attempt").get<int>());
     known.losses = std::max(0, record->at("losses").get<int>());
   } catch (const json::exception& e) {
-    return damaged(store_.url(record_key), e.what());
+    return damaged_record(store_.url(record_key), e.what());
   }
   known.read = true;
   return {};
@@ -244,7 +184,7 @@ Result<Ledger::Holder> Ledger::look_at(const std::string& worker) {
         now.left = beat->at("left").get<bool>();
         now.origin = origin_of(beat->at("origin"));
       } catch (const json::exception& e) {
-        return damaged(store_.url(beat_key), e.what());
+        return damaged_record(store_.url(beat_key), e.what());
       }
     }
     seen = std::move(now);
@@ -324,8 +264,8 @@ Result<std::vector<ChunkFailure>> Ledger::failures() {
   std::vector<ChunkFailure> found;
   const std::string folder = key("failed/");
   for (const ObjectInfo& object : TRY(list_all(store_, folder))) {
-    Name name;
-    if (!parse_name(std::string_view(object.key).substr(folder.size()), name)) continue;
+    RecordName name;
+    if (!parse_record_name(std::string_view(object.key).substr(folder.size()), name)) continue;
     if (TRY(store_.head(key("chunks/" + chunk_name(name.chunk) + ".json")))) continue;
     const auto record = TRY(read_record(store_, object.key));
     if (!record) continue;
@@ -334,7 +274,7 @@ Result<std::vector<ChunkFailure>> Ledger::failures() {
                        record->at("losses").get<int>(), record->at("worker").get<std::string>(),
                        record->at("error").get<std::string>()});
     } catch (const json::exception& e) {
-      return damaged(store_.url(object.key), e.what());
+      return damaged_record(store_.url(object.key), e.what());
     }
   }
   return found;

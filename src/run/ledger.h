@@ -43,8 +43,13 @@ struct Origin {
 };
 // This process. Unknown parts are empty and match nothing.
 Origin this_process();
-// True only if the process is gone: same machine, and another boot, or no such process, or a
-// zombie. False says nothing.
+enum class Liveness {
+  dead,   // same machine, and another boot, or no such process, or a zombie
+  alive,  // the process is there, if perhaps stopped
+  unknown,
+};
+Liveness liveness_of(const Origin& origin);
+// False says nothing.
 bool certainly_dead(const Origin& origin);
 
 // Worker k of n (from 0) begins with its even share of the chunks, then helps with the rest.
@@ -91,6 +96,7 @@ class Ledger {
   };
   // References must outlive it.
   Ledger(ObjectStore& store, const Clock& clock, Setup setup);
+  const std::string& worker() const { return setup_.worker; }
 
   enum class Next {
     claimed,    // `claim` is ours

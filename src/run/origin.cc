@@ -51,15 +51,21 @@ Origin this_process() {
           pid_namespace(), pid, state_of(pid).started};
 }
 
-bool certainly_dead(const Origin& origin) {
+Liveness liveness_of(const Origin& origin) {
   const Origin here = this_process();
-  if (origin.boot.empty() || here.boot.empty()) return false;
-  if (origin.boot != here.boot) return !here.machine.empty() && origin.machine == here.machine;
-  if (origin.space != here.space || origin.space.empty()) return false;
-  if (origin.pid <= 0 || origin.started == 0) return false;
+  if (origin.boot.empty() || here.boot.empty()) return Liveness::unknown;
+  if (origin.boot != here.boot) {
+    const bool restarted = !here.machine.empty() && origin.machine == here.machine;
+    return restarted ? Liveness::dead : Liveness::unknown;
+  }
+  if (origin.space != here.space || origin.space.empty()) return Liveness::unknown;
+  if (origin.pid <= 0 || origin.started == 0) return Liveness::unknown;
   const ProcessState found = state_of(origin.pid);
-  return found.state == 0 || found.state == 'Z' || found.state == 'X' ||
-         found.started != origin.started;
+  const bool gone = found.state == 0 || found.state == 'Z' || found.state == 'X' ||
+                    found.started != origin.started;
+  return gone ? Liveness::dead : Liveness::alive;
 }
+
+bool certainly_dead(const Origin& origin) { return liveness_of(origin) == Liveness::dead; }
 
 }  // namespace atelier::run

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/report.h"
 
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 namespace atelier::run {
@@ -59,7 +61,8 @@ std::string to_json(const RunReport& report, const Manifest& manifest) {
                   {"notes", report.notes}});
 }
 
-Result<RunState> read_state(RunFolder& folder) {
+Result<RunState> read_state(ObjectStore& store, const std::string& run_id, WallTime now) {
+  RunFolder folder(store, run_id);
   auto manifest = TRY(folder.read_manifest());
   if (!manifest) {
     return make_error(Code::invalid_argument,
@@ -67,40 +70,99 @@ Result<RunState> read_state(RunFolder& folder) {
                       folder.url());
   }
   RunState state;
+  state.run = folder.url();
   state.manifest = *std::move(manifest);
-  for (const ChunkPlan& chunk : state.manifest.chunks)
+  // The ledger first: what is committed meanwhile is shown as done.
+  state.ledger =
+      TRY(read_ledger(store, run_id, static_cast<int>(state.manifest.chunks.size()), now));
+  for (const ChunkPlan& chunk : state.manifest.chunks) {
     state.commits.push_back(TRY(folder.read_commit(chunk.index)));
+    if (state.commits.back()) {
+      state.ledger.chunks[state.commits.size() - 1].state = ChunkView::State::done;
+    }
+  }
   state.published = TRY(folder.read_report()).has_value();
   return state;
 }
 
-std::string to_json(const RunState& state) {
+const char* state_word(const RunState& state) {
+  std::array<size_t, 4> count{};
+  for (const ChunkView& chunk : state.ledger.chunks) ++count.at(static_cast<size_t>(chunk.state));
+  const auto of = [&](ChunkView::State s) { return count.at(static_cast<size_t>(s)); };
+  if (state.published) return "done";
+  if (of(ChunkView::State::done) == state.ledger.chunks.size()) return "scored";
+  if (state.ledger.cancelled) return "cancelled";
+  if (of(ChunkView::State::scoring) > 0) return "scoring";
+  return of(ChunkView::State::waiting) > 0 ? "unfinished" : "failed";
+}
+
+std::string worker_of(const RunState& state, size_t chunk) {
+  const auto& commit = state.commits[chunk];
+  return commit ? commit->worker : state.ledger.chunks[chunk].worker;
+}
+
+int attempts_of(const RunState& state, size_t chunk) {
+  const auto& commit = state.commits[chunk];
+  return commit ? commit->attempt : state.ledger.chunks[chunk].attempts;
+}
+
+namespace {
+
+json chunk_json(const RunState& state, size_t i) {
+  json row = {{"index", i},
+              {"state", to_string(state.ledger.chunks[i].state)},
+              {"worker", worker_of(state, i)},
+              {"attempts", attempts_of(state, i)},
+              {"frames_expected", state.manifest.chunks[i].frames}};
+  if (const auto& commit = state.commits[i]) {
+    row["frames"] = commit->frames;
+    row["bytes"] = commit->bytes;
+    row["decode_errors"] = commit->decode_errors;
+    row["seconds"] = seconds_json(commit->seconds);
+    row["fps"] = fps_json(commit->frames, commit->seconds);
+  }
+  return row;
+}
+
+double seconds_since(WallTime then, WallTime now) {
+  return std::max(0.0, std::chrono::duration<double>(now - then).count());
+}
+
+}  // namespace
+
+std::string to_json(const RunState& state, WallTime now) {
   json chunks = json::array();
   uint64_t frames = 0;
   size_t done = 0;
   StageSeconds total;
   for (size_t i = 0; i < state.commits.size(); ++i) {
+    chunks.push_back(chunk_json(state, i));
     const auto& commit = state.commits[i];
-    json row = {{"index", i},
-                {"state", commit ? "done" : "open"},
-                {"frames_expected", state.manifest.chunks[i].frames}};
-    if (commit) {
-      row["frames"] = commit->frames;
-      row["bytes"] = commit->bytes;
-      row["decode_errors"] = commit->decode_errors;
-      row["seconds"] = seconds_json(commit->seconds);
-      frames += commit->frames;
-      ++done;
-      total.decode += commit->seconds.decode;
-      total.score += commit->seconds.score;
-      total.encode += commit->seconds.encode;
-    }
-    chunks.push_back(std::move(row));
+    if (!commit) continue;
+    frames += commit->frames;
+    ++done;
+    total.decode += commit->seconds.decode;
+    total.score += commit->seconds.score;
+    total.encode += commit->seconds.encode;
   }
-  const char* word =
-      state.published ? "done" : (done == state.commits.size() ? "scored" : "scoring");
-  return text_of({{"state", word},
+  json failures = json::array();
+  for (const FailedAttempt& failure : state.ledger.failures) {
+    failures.push_back({{"chunk", failure.chunk},
+                        {"attempt", failure.attempt},
+                        {"worker", failure.worker},
+                        {"error", failure.error},
+                        {"seconds_ago", seconds_since(failure.when, now)}});
+  }
+  json workers = json::array();
+  for (const WorkerView& worker : state.ledger.workers) {
+    workers.push_back({{"worker", worker.name},
+                       {"left", worker.left},
+                       {"frames", worker.frames},
+                       {"beat_seconds_ago", seconds_since(worker.beat, now)}});
+  }
+  return text_of({{"state", state_word(state)},
                   {"run_id", state.manifest.run_id},
+                  {"run", state.run},
                   {"input", state.manifest.input.url},
                   {"model", state.manifest.model.name},
                   {"chunks_done", done},
@@ -108,7 +170,9 @@ std::string to_json(const RunState& state) {
                   {"frames_expected", state.manifest.frames_expected()},
                   {"stage_seconds", seconds_json(total)},
                   {"fps", fps_json(frames, total)},
-                  {"chunks", chunks}});
+                  {"failures", failures},
+                  {"chunks", chunks},
+                  {"workers", workers}});
 }
 
 }  // namespace atelier::run

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "run/finish.h"
+#include "run/ledger_view.h"
 #include "run/manifest.h"
 
 namespace atelier::run {
@@ -24,11 +25,21 @@ std::string to_json(const RunReport& report, const Manifest& manifest);
 
 // The state of a run folder as `atelier show` prints it.
 struct RunState {
+  std::string run;  // URL of the run folder
   Manifest manifest;
+  LedgerView ledger;
   std::vector<std::optional<ChunkCommit>> commits;  // one entry a chunk
   bool published = false;                           // report.json is there
 };
-Result<RunState> read_state(RunFolder& folder);
-std::string to_json(const RunState& state);
+// Errors: invalid_argument where there is no run; corrupt, those of the store.
+Result<RunState> read_state(ObjectStore& store, const std::string& run_id,
+                            WallTime now = std::chrono::system_clock::now());
+// "done" (published), "scored" (but not joined), "cancelled", "failed" (chunks were given up and no
+// other is left), "scoring" (somebody does) or "unfinished".
+const char* state_word(const RunState& state);
+// What the table shows of a chunk: its commit's or, without one, the ledger's.
+std::string worker_of(const RunState& state, size_t chunk);
+int attempts_of(const RunState& state, size_t chunk);
+std::string to_json(const RunState& state, WallTime now = std::chrono::system_clock::now());
 
 }  // namespace atelier::run

@@ -31,7 +31,9 @@ std::string to_json(const ChunkCommit& c) {
       {"interlaced", c.interlaced},
       {"captions_lost", c.captions_lost},
       {"seconds",
-       {{"decode", c.seconds.decode}, {"score", c.seconds.score}, {"encode", c.seconds.encode}}}};
+       {{"decode", c.seconds.decode}, {"score", c.seconds.score}, {"encode", c.seconds.encode}}},
+      {"worker", c.worker},
+      {"attempt", c.attempt}};
   return j.dump() + "\n";
 }
 
@@ -52,6 +54,8 @@ Result<ChunkCommit> commit_from_json(int chunk, std::string_view text) {
     const json& seconds = j.at("seconds");
     c.seconds = {seconds.at("decode").get<double>(), seconds.at("score").get<double>(),
                  seconds.at("encode").get<double>()};
+    c.worker = j.value("worker", std::string());
+    c.attempt = j.value("attempt", 0);
     return c;
   } catch (const json::exception& e) {
     return make_error(Code::corrupt,
@@ -76,6 +80,11 @@ Result<std::optional<Manifest>> RunFolder::read_manifest() {
 }
 
 Result<Manifest> RunFolder::write_manifest(const Manifest& manifest) {
+  // Listed before the manifest is looked for: whoever scored these cannot have had one.
+  auto orphans = TRY(list_all(store_, key("chunks/")));
+  if (!orphans.empty() && !TRY(store_.head(key("manifest.json")))) {
+    TRY(remove_in_order(std::move(orphans)));
+  }
   const std::string text = to_json(manifest);
   const PutOutcome outcome =
       TRY(store_.put(key("manifest.json"), as_bytes(text), Condition::if_absent()));
@@ -148,11 +157,17 @@ Result<std::optional<std::string>> RunFolder::read_report() {
   return read_text(key("report.json"));
 }
 
-Result<void> RunFolder::clear() {
-  auto objects = TRY(list_all(store_, run_id_ + "/"));
-  // A record must never outlive what it names.
-  std::stable_partition(objects.begin(), objects.end(),
-                        [](const ObjectInfo& object) { return object.key.ends_with(".json"); });
+Result<void> RunFolder::clear() { return remove_in_order(TRY(list_all(store_, run_id_ + "/"))); }
+
+Result<void> RunFolder::remove_in_order(std::vector<ObjectInfo> objects) {
+  const auto place = [this](const ObjectInfo& object) {
+    if (object.key == key(kRemovingName)) return 3;
+    if (object.key == key("manifest.json")) return 2;
+    // A record must never outlive what it names.
+    return object.key.ends_with(".json") ? 0 : 1;
+  };
+  std::stable_sort(objects.begin(), objects.end(),
+                   [&](const auto& a, const auto& b) { return place(a) < place(b); });
   for (const ObjectInfo& object : objects) TRY(store_.remove(object.key));
   return {};
 }

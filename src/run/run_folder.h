@@ -12,6 +12,9 @@
 
 namespace atelier::run {
 
+// Who removes the run puts it first and takes it away last; see clean_up.h.
+inline constexpr const char* kRemovingName = "removing.json";
+
 // Seconds that each stage worked on a chunk (not waited).
 struct StageSeconds {
   double decode = 0;
@@ -33,6 +36,8 @@ struct ChunkCommit {
   uint64_t interlaced = 0;     // likewise
   uint64_t captions_lost = 0;  // see media::EncodeReport
   StageSeconds seconds;
+  std::string worker;  // who scored it; empty, and the attempt 0, in the records of older versions
+  int attempt = 0;     // see Claim
 };
 
 std::string to_json(const ChunkCommit& commit);
@@ -48,7 +53,8 @@ class RunFolder {
   std::string url() const { return store_.url(run_id_); }
 
   Result<std::optional<Manifest>> read_manifest();
-  // Puts the manifest unless there is one; returns the one that stands.
+  // Puts the manifest unless there is one; returns the one that stands. Chunks that lie there
+  // without a manifest are removed: nobody knows what they were scored with.
   Result<Manifest> write_manifest(const Manifest& manifest);
 
   Result<std::optional<ChunkCommit>> read_commit(int chunk);
@@ -65,10 +71,12 @@ class RunFolder {
   Result<void> put_log(const std::string& worker, int segment, std::string_view text);
   Result<void> put_report(std::string_view json);
   Result<std::optional<std::string>> read_report();
-  // Removes everything in the folder, commit records first.
+  // Removes everything in the folder, commit records first and the manifest after all of them: cut
+  // short, it leaves a run in which less is done.
   Result<void> clear();
 
  private:
+  Result<void> remove_in_order(std::vector<ObjectInfo> objects);
   std::string key(std::string_view name) const { return run_id_ + "/" + std::string(name); }
   Result<std::optional<std::string>> read_text(const std::string& key);
   ObjectStore& store_;

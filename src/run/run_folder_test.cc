@@ -22,6 +22,8 @@ ChunkCommit commit_of(int index, std::string_view content) {
   commit.frames = 3;
   commit.first_pts = -7;
   commit.seconds = {1, 2, 3};
+  commit.worker = "worker";
+  commit.attempt = 2;
   return commit;
 }
 
@@ -54,7 +56,19 @@ TEST_F(RunFolderTest, TheFirstCommitStands) {
   EXPECT_EQ(read.first_pts, -7);
   EXPECT_EQ(read.frames, 3u);
   EXPECT_EQ(read.seconds.encode, 3);
+  EXPECT_EQ(read.worker, "worker");
+  EXPECT_EQ(read.attempt, 2);
   EXPECT_EQ(as_text(read_all(*folder_.open_chunk(read).value(), 100, "chunk").value()), "one");
+}
+
+TEST_F(RunFolderTest, ACommitOfAnOlderVersionNamesNobody) {
+  const std::string_view record =
+      R"({"object":"","sha256":"","first_pts":0,"bytes":0,"frames":0,"decode_errors":0,"retimed":0,
+          "seconds":{"decode":0,"score":0,"encode":0}})";
+  ASSERT_TRUE(store_->put("run1/chunks/000000.json", as_bytes(record), Condition::always()).ok());
+  const auto read = folder_.read_commit(0).value().value();
+  EXPECT_EQ(read.worker, "");
+  EXPECT_EQ(read.attempt, 0);
 }
 
 TEST_F(RunFolderTest, TheResultIsThereBeforeItsRecord) {

@@ -116,6 +116,19 @@ class Resume(support.Case):
         self.assertEqual(self.commits(), kept)
         self.assertEqual(sha256(self.output), first)
 
+    def test_what_is_scored_again(self):
+        negative = onnx_model.write_negative(self.folder / "negative")
+        for options, model, scored in (
+                ([], self.identity, 60), ([], self.identity, 0), ([], negative, 60),
+                (["--no-reuse"], self.identity, 60), ([], self.identity, 0), ([], negative, 0),
+                # Chunks hold encoded frames, and scored ones are not kept.
+                (["--crf", "30"], self.identity, 60), (["--crf", "30"], self.identity, 0)):
+            with self.subTest((options, model)):
+                done = self.score(self.source, self.output, *self.CUT, "--force", "--json", *options,
+                                  model=model)
+                report = json.loads(done.stdout)
+                self.assertEqual((report["frames_scored_now"], report["frames"]), (scored, 60))
+
     def test_other_container_scores_nothing(self):
         self.score(self.source, self.output, *self.CUT)
         kept = self.commits()
