@@ -15,6 +15,7 @@ class BrokerTest : public testing::Test {
  protected:
   BrokerTest() {
     manifest_.run_id = "run";
+    EXPECT_TRUE(store_->put("run/manifest.json", as_bytes("{}"), Condition::always()).ok());
     for (int i = 0; i < 3; ++i)
       manifest_.chunks.push_back({i, i, i + 1, std::nullopt, 0, 1, std::nullopt, i});
   }

@@ -87,29 +87,33 @@ class Looker {
     RunFacts facts;
     facts.run_id = run_id;
     const auto objects = TRY(list_all(store_, run_id + "/"));
-    const ObjectInfo* manifest = nullptr;
+    const ObjectInfo* report = nullptr;
     const ObjectInfo* marker = nullptr;
-    bool published = false;
+    WallTime worked;  // the last change but for the report
     bool foreign = false;
     for (const ObjectInfo& object : objects) {
       const std::string_view path = std::string_view(object.key).substr(run_id.size() + 1);
       facts.etags[object.key] = object.etag;
       facts.bytes += object.size;
-      if (path == "manifest.json") manifest = &object;
       if (path == kRemovingName) {
         marker = &object;
       } else {
         facts.changed = std::max(facts.changed, object.modified);
       }
-      published = published || path == "report.json";
+      if (path == "report.json") {
+        report = &object;
+      } else if (path != kRemovingName) {
+        worked = std::max(worked, object.modified);
+      }
       foreign = foreign || !is_part_of_a_run(path);
     }
-    TRY(read_state(objects, published, foreign, facts));
+    TRY(read_state(objects, report != nullptr, foreign, facts));
     if (marker != nullptr) {
       if (auto other = TRY(remover_of(store_, *marker, now_, liveness_))) facts.in_use = *other;
     }
-    if (manifest != nullptr && !published && now_ - manifest->modified < kMoment) {
-      facts.in_use = fmt::format("prepared {} ago", text_of(now_ - manifest->modified));
+    // Whoever prepares or joins may have no worker there; the report comes last.
+    if ((report == nullptr || worked > report->modified) && now_ - worked < kMoment) {
+      facts.in_use = fmt::format("changed {} ago and not published since", text_of(now_ - worked));
     }
     TRY(look_at_workers(objects, facts));
     return facts;

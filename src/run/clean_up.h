@@ -40,8 +40,9 @@ struct RunFacts {
 };
 const char* to_string(RunFacts::State state);
 
-// Nobody who beat or prepared a run this long ago by any clock that is not hours wrong is thought
-// to be at work still; the others are watched before (see silent_workers).
+// A run that changed less than this ago, and was not published since, is in use. Who has not beaten
+// for longer may still be at work where clocks are wrong, and is watched before (see
+// silent_workers).
 inline constexpr std::chrono::minutes kMoment(10);
 
 // Looks at every run of the store; folders that are not named like one are passed over. Costs a
@@ -69,8 +70,9 @@ Result<std::optional<std::string>> remove_run(
     ObjectStore& store, const RunFacts& facts, WallTime now,
     const std::function<Liveness(const Origin&)>& liveness = liveness_of);
 
-// A worker calls it after its first beat and before it trusts the manifest it has read. Errors:
-// corrupt if the run was removed, or is being removed by somebody who is not known to be dead.
+// Ledger::claim calls it at first: after the worker's first beat, and before anything is scored by
+// the manifest that was read. Errors: corrupt if the run was removed, or is being removed by
+// somebody who is not known to be dead.
 Result<void> check_stands(ObjectStore& store, const std::string& run_id,
                           const std::function<Liveness(const Origin&)>& liveness = liveness_of);
 

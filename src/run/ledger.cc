@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "run/clean_up.h"
 #include "run/ledger_records.h"
 
 namespace atelier::run {
@@ -46,7 +47,10 @@ Result<Ledger::Answer> Ledger::claim() {
     answer.next = Next::cancelled;
     return answer;
   }
-  if (!listed_) TRY(refresh());
+  if (!listed_) {
+    TRY(check_stands(store_, setup_.run_id));
+    TRY(refresh());
+  }
   listed_ = true;
   while (own_next_ < begin_of(setup_.share.k + 1)) {
     // Counted only when it was tried: an error here comes back to the same chunk.

@@ -109,7 +109,8 @@ class Ledger {
     Claim claim;
   };
   // The worker must have beaten once before. Errors: unavailable and what the store says; nothing
-  // is lost by asking again. corrupt: a record that no version of ours wrote.
+  // is lost by asking again. corrupt: a record that no version of ours wrote; the run was removed
+  // (see clean_up.h).
   Result<Answer> claim();
 
   // Gives a chunk back. `failed`: it could not be scored, for the reason `error`; it is given up

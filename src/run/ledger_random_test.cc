@@ -29,6 +29,7 @@ class Schedule {
       faulty_ = std::make_unique<FaultyStore>(*memory_, seeded_faults(seed, rates));
       retrying_ = std::make_unique<RetryingStore>(*faulty_, store_clock_);
     }
+    EXPECT_TRUE(memory_->put("run/manifest.json", as_bytes("{}"), Condition::always()).ok());
     bad_chunk_ = chance(0.3) ? number(0, chunks_ - 1) : -1;
   }
 

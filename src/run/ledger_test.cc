@@ -17,6 +17,7 @@ using std::chrono::seconds;
 
 class LedgerTest : public testing::Test {
  protected:
+  LedgerTest() { put("run/manifest.json", "{}"); }
   Ledger::Setup setup(const std::string& worker, int k = 0, int n = 1) {
     Ledger::Setup made;
     made.run_id = "run";
@@ -72,6 +73,14 @@ TEST_F(LedgerTest, CommittedChunksAreNotClaimed) {
   auto a = worker("a");
   EXPECT_EQ(next(*a), "1");
   EXPECT_EQ(next(*a), "3");
+}
+
+TEST_F(LedgerTest, NothingIsClaimedInARunThatWasRemoved) {
+  auto a = worker("a");
+  EXPECT_EQ(next(*a), "0");
+  ASSERT_TRUE(store_->remove("run/manifest.json").value());
+  EXPECT_EQ(worker("b")->claim().error().code, Code::corrupt);
+  EXPECT_EQ(next(*a), "1") << "whoever was let in goes on";
 }
 
 TEST_F(LedgerTest, TwoClaimantsNeverGetTheSameChunk) {

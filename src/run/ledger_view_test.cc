@@ -12,6 +12,7 @@ using State = ChunkView::State;
 
 class LedgerViewTest : public testing::Test {
  protected:
+  LedgerViewTest() { put("run/manifest.json", "{}"); }
   std::unique_ptr<Ledger> worker(const std::string& name) {
     Ledger::Setup setup;
     setup.run_id = "run";
