@@ -81,6 +81,13 @@ def packet_list(path, stream):
     return (found or {}).get("packets", [])
 
 
+def payload(path, stream):
+    """All bytes of a stream's packets."""
+    return subprocess.run(["ffmpeg", "-v", "quiet", "-i", path, "-map", f"0:{stream}", "-c", "copy",
+                           "-f", "data", "-"], stdin=subprocess.DEVNULL, capture_output=True,
+                          timeout=SECONDS).stdout
+
+
 class DamagedRun:
     def __init__(self, case, number, source):
         self.case, self.number, self.source = case, number, source
@@ -146,7 +153,9 @@ class DamagedRun:
                                  stdout=subprocess.DEVNULL,
                                  stderr=subprocess.PIPE, timeout=SECONDS)
         said = decoded.stderr.decode(errors="replace")  # on opening, of damaged sound as well
-        if decoded.returncode or "[h264" in said:
+        # ffmpeg also looks into the other streams, which are copied with the damage they have.
+        alone = sum(s.get("codec_type") == "video" for s in ours) == 1
+        if decoded.returncode or alone and "[h264" in said:
             raise Finding(f"the output does not decode: {said}")
         count = support.frame_count(self.output, str(scored[0]))
         if count != report["frames"]:
@@ -195,6 +204,9 @@ class DamagedRun:
             hashes, kept = ([p.get("data_hash") for p in each] for each in (before, after))
             # An edit list counts milliseconds: its end may hide the last packet, which is there.
             if kept != hashes and not (self.output.suffix == ".mp4" and kept == hashes[:-1]):
+                # A packet that damage made too long is cut into its frames when Matroska is read.
+                if payload(self.hurt, old) == payload(self.output, new):
+                    continue
                 raise Finding(f"stream {old}: {len(before)} packets became {len(after)} others")
             self.check_times(old, before, after, report["shifted_seconds"])
 
