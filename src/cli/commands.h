@@ -29,8 +29,19 @@ struct RunOptions {
   std::string encoder_options;
   std::string keep_frames;
   bool deinterlace = false;
+  int workers = 1;
+  std::string sandbox = "on";
 };
 Result<void> run_command(const RunOptions& options, Console& console, std::stop_token stop);
+
+struct WorkerOptions {
+  std::string run_url;
+  std::string share = "1/1";
+  int threads = 0;
+  int parent = 0;  // ends with this process; 0: with none
+  std::string sandbox = "on";
+};
+Result<void> worker_command(const WorkerOptions& options, Console& console, std::stop_token stop);
 
 struct PreviewOptions {
   std::string input;

@@ -44,18 +44,25 @@ Console::Console(bool json, bool quiet)
       last_line_(std::chrono::steady_clock::now()) {}
 
 void Console::say(std::string_view line) {
-  if (json_ || quiet_) return;
-  end_progress();
-  write_out(fmt::format("{}\n", line));
+  MutexLock lock(mutex_);
+  print_line(line);
 }
 
 void Console::note(std::string_view line) {
+  MutexLock lock(mutex_);
   notes_.emplace_back(line);
-  say(fmt::format("note: {}", line));
+  print_line(fmt::format("note: {}", line));
+}
+
+void Console::print_line(std::string_view line) {
+  if (json_ || quiet_) return;
+  clear_bar();
+  write_out(fmt::format("{}\n", line));
 }
 
 void Console::progress(std::string_view line) {
   if (json_ || quiet_) return;
+  MutexLock lock(mutex_);
   if (terminal_) {
     write_out(fmt::format("\r\x1b[K{}", line));
     std::fflush(stdout);
@@ -69,6 +76,11 @@ void Console::progress(std::string_view line) {
 }
 
 void Console::end_progress() {
+  MutexLock lock(mutex_);
+  clear_bar();
+}
+
+void Console::clear_bar() {
   if (!bar_) return;
   write_out("\r\x1b[K");
   bar_ = false;

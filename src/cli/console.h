@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/result.h"
 
 namespace atelier::cli {
@@ -18,12 +19,14 @@ namespace atelier::cli {
 // 4 a store or an engine cannot be reached, 130 interrupted.
 int exit_code(const Error& error);
 
+// Safe from several threads.
 class Console {
  public:
   Console(bool json, bool quiet);
   // A line for people; kept for the report as a note if `keep`.
   void say(std::string_view line);
   void note(std::string_view line);
+  // While no other thread notes anything.
   const std::vector<std::string>& notes() const { return notes_; }
   // Replaces the bar on a terminal; elsewhere a plain line at most every five seconds.
   void progress(std::string_view line);
@@ -37,8 +40,11 @@ class Console {
   bool json_;
   bool quiet_;
   bool terminal_;
-  bool bar_ = false;
-  std::chrono::steady_clock::time_point last_line_;
+  void print_line(std::string_view line) REQUIRES(mutex_);
+  void clear_bar() REQUIRES(mutex_);
+  Mutex mutex_;
+  bool bar_ GUARDED_BY(mutex_) = false;
+  std::chrono::steady_clock::time_point last_line_ GUARDED_BY(mutex_);
   std::vector<std::string> notes_;
 };
 

@@ -20,6 +20,7 @@ struct Options {
   bool json = false;
   bool quiet = false;
   RunOptions run;
+  WorkerOptions worker;
   PreviewOptions preview;
   BenchOptions bench;
   std::string probe_input;
@@ -28,6 +29,14 @@ struct Options {
 };
 
 const CLI::IsMember kPrecisions({"auto", "f32"});
+
+void add_sandbox(CLI::App& command, std::string& sandbox) {
+  command
+      .add_option("--sandbox", sandbox,
+                  "on: what parses video and model can neither open files nor sockets; off: it can")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str();
+}
 
 void add_run(CLI::App& app, Options& o, std::string& precision) {
   CLI::App* run = app.add_subcommand("run", "Score a video with a model; the same command resumes");
@@ -40,8 +49,13 @@ void add_run(CLI::App& app, Options& o, std::string& precision) {
   run->add_option("--model", o.run.model, "An installed model's name, or an .onnx file")
       ->required();
   run->add_option("--runs", o.run.runs, "Folder of runs [$XDG_STATE_HOME/atelier/runs]");
-  run->add_option("--threads", o.run.threads, "Threads of the worker; 0: one per core")
+  run->add_option("--workers", o.run.workers, "Processes that score chunks at the same time")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  run->add_option("--threads", o.run.threads,
+                  "Threads of each worker; 0: one per core, shared among the workers")
       ->check(CLI::Range(0, 1024));
+  add_sandbox(*run, o.run.sandbox);
   run->add_option("--chunk-seconds", o.run.chunk_seconds, "Length of a chunk")
       ->check(CLI::Range(0.001, 86400.0))
       ->capture_default_str();
@@ -80,6 +94,15 @@ void add_others(CLI::App& app, Options& o, std::string& precision) {
   preview->add_option("--size", o.preview.size, "Size WxH of the scored frames");
   preview->add_option("--threads", o.preview.threads)->check(CLI::Range(0, 1024));
   preview->add_flag("--force", o.preview.force, "Replace an existing picture");
+  CLI::App* worker = app.add_subcommand("worker", "One worker of a run that was prepared");
+  worker->add_option("RUN-URL", o.worker.run_url, "As `atelier run` printed it")->required();
+  worker->add_option("--worker", o.worker.share, "K/N: begin with the K-th share of N, then help")
+      ->capture_default_str();
+  worker->add_option("--threads", o.worker.threads, "Threads; 0: one per core")
+      ->check(CLI::Range(0, 1024));
+  worker->add_option("--parent", o.worker.parent, "End when this process, the parent, ends")
+      ->check(CLI::NonNegativeNumber);
+  add_sandbox(*worker, o.worker.sandbox);
   CLI::App* probe = app.add_subcommand("probe", "What Atelier sees in a file");
   probe->add_option("INPUT", o.probe_input)->required();
   CLI::App* models =
@@ -102,6 +125,7 @@ Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
                       const std::stop_token& stop) {
   const std::string name = app.get_subcommands().front()->get_name();
   if (name == "run") return run_command(o.run, console, stop);
+  if (name == "worker") return worker_command(o.worker, console, stop);
   if (name == "preview") return preview_command(o.preview, console, stop);
   if (name == "probe") return probe_command(o.probe_input, console);
   if (name == "models") return models_command(o.model_name, console);
@@ -209,10 +233,11 @@ int run_program(int argc, char** argv) {
 int main(int argc, char** argv) {
   atelier::cli::hold_signals();
   atelier::cli::make_waiting_passive(argv);
-  if (argc == 3 && std::string_view(argv[1]) == atelier::run::kScorerCommand) {
+  if (argc >= 3 && std::string_view(argv[1]) == atelier::run::kScorerCommand) {
     atelier::NullLog log;
     atelier::media::route_libav_log(log);
-    return atelier::run::run_scorer_program(std::atoi(argv[2]));
+    const bool locked = argc > 3 && std::string_view(argv[3]) == atelier::run::kScorerLocked;
+    return atelier::run::run_scorer_program(std::atoi(argv[2]), locked);
   }
   try {
     return atelier::cli::run_program(argc, argv);

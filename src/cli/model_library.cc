@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "cli/folders.h"
+#include "store/location.h"
 
 namespace atelier::cli {
 namespace {
@@ -68,6 +69,7 @@ Result<run::ModelFiles> find_model_files(const std::string& text) {
   const fs::path path = TRY(find_model(text));
   run::ModelFiles files;
   files.name = path.stem().string();
+  files.url = TRY(parse_location(path.string())).url();
   auto source = FileSource::open(path);
   if (!source.ok()) return as_argument_error(source.error());
   if ((*source)->size() > kLargestModel) {

@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/folders.h"
 #include "cli/inputs.h"
+#include "cli/local_workers.h"
 #include "cli/model_library.h"
 #include "media/encoder_choice.h"
 #include "media/muxer.h"
@@ -207,6 +208,7 @@ class Run {
     task_.parameters = parameters;
     task_.output_name = fs::path(options.output).filename().string();
     task_.threads = options.threads;
+    task_.sandbox = options.sandbox == "on";
     task_.find_run = [this](const run::ModelIdentity& found) { return find(found); };
     task_.write_manifest = [this](const run::Manifest& planned) {
       return folder_->write_manifest(planned);
@@ -217,7 +219,7 @@ class Run {
   // A first scorer looks at model and input and plans.
   Result<run::Prepared> prepare(const std::stop_token& stop) {
     progress_ = TRY(run::SharedProgress::create());
-    scorer_ = TRY(run::ScorerProcess::start(kProgram, task_, *progress_));
+    scorer_ = TRY(run::ScorerProcess::start(run::kThisProgram, task_, *progress_));
     return scorer_->prepare(stop);
   }
 
@@ -246,12 +248,11 @@ class Run {
     }
     const run::Progress& progress = progress_->get();
     const auto heart = TRY(run::Heart::start(ledger, progress));
-    run::Broker broker(*folder_, manifest, ledger, TRY(scratch_folder()));
     const auto begin = clock_.now();
     {
       const ProgressTicker ticker(console_, progress, before, manifest.frames_expected(), clock_);
-      auto result = run::work(std::move(scorer_), kProgram, task_, *progress_, broker, stop);
-      log_.flush(*folder_);
+      auto result = options_.workers > 1 ? work_with_others(manifest, stop)
+                                         : work_alone(manifest, ledger, stop);
       if (!result.ok() && result.error().code == Code::cancelled && stop.stop_requested()) {
         return make_error(
             Code::cancelled,
@@ -265,8 +266,19 @@ class Run {
   }
 
  private:
-  // This program, whatever has become of its file.
-  static constexpr const char* kProgram = "/proc/self/exe";
+  Result<void> work_alone(const run::Manifest& manifest, run::Ledger& ledger,
+                          const std::stop_token& stop) {
+    run::Broker broker(*folder_, manifest, ledger, TRY(scratch_folder()));
+    auto result = run::work(std::move(scorer_), run::kThisProgram, task_, *progress_, broker, stop);
+    log_.flush(*folder_);
+    return result;
+  }
+
+  Result<void> work_with_others(const run::Manifest& manifest, const std::stop_token& stop) {
+    scorer_.reset();  // its memory, before there are others
+    return score_with_local_workers({options_.workers, options_.threads, options_.sandbox},
+                                    *folder_, manifest, progress_->get(), console_, stop);
+  }
 
   Result<run::Standing> find(const run::ModelIdentity& model) {
     const std::string id = run::make_run_id(task_.identity, model, task_.parameters);
@@ -300,6 +312,11 @@ void say_plan(Console& console, const run::Manifest& manifest, const RunOptions&
                           manifest.scored_size.height, manifest.chunks.size(),
                           manifest.chunks.size() == 1 ? "" : "s", manifest.model.name,
                           manifest.encode.width, manifest.encode.height, manifest.encode.codec));
+  if (options.workers > 1) {
+    const int threads = threads_of_each({options.workers, options.threads, ""});
+    console.say(fmt::format("{} workers of {} thread{} each.", options.workers, threads,
+                            threads == 1 ? "" : "s"));
+  }
   console.say(fmt::format("Run: {}", run_url));
 }
 
@@ -340,6 +357,10 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   const auto local = TRY(open_runs(options.runs));
   RetryingStore runs(*local, clock);
 
+  if (options.sandbox == "off") {
+    console.note("The sandbox is off: what parses '" + options.input +
+                 "' and the model may do whatever this user may.");
+  }
   Run job(options, parameters, input, model, runs, console, clock);
   const run::Prepared prepared = TRY(job.prepare(stop));
   const run::Manifest& manifest = prepared.manifest;

@@ -204,7 +204,7 @@ json identity_json(const InputIdentity& input) {
 }
 
 json identity_json(const ModelIdentity& model) {
-  return {{"name", model.name}, {"sha256", model.sha256}, {"spec", model.spec}};
+  return {{"name", model.name}, {"sha256", model.sha256}, {"spec", model.spec}, {"url", model.url}};
 }
 
 Manifest manifest_from(const json& j) {
@@ -216,7 +216,7 @@ Manifest manifest_from(const json& j) {
              input.at("etag").get<std::string>(), input.at("size").get<uint64_t>()};
   const json& model = j.at("model");
   m.model = {model.at("name").get<std::string>(), model.at("sha256").get<std::string>(),
-             model.at("spec").get<std::string>()};
+             model.at("spec").get<std::string>(), model.value("url", "")};
   m.parameters = parameters_from(j.at("parameters"));
   m.video_stream = j.at("video_stream").get<int>();
   m.time_base = rational_from(j.at("time_base"));

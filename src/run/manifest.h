@@ -46,6 +46,9 @@ struct ModelIdentity {
   std::string name;
   std::string sha256;  // of the ONNX file
   std::string spec;    // canonical text
+  // Where the ONNX file was when the run was prepared; says nothing of what it holds. Empty in
+  // runs of older versions.
+  std::string url;
 };
 
 struct Manifest {

@@ -13,7 +13,7 @@ Manifest sample() {
   Manifest m;
   m.run_id = "0123456789abcdef";
   m.input = {"file:///a%20b", "clip \xff\".mp4", "etag", 123};
-  m.model = {"starry", "ab12", "name=starry"};
+  m.model = {"starry", "ab12", "name=starry", "file:///m/starry.onnx"};
   m.parameters.range.from = 0.1;
   m.parameters.encoder_options = {{"tune", "film"}};
   m.video_stream = 1;

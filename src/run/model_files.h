@@ -12,6 +12,7 @@ namespace atelier::run {
 
 struct ModelFiles {
   std::string name;
+  std::string url;  // of the ONNX file
   std::unique_ptr<ByteSource> onnx;
   std::optional<std::string> toml;
   model::OpenExternal open_beside;  // weights in other files

@@ -35,9 +35,6 @@ constexpr bool kSanitized = true;
 constexpr bool kSanitized = false;
 #endif
 
-// How long a process may take to end after its last word.
-constexpr int kGraceMilliseconds = kSanitized ? 60000 : 2000;
-
 Error cannot(const char* what) {
   return make_error(code_of_errno(errno, Code::internal), "Cannot {}: {}.", what,
                     describe_errno(errno));
@@ -91,8 +88,10 @@ bool concerns_one_chunk(Code code) { return code == Code::corrupt || code == Cod
 }  // namespace
 
 Result<std::unique_ptr<SharedProgress>> SharedProgress::create() {
-  Fd memory(::memfd_create("progress", MFD_CLOEXEC));
-  if (!memory || ::ftruncate(memory.get(), sizeof(Progress)) != 0) {
+  Fd memory(::memfd_create("progress", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  // Sealed: memory that a scorer made smaller would kill the broker that reads it.
+  if (!memory || ::ftruncate(memory.get(), sizeof(Progress)) != 0 ||
+      ::fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
     return cannot("make memory for the progress");
   }
   auto shared = TRY(open(std::move(memory)));
@@ -141,7 +140,9 @@ Result<void> ScorerProcess::spawn(const std::string& program) {
   std::string name = "atelier";
   std::string command = kScorerCommand;
   std::string parent = std::to_string(::getpid());
-  std::array<char*, 4> arguments = {name.data(), command.data(), parent.data(), nullptr};
+  std::string sandbox = task_.sandbox ? kScorerLocked : "";
+  const std::array<char*, 5> arguments = {name.data(), command.data(), parent.data(),
+                                          sandbox.empty() ? nullptr : sandbox.data(), nullptr};
   errno = ::posix_spawn(&pid_, program.c_str(), actions.get(), nullptr, arguments.data(), environ);
   if (errno != 0) {
     pid_ = -1;
@@ -225,7 +226,8 @@ std::string ScorerProcess::finish_off() {
   }
   const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
   pollfd ended{process.get(), POLLIN, 0};
-  if (!ends_itself || !process || ::poll(&ended, 1, kGraceMilliseconds) <= 0) {
+  if (!ends_itself || !process ||
+      ::poll(&ended, 1, static_cast<int>(task_.end_timeout.count())) <= 0) {
     ::kill(pid_, SIGKILL);
   }
   int status = 0;
@@ -309,6 +311,7 @@ Result<Answer> ScorerProcess::answer_control(Message& message) {
     if (what == "manifest") {
       if (!standing_) return make_error(Code::corrupt, "The scorer planned before it looked.");
       Manifest manifest = TRY(manifest_from_json(as_text(message.body)));
+      manifest.model.url = task_.model->url;
       if (manifest.run_id != standing_->run_id) {
         return make_error(Code::corrupt, "The scorer planned another run.");
       }
@@ -359,7 +362,7 @@ Result<Answer> ScorerProcess::found(const Message& message) {
   if (standing_) return make_error(Code::corrupt, "The scorer looked twice.");
   const ModelIdentity model = {head.at("name").get<std::string>(),
                                head.at("sha256").get<std::string>(),
-                               std::string(as_text(message.body))};
+                               std::string(as_text(message.body)), task_.model->url};
   prepared_.guesses = head.at("guesses").get<std::vector<std::string>>();
   prepared_.container_notes = head.at("container_notes").get<std::vector<std::string>>();
   standing_ = TRY(task_.find_run(model));
@@ -429,6 +432,7 @@ Result<Answer> ScorerProcess::commit(int chunk, const Message& message) {
   if (written->size() != record.bytes || TRY(sha256_hex(*written)) != record.sha256) {
     return make_error(Code::corrupt, "The scorer gives other bytes than it says.");
   }
+  // It may write on: then the join, which hashes what was put, refuses the chunk.
   TRY(desk_->commit(std::move(record), *file->second));
   open_.erase(file);
   ++committed_;

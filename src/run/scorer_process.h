@@ -24,6 +24,9 @@
 
 namespace atelier::run {
 
+// Whatever has become of the file it was started from.
+inline constexpr const char* kThisProgram = "/proc/self/exe";
+
 // Progress that a scorer's process writes and its broker reads, in memory of both.
 class SharedProgress {
  public:
@@ -56,10 +59,18 @@ struct ScorerTask {
   InputIdentity identity;
   std::string shown_name;  // of the input, for messages
   Parameters parameters;
-  std::string output_name;  // its ending says which container must take the other streams
+  // Its ending says which container must take the other streams; empty: none is asked.
+  std::string output_name;
   int threads = 0;
+  bool sandbox = true;  // run/sandbox.h
   // One that neither asks for anything nor finishes a frame for so long is taken for stuck.
   std::chrono::milliseconds hang_timeout = std::chrono::minutes(10);
+  // How long a process may take to end after its last word. The sanitizers look for leaks then.
+#if defined(__SANITIZE_ADDRESS__)
+  std::chrono::milliseconds end_timeout = std::chrono::minutes(1);
+#else
+  std::chrono::milliseconds end_timeout = std::chrono::seconds(2);
+#endif
   std::function<Result<Standing>(const ModelIdentity&)> find_run;
   // Puts the manifest unless there is one; returns the one that stands.
   std::function<Result<Manifest>(const Manifest&)> write_manifest;

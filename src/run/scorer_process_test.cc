@@ -84,6 +84,7 @@ TEST_F(ScorerProcessTest, StoppingEndsIt) {
 }
 
 TEST_F(ScorerProcessTest, OneThatClosesItsEndsAndStaysIsEnded) {
+  task_.end_timeout = std::chrono::milliseconds(200);
   EXPECT_EQ(prepare("os.close(3)\nos.close(4)\ntime.sleep(1000)\n").error().code, Code::corrupt);
 }
 

@@ -12,6 +12,7 @@
 #include "run/channel.h"
 #include "run/model_files.h"
 #include "run/prepare.h"
+#include "run/sandbox.h"
 #include "run/scorer.h"
 #include "run/scorer_process.h"
 
@@ -100,12 +101,11 @@ class Program {
     RemoteSource input(control_, 0, task.input.size);
     const media::MediaInfo info = TRY(media::probe(input, task.input.name));
     TRY(check_video(info, head.at("shown_name").get<std::string>(), task.parameters.deinterlace));
-    const auto container = TRY(media::container_of(head.at("output_name").get<std::string>()));
-    const auto fit = TRY(media::fit_container(input, info, container, task.parameters.codec));
+    const auto fit = TRY(fit_to(head.at("output_name").get<std::string>(), input, info, task));
 
     const PrepareRequest request{
         task.input,
-        {model.spec.name, model.sha256, model::to_canonical_text(model.spec)},
+        {model.spec.name, model.sha256, model::to_canonical_text(model.spec), ""},
         task.parameters};
     const Standing standing = TRY(report(request.model, model.spec, fit));
     model::RunnerOptions options;
@@ -125,6 +125,14 @@ class Program {
   }
 
  private:
+  // Without an output's name nothing is joined, so nothing need fit.
+  static Result<media::ContainerFit> fit_to(const std::string& output_name, ByteSource& input,
+                                            const media::MediaInfo& info, const Manifest& task) {
+    if (output_name.empty()) return media::ContainerFit();
+    const auto container = TRY(media::container_of(output_name));
+    return media::fit_container(input, info, container, task.parameters.codec);
+  }
+
   Result<model::LoadedModel> load(const json& task) {
     ModelFiles files;
     files.name = task.at("name").get<std::string>();
@@ -168,8 +176,21 @@ class Program {
   Progress& progress_;
 };
 
-Result<void> run_program(Program program) {
+Result<void> lock_in() {
+  SandboxPolicy policy;
+  policy.open_files = 256;
+  const auto report = lock_down(policy);
+  if (!report.ok()) return report.error();
+  if (report->landlock_abi == 0) {
+    fmt::print(stderr,
+               "This kernel offers no Landlock: the scorer is locked in by seccomp alone.\n");
+  }
+  return {};
+}
+
+Result<void> run_program(Program program, bool locked) {
   try {
+    if (locked) TRY(lock_in());
     return program.run();
   } catch (const std::bad_alloc&) {
     return make_error(Code::internal, "There is not enough memory; try a smaller --size.");
@@ -180,7 +201,7 @@ Result<void> run_program(Program program) {
 
 }  // namespace
 
-int run_scorer_program(int parent) {
+int run_scorer_program(int parent, bool locked) {
   // Whatever becomes of the broker, its scorer does not outlive it.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) return 1;
@@ -188,7 +209,7 @@ int run_scorer_program(int parent) {
   Channel results{Fd(kScorerResults)};
   const auto progress = SharedProgress::open(Fd(kScorerProgress));
   if (!progress.ok()) return 1;
-  const auto result = run_program(Program(control, results, (*progress)->get()));
+  const auto result = run_program(Program(control, results, (*progress)->get()), locked);
   json last = {{"do", "done"}};
   if (!result.ok()) {
     last = {{"do", "failed"},

@@ -49,7 +49,7 @@ class ScorerTest : public testing::Test {
     parameters.chunk_seconds = 0.2;
     parameters.codec = "ffv1";
     const PrepareRequest request{
-        {"file:///in.nut", "in.nut", "e1", input_.size()}, {"fake", "00", ""}, parameters};
+        {"file:///in.nut", "in.nut", "e1", input_.size()}, {"fake", "00", "", ""}, parameters};
     manifest_ = prepare(request, input_, info_, runner_, folder_, {}).value();
   }
 
@@ -120,7 +120,7 @@ TEST_F(ScorerTest, AFailureEndsAWorkerThatWaitsForTheChunksOfOthers) {
 }
 
 TEST_F(ScorerTest, PreparingAgainReadsTheManifestBack) {
-  const PrepareRequest other{{"file:///in.nut", "in.nut", "e1", 1}, {"other", "11", ""}, {}};
+  const PrepareRequest other{{"file:///in.nut", "in.nut", "e1", 1}, {"other", "11", "", ""}, {}};
   EXPECT_EQ(prepare(other, input_, info_, runner_, folder_, {}).value().model.name, "fake");
 }
 

@@ -10,20 +10,7 @@ import threading
 import time
 
 import support
-from support import make_video, run, sha256
-
-
-def parent_of(pid):
-    try:
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, parent = text.rpartition(")")[2].split()[:2]
-    return None if state in "ZX" else int(parent)
-
-
-def children_of(pid):
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and parent_of(name) == pid]
+from support import children_of, make_video, parent_of, run, sha256
 
 
 class Scorers(support.Case):

@@ -236,6 +236,20 @@ def need_shared_media():
     return folder
 
 
+def parent_of(pid):
+    """The process that started it, or None if it has ended."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, parent = text.rpartition(")")[2].split()[:2]
+    return None if state in "ZX" else int(parent)
+
+
+def children_of(pid):
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and parent_of(name) == pid]
+
+
 def take_range(option, otherwise, case):
     """`option N` or `option N-M` of the command line as a range; only `case` runs then. Call it
     before main() sees the arguments."""

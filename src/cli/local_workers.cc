@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/local_workers.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <set>
+#include <thread>
+
+#include "base/mutex.h"
+#include "engine/local.h"
+#include "run/scorer_process.h"
+
+namespace atelier::cli {
+namespace {
+
+// Looks into the run folder for commits, as long as it lives and once more at its end.
+class CommitWatcher {
+ public:
+  CommitWatcher(run::RunFolder& folder, const run::Manifest& manifest, run::Progress& progress)
+      : folder_(folder), progress_(progress) {
+    for (const run::ChunkPlan& chunk : manifest.chunks) {
+      const auto commit = folder_.read_commit(chunk.index);
+      if (!commit.ok() || !*commit) open_.insert(chunk.index);
+    }
+    thread_ = std::jthread([this](const std::stop_token& stop) { watch(stop); });
+  }
+  ~CommitWatcher() {
+    thread_.request_stop();
+    thread_.join();
+    look();
+  }
+  CommitWatcher(const CommitWatcher&) = delete;
+  CommitWatcher& operator=(const CommitWatcher&) = delete;
+
+ private:
+  void watch(const std::stop_token& stop) {
+    Mutex mutex;
+    std::condition_variable_any wake;
+    while (!stop.stop_requested()) {
+      look();
+      mutex.lock();
+      wake.wait_for(mutex, stop, std::chrono::milliseconds(500), [] { return false; });
+      mutex.unlock();
+    }
+  }
+
+  void look() {
+    std::erase_if(open_, [this](int chunk) {
+      const auto commit = folder_.read_commit(chunk);
+      if (!commit.ok() || !*commit) return false;
+      progress_.encoded += (*commit)->frames;
+      progress_.chunks++;
+      return true;
+    });
+  }
+
+  run::RunFolder& folder_;
+  run::Progress& progress_;
+  std::set<int> open_;
+  std::jthread thread_;
+};
+
+}  // namespace
+
+int threads_of_each(const LocalWorkers& local) {
+  if (local.threads > 0) return local.threads;
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  return std::max(1, cores / std::max(1, local.workers));
+}
+
+Result<void> score_with_local_workers(const LocalWorkers& local, run::RunFolder& folder,
+                                      const run::Manifest& manifest, run::Progress& progress,
+                                      Console& console, std::stop_token stop) {
+  engine::LocalSetup setup;
+  setup.program = run::kThisProgram;
+  setup.workers = local.workers;
+  setup.arguments = [&, url = folder.url(), threads = threads_of_each(local)](int k, int n) {
+    return std::vector<std::string>{"worker",
+                                    url,
+                                    "--quiet",
+                                    "--worker",
+                                    fmt::format("{}/{}", k, n),
+                                    "--threads",
+                                    std::to_string(threads),
+                                    "--sandbox",
+                                    local.sandbox,
+                                    "--parent",
+                                    std::to_string(::getpid())};
+  };
+  setup.say = [&console](const std::string& text) { console.note(text); };
+  const CommitWatcher watcher(folder, manifest, progress);
+  return engine::run_local_workers(setup, std::move(stop));
+}
+
+}  // namespace atelier::cli

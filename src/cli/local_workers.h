@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// `atelier run --workers N`: the local engine starts N times `atelier worker` on the prepared run.
+#pragma once
+
+#include <stop_token>
+#include <string>
+
+#include "cli/console.h"
+#include "run/run_folder.h"
+#include "run/scorer.h"
+
+namespace atelier::cli {
+
+struct LocalWorkers {
+  int workers = 1;
+  int threads = 0;  // of each; 0: the processors of this machine shared among them
+  std::string sandbox;
+};
+
+// Threads of each worker.
+int threads_of_each(const LocalWorkers& local);
+
+// Blocks until the workers have settled every chunk. `progress` counts what they commit. Errors:
+// engine::run_local_workers.
+Result<void> score_with_local_workers(const LocalWorkers& local, run::RunFolder& folder,
+                                      const run::Manifest& manifest, run::Progress& progress,
+                                      Console& console, std::stop_token stop);
+
+}  // namespace atelier::cli

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// atelier worker RUN-URL: one worker of a run that was prepared. Engines call it.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <charconv>
+
+#include "base/clock.h"
+#include "cli/commands.h"
+#include "cli/folders.h"
+#include "cli/inputs.h"
+#include "cli/model_library.h"
+#include "run/clean_up.h"
+#include "run/work.h"
+#include "store/local_store.h"
+#include "store/retrying_store.h"
+
+namespace atelier::cli {
+namespace {
+
+// "2/7" -> worker 1 of 7, counted from 0.
+Result<run::Share> parse_share(const std::string& text) {
+  run::Share share;
+  const char* end = text.data() + text.size();
+  const auto k = std::from_chars(text.data(), end, share.k);
+  const bool slash = k.ec == std::errc() && k.ptr != end && *k.ptr == '/';
+  const auto n = slash ? std::from_chars(k.ptr + 1, end, share.n) : k;
+  if (!slash || n.ec != std::errc() || n.ptr != end || share.k < 1 || share.n < share.k) {
+    return make_error(Code::invalid_argument, "--worker takes K/N with K from 1 to N, not '{}'.",
+                      text);
+  }
+  --share.k;
+  return share;
+}
+
+// The run's folder and the store around it.
+struct OpenedRun {
+  std::unique_ptr<ObjectStore> store;
+  run::Manifest manifest;
+};
+
+Result<OpenedRun> open_run(const std::string& url) {
+  OpenedRun opened;
+  const Location location = TRY(parse_location(url));
+  opened.store = TRY(open_local_store(location.path.parent_path()));
+  run::RunFolder folder(*opened.store, location.path.filename().string());
+  auto manifest = TRY(folder.read_manifest());
+  if (!manifest) {
+    return make_error(Code::invalid_argument,
+                      "There is no prepared run at '{}'; `atelier run` prints the URL of its run.",
+                      url);
+  }
+  opened.manifest = *std::move(manifest);
+  return opened;
+}
+
+Result<StoredInput> find_same_input(const run::InputIdentity& wanted) {
+  StoredInput input = TRY(find_input(wanted.url));
+  if (input.identity.etag != wanted.etag || input.identity.size != wanted.size) {
+    return make_error(Code::conflict,
+                      "'{}' changed since the run was prepared; start it again with `atelier run`.",
+                      wanted.url);
+  }
+  return input;
+}
+
+}  // namespace
+
+Result<void> worker_command(const WorkerOptions& options, Console& console, std::stop_token stop) {
+  if (options.parent > 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != options.parent) return make_error(Code::cancelled, "Interrupted.");
+  }
+  const SystemClock clock;
+  const run::Share share = TRY(parse_share(options.share));
+  const OpenedRun opened = TRY(open_run(options.run_url));
+  const run::Manifest& manifest = opened.manifest;
+  const StoredInput input = TRY(find_same_input(manifest.input));
+  const run::ModelFiles model = TRY(find_model_files(TRY(parse_location(manifest.model.url)).path));
+  SystemClock sleeps;
+  RetryingStore store(*opened.store, sleeps);
+  run::RunFolder folder(store, manifest.run_id);
+
+  const std::string name = run::make_worker_name();
+  run::LogSegments log(clock, name);
+  run::ScorerTask task;
+  task.input = input.source.get();
+  task.model = &model;
+  task.identity = input.identity;
+  task.shown_name = manifest.input.url;
+  task.parameters = manifest.parameters;
+  task.threads = options.threads;
+  task.sandbox = options.sandbox == "on";
+  task.find_run = [&](const run::ModelIdentity& found) -> Result<run::Standing> {
+    if (found.sha256 != manifest.model.sha256 || found.spec != manifest.model.spec) {
+      return make_error(Code::conflict,
+                        "The model '{}' changed since the run was prepared; start it again with "
+                        "`atelier run`.",
+                        manifest.model.url);
+    }
+    return run::Standing{manifest.run_id, manifest};
+  };
+  task.write_manifest = [&](const run::Manifest&) { return manifest; };
+  task.log = [&](std::string_view text) { log.add(&folder, text); };
+
+  const auto progress = TRY(run::SharedProgress::create());
+  run::Ledger::Setup setup;
+  setup.run_id = manifest.run_id;
+  setup.worker = name;
+  setup.chunks = static_cast<int>(manifest.chunks.size());
+  setup.share = share;
+  run::Ledger ledger(store, clock, setup);
+  const auto heart = TRY(run::Heart::start(ledger, progress->get()));
+  TRY(run::check_stands(store, manifest.run_id));
+  run::Broker broker(folder, manifest, ledger, TRY(scratch_folder()));
+  auto scorer = TRY(run::ScorerProcess::start(run::kThisProgram, task, *progress));
+  TRY(scorer->prepare(stop));
+  const auto worked =
+      run::work(std::move(scorer), run::kThisProgram, task, *progress, broker, stop);
+  log.flush(folder);
+  TRY(worked);
+  console.say(fmt::format("Worker {} scored {} frames in {} chunks.", name,
+                          progress->get().encoded.load(), progress->get().chunks.load()));
+  return {};
+}
+
+}  // namespace atelier::cli
