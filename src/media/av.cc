@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <new>
 
 extern "C" {
@@ -55,14 +56,30 @@ const AVCodec* video_decoder(const AVStream& stream) {
 
 namespace {
 
+// Decoders put numbers of a damaged file into libav's enums, where C++ may not even look at them.
+template <class Enum>
+int number_of(const Enum& value) {
+  static_assert(sizeof(Enum) == sizeof(int));
+  int number = 0;
+  std::memcpy(&number, &value, sizeof number);
+  return number;
+}
+
+// What H.273 and libav know; anything else is as good as nothing (2, or 0 where 0 says so).
+template <class Enum>
+int known(const Enum& value, Enum end, int unknown = 2) {
+  const int number = number_of(value);
+  return number >= 0 && number < number_of(end) ? number : unknown;
+}
+
 template <class T>
-ColorSpec color_from(const T& object, int matrix, int siting) {
+ColorSpec color_from(const T& object, const AVColorSpace& matrix, const AVChromaLocation& siting) {
   ColorSpec color;
-  color.matrix = static_cast<uint8_t>(matrix);
-  color.primaries = static_cast<uint8_t>(object.color_primaries);
-  color.transfer = static_cast<uint8_t>(object.color_trc);
-  color.range = static_cast<ColorSpec::Range>(object.color_range);
-  color.siting = static_cast<ColorSpec::Siting>(siting);
+  color.matrix = static_cast<uint8_t>(known(matrix, AVCOL_SPC_NB));
+  color.primaries = static_cast<uint8_t>(known(object.color_primaries, AVCOL_PRI_NB));
+  color.transfer = static_cast<uint8_t>(known(object.color_trc, AVCOL_TRC_NB));
+  color.range = static_cast<ColorSpec::Range>(known(object.color_range, AVCOL_RANGE_NB, 0));
+  color.siting = static_cast<ColorSpec::Siting>(known(siting, AVCHROMA_LOC_NB, 0));
   return color;
 }
 

@@ -104,6 +104,7 @@ class Mux {
   Result<bool> next_video();
   Result<void> write(AVPacket& packet);
   void note_refused();
+  void note_empty();
   void keep_times_legal(AVPacket& packet);
   void note_start(const AVPacket& packet);
   void set_movie_timescale();
@@ -382,6 +383,20 @@ void Mux::note_refused() {
   }
 }
 
+// MP4 and MOV describe a stream by its packets: without any, libav leaves the stream out.
+void Mux::note_empty() {
+  if (!is_movie(request_.container)) return;
+  const AVFormatContext& format = file_.get();
+  for (unsigned i = 0; i < format.nb_streams; ++i) {
+    if (static_cast<int>(i) == video_->index || last_dts_[i]) continue;
+    const char* kind = av_get_media_type_string(format.streams[i]->codecpar->codec_type);
+    report_.notes.push_back(
+        fmt::format("The {} stream that would become number {} has no packet here and is left out: "
+                    "MP4 and MOV hold no empty stream.",
+                    kind ? kind : "unknown", i));
+  }
+}
+
 Result<bool> Mux::next_video() {
   if (!TRY(joiner_->next(*video_packet_))) return false;
   const AVRational base = to_av(request_.video_time_base);
@@ -503,6 +518,7 @@ Result<MuxReport> Mux::run() {
   if (ended < 0) return file_.failed(ended);
   report_.copied_packets = remuxer_->packets();
   note_refused();
+  note_empty();
   report_.bytes = TRY(file_.keep(rolls_));
   return std::move(report_);
 }

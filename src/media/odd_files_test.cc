@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
 #include <set>
 
@@ -191,6 +192,22 @@ unsigned alpha_at(const FrameBuffer& frame, int x, int y) {
   const std::byte* row = plane.data + y * plane.stride;
   return frame.view().format.depth > 8 ? reinterpret_cast<const uint16_t*>(row)[x]
                                        : std::to_integer<unsigned>(row[x]);
+}
+
+TEST(ColourNumbers, ThatNobodyKnowsAreAsGoodAsNone) {
+  const FramePtr frame = make_frame();
+  const int damage = 66;
+  std::memcpy(&frame->colorspace, &damage, sizeof damage);
+  std::memcpy(&frame->color_primaries, &damage, sizeof damage);
+  std::memcpy(&frame->color_trc, &damage, sizeof damage);
+  std::memcpy(&frame->color_range, &damage, sizeof damage);
+  std::memcpy(&frame->chroma_location, &damage, sizeof damage);
+  const ColorSpec color = color_of(*frame);
+  EXPECT_EQ(color.matrix, AVCOL_SPC_UNSPECIFIED);
+  EXPECT_EQ(color.primaries, AVCOL_PRI_UNSPECIFIED);
+  EXPECT_EQ(color.transfer, AVCOL_TRC_UNSPECIFIED);
+  EXPECT_EQ(color.range, ColorSpec::Range::unspecified);
+  EXPECT_EQ(color.siting, ColorSpec::Siting::unspecified);
 }
 
 // libvpx, which alone sees alpha beside the picture, gives nothing from damage to the next key

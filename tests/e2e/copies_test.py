@@ -145,6 +145,18 @@ class Copies(support.Case):
         ffmpeg(*picture(frames=50), "-itsoffset", "0.35", *tone(0.9), *X264, "-c:a", "aac", source)
         self.check(source)
 
+    def test_sound_without_a_packet_in_the_range(self):
+        source = make_video(self.folder / "in.mkv", frames=60, sound=False)
+        both = self.folder / "both.mkv"
+        support.ffmpeg("-i", source, *support.tone(0.5), "-c:v", "copy", "-c:a", "aac", both)
+        for name, sounds in (("out.mp4", 0), ("out.mov", 0), ("out.mkv", 1)):
+            output = self.folder / name
+            done = self.score(both, output, "--from", "1.5", "--json")
+            kept = [s for s in support.streams(output) if s["codec_type"] == "audio"]
+            self.assertEqual(len(kept), sounds, name)
+            said = "left out" in " ".join(json.loads(done.stdout)["notes"])
+            self.assertEqual(said, not sounds, f"{name}: {done.stdout}")
+
     def test_no_sound(self):
         self.check(make_video(self.folder / "in.mp4", sound=False))
 
