@@ -59,6 +59,14 @@ Result<void> models_command(const std::string& name, Console& console);
 
 Result<void> show_command(const std::string& run_url, Console& console);
 
+struct GcOptions {
+  std::string runs;         // empty: the default
+  std::string older_than;   // "7d"; empty: any age stays
+  std::string larger_than;  // "10G"; empty: any size stays
+  bool dry_run = false;
+};
+Result<void> gc_command(const GcOptions& options, Console& console, const std::stop_token& stop);
+
 struct BenchOptions {
   std::string model = "starry-night";
   std::string size = "1280x720";

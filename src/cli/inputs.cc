@@ -5,6 +5,7 @@
 #include <cmath>
 #include <system_error>
 
+#include "cli/folders.h"
 #include "run/prepare.h"
 #include "store/local_store.h"
 
@@ -37,6 +38,10 @@ Result<Place> open_place(const std::string& text) {
   }
   place.store = TRY(open_local_store(place.location.path.parent_path()));
   return place;
+}
+
+Result<std::unique_ptr<ObjectStore>> open_runs(const std::string& text) {
+  return open_local_store(text.empty() ? state_home() / "runs" : TRY(parse_location(text)).path);
 }
 
 Result<StoredInput> find_input(const std::string& text) {

@@ -20,6 +20,9 @@ struct Place {
 };
 Result<Place> open_place(const std::string& text);
 
+// The store of runs: the folder that was named, or the default.
+Result<std::unique_ptr<ObjectStore>> open_runs(const std::string& text);
+
 struct StoredInput {
   Place place;
   run::InputIdentity identity;

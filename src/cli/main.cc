@@ -23,6 +23,7 @@ struct Options {
   WorkerOptions worker;
   PreviewOptions preview;
   BenchOptions bench;
+  GcOptions gc;
   std::string probe_input;
   std::string model_name;
   std::string run_url;
@@ -121,6 +122,17 @@ void add_others(CLI::App& app, Options& o, std::string& precision) {
       ->capture_default_str();
 }
 
+void add_gc(CLI::App& app, Options& o) {
+  CLI::App* gc = app.add_subcommand(
+      "gc", "Remove runs by age and by size; a run that somebody works on is kept");
+  gc->add_option("--runs", o.gc.runs, "Folder of runs [$XDG_STATE_HOME/atelier/runs]");
+  gc->add_option("--older-than", o.gc.older_than,
+                 "Remove what nobody changed for so long: 7d, 12h or 30m");
+  gc->add_option("--larger-than", o.gc.larger_than,
+                 "Remove the oldest until the rest is at most so large: 500M, 10G or 2T");
+  gc->add_flag("--dry-run", o.gc.dry_run, "Only say what would be removed");
+}
+
 Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
                       const std::stop_token& stop) {
   const std::string name = app.get_subcommands().front()->get_name();
@@ -129,6 +141,7 @@ Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
   if (name == "preview") return preview_command(o.preview, console, stop);
   if (name == "probe") return probe_command(o.probe_input, console);
   if (name == "models") return models_command(o.model_name, console);
+  if (name == "gc") return gc_command(o.gc, console, stop);
   if (name == "show") return show_command(o.run_url, console);
   return bench_command(o.bench, console, stop);
 }
@@ -201,6 +214,7 @@ int run_program(int argc, char** argv) {
   app.add_flag("--quiet", options.quiet, "Print nothing but errors");
   add_run(app, options, precision);
   add_others(app, options, precision);
+  add_gc(app, options);
   for (CLI::App* command : app.get_subcommands(nullptr)) {
     command->footer(
         "--json prints one JSON object and nothing else on stdout, --quiet nothing but errors.");

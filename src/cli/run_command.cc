@@ -131,11 +131,6 @@ Result<Output> open_output(const RunOptions& options, const Place& input) {
   return output;
 }
 
-Result<std::unique_ptr<ObjectStore>> open_runs(const std::string& text) {
-  const fs::path root = text.empty() ? state_home() / "runs" : TRY(parse_location(text)).path;
-  return open_local_store(root);
-}
-
 std::string progress_line(const run::Progress& progress, uint64_t before, uint64_t total,
                           double seconds) {
   const uint64_t now = progress.encoded.load();
