@@ -237,12 +237,13 @@ class Run {
     setup.run_id = manifest.run_id;
     setup.worker = worker_;
     setup.chunks = static_cast<int>(manifest.chunks.size());
-    run::Ledger ledger(store_, clock_, setup);
+    ledger_ = std::make_unique<run::Ledger>(store_, clock_, setup);
+    run::Ledger& ledger = *ledger_;
     if (const size_t again = TRY(ledger.retry_failures()); again > 0) {
       console_.say(fmt::format("Chunks given up earlier and tried again: {}.", again));
     }
     const run::Progress& progress = progress_->get();
-    const auto heart = TRY(run::Heart::start(ledger, progress));
+    heart_ = TRY(run::Heart::start(ledger, progress));
     const auto begin = clock_.now();
     {
       const ProgressTicker ticker(console_, progress, before, manifest.frames_expected(), clock_);
@@ -259,6 +260,9 @@ class Run {
     TRY(check_failures(ledger));
     return Scored{progress.encoded.load(), seconds_between(begin, clock_.now())};
   }
+
+  // Its last beat comes before the report.
+  void leave() { heart_.reset(); }
 
  private:
   Result<void> work_alone(const run::Manifest& manifest, run::Ledger& ledger,
@@ -296,6 +300,8 @@ class Run {
   run::LogSegments log_{clock_, worker_};
   std::unique_ptr<run::RunFolder> folder_;
   std::unique_ptr<run::SharedProgress> progress_;
+  std::unique_ptr<run::Ledger> ledger_;
+  std::unique_ptr<run::Heart> heart_;  // beats through the join, too: see run/clean_up.h
   std::unique_ptr<run::ScorerProcess> scorer_;
 };
 
@@ -389,6 +395,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   report.wall_seconds = seconds_between(begin, clock.now());
   report.notes = console.notes();
   const std::string json = run::to_json(report, manifest);
+  job.leave();
   TRY(job.folder().put_report(json));
   console.object(json);
   const double rate = static_cast<double>(scored.frames_now) / report.wall_seconds;
