@@ -18,26 +18,23 @@
 //   - what no library of ours calls, only code that was smuggled in (exec, fork, ptrace, another
 //     process' memory, bpf, io_uring, userfaultfd, keys, perf, mounts, namespaces, modules, calls
 //     by the numbers of another architecture): SIGSYS ends the whole process;
-//   - everything else, today's and tomorrow's: ENOSYS, as of an older kernel, since glibc falls
-//   back
-//     from what is new (clone3 to clone) only then. ftruncate is among them: a file that shrinks
-//     kills a broker that has mapped it.
+//   - everything else, today's and tomorrow's: ENOSYS, as of an older kernel: only then
+//     does glibc fall back from what is new (clone3 to clone). ftruncate is among them: a file
+//     that shrinks kills a broker that has mapped it.
 //
 // Seen on Debian 12 (Linux 6.18, glibc 2.36), tested by sandbox_work_test.cc: with this, every
 // decoder and encoder of ours gives the bits that it gives without. What was tried and denied:
 //   - glibc, each thread: clone3, whose flags a filter cannot see; it falls back to clone.
-//   - glibc, number of processors (dav1d, libaom, libvpx, libav's FFV1):
-//   /sys/devices/system/cpu/online,
-//     then /proc/stat; it falls back to sched_getaffinity.
+//   - glibc, number of processors (dav1d, libaom, libvpx, libav's FFV1): cpu/online under
+//     /sys/devices/system, then /proc/stat; it falls back to sched_getaffinity.
 //   - glibc, giving an arena's memory back: /proc/sys/vm/overcommit_memory; it does so by madvise.
 //   - oneDNN, first code made: dlopen of libJitPI.so, a profiler's, all along the library path; it
 //     goes without.
 //   - OpenSSL, first hash: openssl.cnf; it goes without.
 //   - SVT-AV1: /proc/cpuinfo (sockets; means nothing with lp=1) and, for each thread, affinity and,
 //     where it runs as root, real-time priority 99: denied, it runs as for any other user.
-//   - libav's MPEG-TS demuxer, service names: iconv's tables; the names stay as they are. Nothing
-//   of
-//     ours reads them.
+//   - libav's MPEG-TS demuxer, service names: iconv's tables; the names stay as they are.
+//     Nothing of ours reads them.
 //   - x265's libnuma, libgomp and oneDNN's own probing happen when the program is loaded, before.
 // In sanitizer builds pipe2 is allowed as well (UBSan tries memory by it). A report names addresses
 // without functions, since the program's own file cannot be read, and nothing looks for leaks at
