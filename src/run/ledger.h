@@ -2,7 +2,7 @@
 // Who scores which chunk, when many workers meet in one run folder and any of them may die. The
 // records in the folder are the whole truth; a Ledger is one worker's view of them.
 //
-//   chunks/000007.claim.3   put if absent: generation 3 of the claim on chunk 7. It names its worker,
+//   chunks/000007.claim.3   put if absent: generation 3 of the claim on chunk 7. Names its worker,
 //                           or says that the chunk is free again; the highest generation counts
 //   chunks/000007.json      the commit (RunFolder): the chunk is done, whatever else lies there
 //   failed/000007.json      put if absent: the chunk is given up. A commit that comes later stands
