@@ -37,6 +37,8 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
 struct WorkerOptions {
   std::string run_url;
   std::string share = "1/1";
+  std::string input;  // where it is now; empty: where it was when the run was prepared
+  std::string model;  // likewise
   int threads = 0;
   int parent = 0;  // ends with this process; 0: with none
   std::string sandbox = "on";

@@ -64,10 +64,10 @@ class CommitWatcher {
 
 }  // namespace
 
-int threads_of_each(const LocalWorkers& local) {
-  if (local.threads > 0) return local.threads;
+int threads_of_each(int workers, int threads) {
+  if (threads > 0) return threads;
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
-  return std::max(1, cores / std::max(1, local.workers));
+  return std::max(1, cores / std::max(1, workers));
 }
 
 Result<void> score_with_local_workers(const LocalWorkers& local, run::RunFolder& folder,
@@ -76,18 +76,16 @@ Result<void> score_with_local_workers(const LocalWorkers& local, run::RunFolder&
   engine::LocalSetup setup;
   setup.program = run::kThisProgram;
   setup.workers = local.workers;
-  setup.arguments = [&, url = folder.url(), threads = threads_of_each(local)](int k, int n) {
-    return std::vector<std::string>{"worker",
-                                    url,
-                                    "--quiet",
-                                    "--worker",
-                                    fmt::format("{}/{}", k, n),
-                                    "--threads",
-                                    std::to_string(threads),
-                                    "--sandbox",
-                                    local.sandbox,
-                                    "--parent",
-                                    std::to_string(::getpid())};
+  setup.goes_on = local.goes_on;
+  setup.arguments = [&, url = folder.url(),
+                     threads = threads_of_each(local.workers, local.threads)](int k, int n) {
+    return std::vector<std::string>{"worker",    url,
+                                    "--quiet",   "--worker=" + fmt::format("{}/{}", k, n),
+                                    "--input",   local.input,
+                                    "--model",   local.model,
+                                    "--threads", std::to_string(threads),
+                                    "--sandbox", local.sandbox,
+                                    "--parent",  std::to_string(::getpid())};
   };
   setup.say = [&console](const std::string& text) { console.note(text); };
   const CommitWatcher watcher(folder, manifest, progress);

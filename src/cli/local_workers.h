@@ -2,6 +2,7 @@
 // `atelier run --workers N`: the local engine starts N times `atelier worker` on the prepared run.
 #pragma once
 
+#include <functional>
 #include <stop_token>
 #include <string>
 
@@ -15,10 +16,13 @@ struct LocalWorkers {
   int workers = 1;
   int threads = 0;  // of each; 0: the processors of this machine shared among them
   std::string sandbox;
+  std::string input;  // where they are now, whatever the manifest says
+  std::string model;
+  std::function<bool()> goes_on;  // engine::LocalSetup
 };
 
-// Threads of each worker.
-int threads_of_each(const LocalWorkers& local);
+// Threads of each worker where `threads` were asked for.
+int threads_of_each(int workers, int threads);
 
 // Blocks until the workers have settled every chunk. `progress` counts what they commit. Errors:
 // engine::run_local_workers.

@@ -99,6 +99,8 @@ void add_others(CLI::App& app, Options& o, std::string& precision) {
   worker->add_option("RUN-URL", o.worker.run_url, "As `atelier run` printed it")->required();
   worker->add_option("--worker", o.worker.share, "K/N: begin with the K-th share of N, then help")
       ->capture_default_str();
+  worker->add_option("--input", o.worker.input, "The run's input, if it was moved");
+  worker->add_option("--model", o.worker.model, "The run's model, if it was moved");
   worker->add_option("--threads", o.worker.threads, "Threads; 0: one per core")
       ->check(CLI::Range(0, 1024));
   worker->add_option("--parent", o.worker.parent, "End when this process, the parent, ends")

@@ -19,6 +19,7 @@ constexpr uint64_t kLargestModel = (2ull << 30) - 1;
 constexpr uint64_t kLargestSpec = 1u << 20;
 
 Result<fs::path> find_model(const std::string& text) {
+  if (text.starts_with("file:")) return TRY(parse_location(text)).path;
   if (text.find('/') != std::string::npos || text.ends_with(".onnx")) return fs::path(text);
   std::string known;
   for (const NamedModel& model : installed_models()) {

@@ -208,14 +208,22 @@ class Run {
     task_.write_manifest = [this](const run::Manifest& planned) {
       return folder_->write_manifest(planned);
     };
-    task_.log = [this](std::string_view text) { log_.add(folder_.get(), text); };
+    task_.log = [this](std::string_view text) {
+      MutexLock lock(mutex_);
+      log_.add(folder_.get(), text);
+    };
   }
 
   // A first scorer looks at model and input and plans.
   Result<run::Prepared> prepare(const std::stop_token& stop) {
     progress_ = TRY(run::SharedProgress::create());
     scorer_ = TRY(run::ScorerProcess::start(run::kThisProgram, task_, *progress_));
-    return scorer_->prepare(stop);
+    auto prepared = scorer_->prepare(stop);
+    if (!prepared.ok()) {
+      scorer_.reset();
+      flush_log();
+    }
+    return prepared;
   }
 
   run::RunFolder& folder() { return *folder_; }
@@ -258,7 +266,7 @@ class Run {
       TRY(std::move(result));
     }
     TRY(check_failures(ledger));
-    return Scored{progress.encoded.load(), seconds_between(begin, clock_.now())};
+    return Scored{frames_now_, seconds_between(begin, clock_.now())};
   }
 
   // Its last beat comes before the report.
@@ -269,21 +277,40 @@ class Run {
                           const std::stop_token& stop) {
     run::Broker broker(*folder_, manifest, ledger, TRY(scratch_folder()));
     auto result = run::work(std::move(scorer_), run::kThisProgram, task_, *progress_, broker, stop);
-    log_.flush(*folder_);
+    flush_log();
+    frames_now_ = broker.frames();
     return result;
   }
 
   Result<void> work_with_others(const run::Manifest& manifest, const std::stop_token& stop) {
     scorer_.reset();  // its memory, before there are others
-    return score_with_local_workers({options_.workers, options_.threads, options_.sandbox},
-                                    *folder_, manifest, progress_->get(), console_, stop);
+    const LocalWorkers local = {options_.workers,
+                                options_.threads,
+                                options_.sandbox,
+                                task_.identity.url,
+                                task_.model->url,
+                                [this] {
+                                  const auto cancelled = ledger_->cancelled();
+                                  return !cancelled.ok() || !*cancelled;
+                                }};
+    auto result =
+        score_with_local_workers(local, *folder_, manifest, progress_->get(), console_, stop);
+    frames_now_ = progress_->get().encoded;
+    return result;
+  }
+
+  void flush_log() {
+    MutexLock lock(mutex_);
+    if (folder_) log_.flush(*folder_);
   }
 
   Result<run::Standing> find(const run::ModelIdentity& model) {
     const std::string id = run::make_run_id(task_.identity, model, task_.parameters);
     if (!folder_) {
-      folder_ = std::make_unique<run::RunFolder>(store_, id);
-      if (options_.no_reuse) TRY(folder_->clear());
+      auto folder = std::make_unique<run::RunFolder>(store_, id);
+      if (options_.no_reuse) TRY(folder->clear());
+      MutexLock lock(mutex_);
+      folder_ = std::move(folder);
     }
     if (folder_->run_id() != id) {
       return make_error(Code::conflict, "The model changed while the run was working; run again.");
@@ -297,6 +324,8 @@ class Run {
   const Clock& clock_;
   run::ScorerTask task_;
   const std::string worker_ = run::make_worker_name();
+  uint64_t frames_now_ = 0;
+  Mutex mutex_;  // of the log, and of folder_ until there is one
   run::LogSegments log_{clock_, worker_};
   std::unique_ptr<run::RunFolder> folder_;
   std::unique_ptr<run::SharedProgress> progress_;
@@ -314,7 +343,7 @@ void say_plan(Console& console, const run::Manifest& manifest, const RunOptions&
                           manifest.chunks.size() == 1 ? "" : "s", manifest.model.name,
                           manifest.encode.width, manifest.encode.height, manifest.encode.codec));
   if (options.workers > 1) {
-    const int threads = threads_of_each({options.workers, options.threads, ""});
+    const int threads = threads_of_each(options.workers, options.threads);
     console.say(fmt::format("{} workers of {} thread{} each.", options.workers, threads,
                             threads == 1 ? "" : "s"));
   }

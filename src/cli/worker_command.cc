@@ -55,14 +55,24 @@ Result<OpenedRun> open_run(const std::string& url) {
   return opened;
 }
 
-Result<StoredInput> find_same_input(const run::InputIdentity& wanted) {
-  StoredInput input = TRY(find_input(wanted.url));
+Result<StoredInput> find_same_input(const run::InputIdentity& wanted, const std::string& place) {
+  StoredInput input = TRY(find_input(place));
   if (input.identity.etag != wanted.etag || input.identity.size != wanted.size) {
     return make_error(Code::conflict,
                       "'{}' changed since the run was prepared; start it again with `atelier run`.",
-                      wanted.url);
+                      place);
   }
   return input;
+}
+
+Result<run::ModelFiles> find_run_model(const run::Manifest& manifest, const std::string& given) {
+  if (!given.empty()) return find_model_files(given);
+  if (manifest.model.url.empty()) {
+    return make_error(Code::invalid_argument,
+                      "Run {} does not say where its model '{}' lies; name it with --model.",
+                      manifest.run_id, manifest.model.name);
+  }
+  return find_model_files(TRY(parse_location(manifest.model.url)).path);
 }
 
 }  // namespace
@@ -76,8 +86,9 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   const run::Share share = TRY(parse_share(options.share));
   const OpenedRun opened = TRY(open_run(options.run_url));
   const run::Manifest& manifest = opened.manifest;
-  const StoredInput input = TRY(find_same_input(manifest.input));
-  const run::ModelFiles model = TRY(find_model_files(TRY(parse_location(manifest.model.url)).path));
+  const std::string input_place = options.input.empty() ? manifest.input.url : options.input;
+  const StoredInput input = TRY(find_same_input(manifest.input, input_place));
+  const run::ModelFiles model = TRY(find_run_model(manifest, options.model));
   SystemClock sleeps;
   RetryingStore store(*opened.store, sleeps);
   run::RunFolder folder(store, manifest.run_id);
@@ -88,7 +99,7 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   task.input = input.source.get();
   task.model = &model;
   task.identity = input.identity;
-  task.shown_name = manifest.input.url;
+  task.shown_name = input_place;
   task.parameters = manifest.parameters;
   task.threads = options.threads;
   task.sandbox = options.sandbox == "on";
@@ -97,7 +108,7 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
       return make_error(Code::conflict,
                         "The model '{}' changed since the run was prepared; start it again with "
                         "`atelier run`.",
-                        manifest.model.url);
+                        model.url);
     }
     return run::Standing{manifest.run_id, manifest};
   };
@@ -114,14 +125,11 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   const auto heart = TRY(run::Heart::start(ledger, progress->get()));
   TRY(run::check_stands(store, manifest.run_id));
   run::Broker broker(folder, manifest, ledger, TRY(scratch_folder()));
-  auto scorer = TRY(run::ScorerProcess::start(run::kThisProgram, task, *progress));
-  TRY(scorer->prepare(stop));
-  const auto worked =
-      run::work(std::move(scorer), run::kThisProgram, task, *progress, broker, stop);
+  const auto worked = run::work(nullptr, run::kThisProgram, task, *progress, broker, stop);
   log.flush(folder);
   TRY(worked);
-  console.say(fmt::format("Worker {} scored {} frames in {} chunks.", name,
-                          progress->get().encoded.load(), progress->get().chunks.load()));
+  console.say(fmt::format("Worker {} scored {} frames in {} chunks.", name, broker.frames(),
+                          progress->get().chunks.load()));
   return {};
 }
 

@@ -19,6 +19,7 @@ namespace atelier::engine {
 namespace {
 
 constexpr std::chrono::milliseconds kTick(200);
+constexpr int kInterrupted = 130;  // the program's exit code
 
 Error cannot(const char* what) {
   return make_error(code_of_errno(errno, Code::internal), "Cannot {}: {}.", what,
@@ -31,7 +32,7 @@ Code code_of_exit(int code) {
     case 2: return Code::invalid_argument;
     case 3: return Code::invalid_input;
     case 4: return Code::unavailable;
-    case 130: return Code::cancelled;
+    case kInterrupted: return Code::cancelled;
     default: return Code::internal;
   }
 }
@@ -56,8 +57,13 @@ class Worker {
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
-    errno = ::posix_spawn(&worker.pid_, setup.program.c_str(), &actions, nullptr, arguments.data(),
-                          environ);
+    // A group of its own: what a terminal sends to ours is for us to pass on, once.
+    posix_spawnattr_t attributes;
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+    errno = ::posix_spawn(&worker.pid_, setup.program.c_str(), &actions, &attributes,
+                          arguments.data(), environ);
+    posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     if (errno != 0) {
       worker.pid_ = -1;
@@ -181,8 +187,10 @@ class Engine {
   }
 
   Result<void> settle(const Worker& worker, int status) {
-    if (WIFSIGNALED(status)) {
-      const std::string how = fmt::format("was killed by signal {}", WTERMSIG(status));
+    const bool left = WIFEXITED(status) && WEXITSTATUS(status) == kInterrupted;
+    if (WIFSIGNALED(status) || (left && (!setup_.goes_on || setup_.goes_on()))) {
+      const std::string how = left ? std::string("was asked to leave")
+                                   : fmt::format("was killed by signal {}", WTERMSIG(status));
       if (++deaths_ > setup_.most_deaths) {
         return make_error(Code::internal,
                           "Worker {} {}, as did {} before it; what is done is kept.", worker.k(),

@@ -19,18 +19,21 @@ struct LocalSetup {
   std::string program;
   std::function<std::vector<std::string>(int k, int n)> arguments;
   int workers = 1;
-  // Workers that may die before one ends in good order, until the engine gives up.
-  int most_deaths = 20;
+  // Deaths of workers, in all, until the engine gives up.
+  int most_deaths = 100;
+  // Whether a worker that was asked to leave by somebody else (exit code 130) is replaced; unset:
+  // yes.
+  std::function<bool()> goes_on;
   // How long a worker may take to leave when it is asked to (SIGTERM), before it is killed.
   std::chrono::milliseconds patience = std::chrono::seconds(10);
   // What is worth telling: "Worker 2 was killed by signal 9; another one takes its place."
   std::function<void(const std::string&)> say;
 };
 
-// Blocks until every worker has ended with exit code 0. One that dies by a signal is replaced; one
-// that ends with another code ends the others, too, and its last line on stderr is the error, with
-// the Code of that exit code. Workers do not outlive the calling thread. Errors: cancelled;
-// internal (a worker cannot be started, or one after another dies).
+// Blocks until every worker has ended with exit code 0. One that dies by a signal or was asked to
+// leave is replaced; one that ends with another code ends the others, too, and its last line on
+// stderr is the error, with the Code of that exit code. Workers do not outlive the calling thread.
+// Errors: cancelled; internal (a worker cannot be started, or one after another dies).
 Result<void> run_local_workers(const LocalSetup& setup, std::stop_token stop);
 
 }  // namespace atelier::engine

@@ -56,6 +56,27 @@ TEST_F(LocalTest, OneThatIsKilledIsReplaced) {
   EXPECT_THAT(said_, ElementsAre("Worker 2 was killed by signal 9; another one takes its place."));
 }
 
+TEST_F(LocalTest, OneThatSomebodyAskedToLeaveIsReplacedUnlessTheWorkIsOver) {
+  ASSERT_TRUE(run("if mkdir once 2>/dev/null; then exit 130; fi; touch done", 1).ok());
+  EXPECT_TRUE(exists("done"));
+  EXPECT_THAT(said_, ElementsAre("Worker 1 was asked to leave; another one takes its place."));
+  setup_.goes_on = [] { return false; };
+  const auto over = run("echo 'atelier: The run was cancelled.' >&2; exit 130", 1);
+  EXPECT_EQ(over.error().code, Code::cancelled);
+  EXPECT_EQ(over.error().message, "The run was cancelled.");
+}
+
+TEST_F(LocalTest, AWorkerIsInAGroupOfItsOwn) {
+  ASSERT_TRUE(run("ps -o pgid= -p $$ > group; echo $$ > pid", 1).ok());
+  std::ifstream group_file(folder_ / "group");
+  std::ifstream pid_file(folder_ / "pid");
+  int group = 0;
+  int pid = 1;
+  group_file >> group;
+  pid_file >> pid;
+  EXPECT_EQ(group, pid);
+}
+
 TEST_F(LocalTest, WorkersThatAlwaysDieAreGivenUp) {
   setup_.most_deaths = 3;
   const auto result = run("echo x >> deaths; kill -11 $$", 1);

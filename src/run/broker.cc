@@ -99,6 +99,7 @@ Result<std::unique_ptr<ScratchFile>> Broker::open_result(const ChunkPlan&) {
 
 Result<void> Broker::commit(ChunkCommit commit, ScratchFile& result) {
   const int chunk = commit.index;
+  const uint64_t frames = commit.frames;
   const auto source = TRY(result.open_shared());
   commit.worker = ledger_.worker();
   {
@@ -110,6 +111,7 @@ Result<void> Broker::commit(ChunkCommit commit, ScratchFile& result) {
   MutexLock lock(mutex_);
   in_flight_.erase(chunk);
   deaths_in_a_row_ = 0;
+  frames_ += frames;
   changed_.notify_all();
   return {};
 }
@@ -118,10 +120,11 @@ Result<void> Broker::scorer_ended(const std::string& why) {
   // Machines without memory and broken installations end every scorer.
   constexpr int kMostDeaths = 10;
   MutexLock lock(mutex_);
-  if (in_flight_.empty() || ++deaths_in_a_row_ > kMostDeaths) return Error{Code::internal, why};
+  if (++deaths_in_a_row_ > kMostDeaths) return Error{Code::internal, why};
   if (in_flight_.size() == 1) {
     TRY(ledger_.give_back(in_flight_.begin()->second, true, why));
   } else {
+    // None: it died waiting, or before it began.
     for (const auto& [chunk, claim] : in_flight_) suspects_.push_back(claim);
   }
   in_flight_.clear();

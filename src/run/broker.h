@@ -4,6 +4,7 @@
 // that a stranger wrote.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <filesystem>
@@ -57,8 +58,11 @@ class Broker final : public ChunkDesk {
 
   // The scorer ended before its work, for the reason `why`; no other call may be under way. Gives
   // back or sets aside what it had, so that the next scorer can go on. Errors: internal with `why`
-  // if no chunk can be to blame, or if scorer after scorer ends before it has scored one.
+  // if scorer after scorer ends before it has scored a chunk.
   Result<void> scorer_ended(const std::string& why);
+
+  // Of the chunks that were committed through this broker.
+  uint64_t frames() const { return frames_; }
 
  private:
   ChunkPlan hand_out(const Claim& claim) REQUIRES(mutex_);
@@ -74,6 +78,7 @@ class Broker final : public ChunkDesk {
   std::deque<Claim> suspects_ GUARDED_BY(mutex_);      // to be scored one at a time
   bool alone_ GUARDED_BY(mutex_) = false;              // what is in flight is a suspect
   int deaths_in_a_row_ GUARDED_BY(mutex_) = 0;
+  std::atomic<uint64_t> frames_{0};
 };
 
 // A name for this worker that no other process in the world has.

@@ -167,9 +167,13 @@ TEST_F(DeathsTest, AChunkThatKillsEveryScorerIsGivenUpAndTheRestIsScored) {
   EXPECT_EQ(failures[0].error, "It was killed by signal 11.");
 }
 
-TEST_F(DeathsTest, WithoutAChunkToBlameTheWorkerGivesUp) {
-  const auto ended = broker_.scorer_ended("The scorer ended by itself with code 1.");
-  EXPECT_EQ(ended.error().message, "The scorer ended by itself with code 1.");
+TEST_F(DeathsTest, OneThatHadNoChunkIsReplacedButNotForEver) {
+  const std::string why = "The scorer ended by itself with code 1.";
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(broker_.scorer_ended(why).ok()) << i;
+  EXPECT_EQ(next(), 0);
+  done(0);
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(broker_.scorer_ended(why).ok()) << i;
+  EXPECT_EQ(broker_.scorer_ended(why).error().message, why);
 }
 
 TEST_F(BrokerTest, AHeartBeatsAndSaysThatItLeft) {

@@ -127,14 +127,14 @@ Result<void> Channel::send(std::string_view head, std::span<const std::byte> bod
   return send_all(socket_.get(), body, -1);
 }
 
-Result<std::optional<Message>> Channel::receive() {
+Result<std::optional<Message>> Channel::receive(size_t largest_body) {
   Message message;
   Frame frame;
   const size_t first =
       TRY(receive_all(socket_.get(), std::as_writable_bytes(std::span(&frame, 1)), message.file));
   if (first == 0) return std::optional<Message>();
   if (first < sizeof frame) return gone();
-  if (frame.head > kLargestHead || frame.body > kLargestBody) {
+  if (frame.head > kLargestHead || frame.body > largest_body) {
     return make_error(Code::corrupt, "A message promises {} bytes, more than is allowed.",
                       uint64_t{frame.head} + frame.body);
   }
@@ -164,15 +164,28 @@ Result<Message> call(Channel& channel, std::string_view head, std::span<const st
   return *std::move(answer);
 }
 
-Result<bool> answer_calls(Channel& channel, const Answerer& answer) {
+namespace {
+
+// Nothing that the other side says may end this process.
+Result<Answer> answer_safely(const Answerer& answer, Message& message) {
+  try {
+    return answer(message);
+  } catch (const std::exception& e) {
+    return make_error(Code::corrupt, "A message cannot be answered ({}).", e.what());
+  }
+}
+
+}  // namespace
+
+Result<bool> answer_calls(Channel& channel, const Answerer& answer, size_t largest_body) {
   for (;;) {
-    auto message = TRY(channel.receive());
+    auto message = TRY(channel.receive(largest_body));
     if (!message) return false;
-    const auto answered = answer(*message);
+    const auto answered = answer_safely(answer, *message);
     // An end that closed before it read its answer is seen by the next receive.
     if (!answered.ok()) {
-      (void)channel.send(
-          error_to_json(answered.error()).dump(-1, ' ', false, json::error_handler_t::replace));
+      const json error = error_to_json(answered.error());
+      (void)channel.send(error.dump(-1, ' ', false, json::error_handler_t::replace));
       continue;
     }
     (void)channel.send(answered->message.head, answered->message.body,

@@ -36,7 +36,7 @@ class Channel {
   Result<void> send(std::string_view head, std::span<const std::byte> body = {}, int file = -1);
   // Nothing if the other end was closed between two messages. Errors: unavailable (it was closed
   // inside one), corrupt (a message that is larger than allowed).
-  Result<std::optional<Message>> receive();
+  Result<std::optional<Message>> receive(size_t largest_body = kLargestBody);
   // Ends both directions: whoever waits at either end wakes.
   void shut_down();
   const Fd& socket() const { return socket_; }
@@ -56,7 +56,9 @@ struct Answer {
   bool last = false;
 };
 using Answerer = std::function<Result<Answer>(Message&)>;
-// True if `answer` said so; false if the other end was closed. Errors: those of receive().
-Result<bool> answer_calls(Channel& channel, const Answerer& answer);
+// True if `answer` said so; false if the other end was closed. Errors: those of receive(); corrupt
+// if an answer is beyond this process' memory.
+Result<bool> answer_calls(Channel& channel, const Answerer& answer,
+                          size_t largest_body = kLargestBody);
 
 }  // namespace atelier::run

@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <nlohmann/json.hpp>
@@ -83,6 +84,52 @@ class FileActions {
   posix_spawn_file_actions_t actions_{};
 };
 
+// What a scorer says may be shown on a terminal.
+std::string plain(std::string text) {
+  constexpr size_t kLongest = 2000;
+  if (text.size() > kLongest) text.resize(kLongest);
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 32 || c == 127) c = ' ';
+  }
+  return text;
+}
+
+std::vector<std::string> plain(std::vector<std::string> texts) {
+  constexpr size_t kMost = 1000;
+  if (texts.size() > kMost) texts.resize(kMost);
+  for (std::string& text : texts) text = plain(std::move(text));
+  return texts;
+}
+
+// The program's own variables, the loader's and the sanitizers'. Tokens and keys stay here.
+std::vector<std::string> environment_of_scorer() {
+  std::vector<std::string> kept;
+  for (const char* name : {"OMP_WAIT_POLICY", "SVT_LOG", "LANG", "LC_ALL", "LD_LIBRARY_PATH",
+                           "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"}) {
+    if (const char* value = std::getenv(name)) kept.push_back(fmt::format("{}={}", name, value));
+  }
+  return kept;
+}
+
+std::vector<char*> pointers_to(std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (std::string& text : texts) pointers.push_back(text.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+// Counts while a call is answered.
+class Busy {
+ public:
+  explicit Busy(std::atomic<int>& count) : count_(count) { ++count_; }
+  ~Busy() { --count_; }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+
+ private:
+  std::atomic<int>& count_;
+};
+
 bool concerns_one_chunk(Code code) { return code == Code::corrupt || code == Code::internal; }
 
 }  // namespace
@@ -137,13 +184,11 @@ Result<void> ScorerProcess::spawn(const std::string& program) {
   posix_spawn_file_actions_adddup2(actions.get(), given[0].get(), kScorerControl);
   posix_spawn_file_actions_adddup2(actions.get(), given[1].get(), kScorerResults);
   posix_spawn_file_actions_adddup2(actions.get(), given[2].get(), kScorerProgress);
-  std::string name = "atelier";
-  std::string command = kScorerCommand;
-  std::string parent = std::to_string(::getpid());
-  std::string sandbox = task_.sandbox ? kScorerLocked : "";
-  const std::array<char*, 5> arguments = {name.data(), command.data(), parent.data(),
-                                          sandbox.empty() ? nullptr : sandbox.data(), nullptr};
-  errno = ::posix_spawn(&pid_, program.c_str(), actions.get(), nullptr, arguments.data(), environ);
+  std::vector<std::string> words = {"atelier", kScorerCommand, std::to_string(::getpid())};
+  if (task_.sandbox) words.emplace_back(kScorerLocked);
+  std::vector<std::string> variables = environment_of_scorer();
+  errno = ::posix_spawn(&pid_, program.c_str(), actions.get(), nullptr, pointers_to(words).data(),
+                        pointers_to(variables).data());
   if (errno != 0) {
     pid_ = -1;
     return cannot("start a scorer");
@@ -155,16 +200,27 @@ Result<void> ScorerProcess::spawn(const std::string& program) {
 }
 
 void ScorerProcess::listen(Fd log) {
+  // A manifest of 400,000 chunks; a commit; a picture.
+  constexpr size_t kLargestQuestion = size_t{64} << 20;
+  constexpr size_t kLargestCommit = size_t{64} << 10;
+  const size_t largest_result =
+      task_.parameters.keep_frames.empty() ? kLargestCommit : kLargestBody;
   control_thread_ = std::jthread([this] {
-    (void)answer_calls(*control_, [this](Message& m) { return answer_control(m); });
+    const auto ended = answer_calls(
+        *control_, [this](Message& m) { return answer_control(m); }, kLargestQuestion);
     ended_.request_stop();
+    // It closes this end before it says why on the other; nonsense ends it.
+    if (!ended.ok()) results_->shut_down();
   });
-  result_thread_ = std::jthread([this] {
-    (void)answer_calls(*results_, [this](Message& m) { return answer_result(m); });
+  result_thread_ = std::jthread([this, largest_result] {
+    (void)answer_calls(
+        *results_, [this](Message& m) { return answer_result(m); }, largest_result);
     ended_.request_stop();
+    control_->shut_down();
     end_unfinished();
   });
   log_thread_ = std::jthread([this, log = std::move(log)] {
+    constexpr size_t kLastWords = 200;
     std::array<char, 4096> text{};
     for (;;) {
       const ssize_t count = ::read(log.get(), text.data(), text.size());
@@ -172,6 +228,8 @@ void ScorerProcess::listen(Fd log) {
       if (count <= 0) return;
       const std::string_view said(text.data(), static_cast<size_t>(count));
       if (kSanitized) (void)!::write(STDERR_FILENO, said.data(), said.size());
+      last_words_ += said;
+      if (last_words_.size() > kLastWords) last_words_.erase(0, last_words_.size() - kLastWords);
       if (task_.log) task_.log(said);
     }
   });
@@ -185,6 +243,33 @@ void ScorerProcess::enter(State state) {
   MutexLock lock(mutex_);
   state_ = state;
   changed_.notify_all();
+}
+
+bool ScorerProcess::is_in(State state) {
+  MutexLock lock(mutex_);
+  return state_ == state;
+}
+
+Result<ChunkDesk*> ScorerProcess::desk() {
+  MutexLock lock(mutex_);
+  if (desk_ == nullptr) {
+    return make_error(Code::corrupt, "The scorer asks or gives before it was told to.");
+  }
+  return desk_;
+}
+
+template <class T>
+Result<T> ScorerProcess::noted(Result<T> result) {
+  if (result.ok()) return result;
+  const bool ended = result.error().code == Code::cancelled && ended_.stop_requested();
+  MutexLock lock(mutex_);
+  if (!ended && !desk_failure_) desk_failure_ = result.error();
+  return result;
+}
+
+bool ScorerProcess::was_handed_out(int chunk) {
+  MutexLock lock(mutex_);
+  return at_work_.contains(chunk);
 }
 
 void ScorerProcess::end_unfinished() {
@@ -206,7 +291,9 @@ ScorerProcess::State ScorerProcess::wait_while(State state, const std::stop_toke
     if (changed_.wait_for(mutex_, stop, tick, moved) || stop.stop_requested()) return state_;
     // Ticks, not the clock: while the broker itself is stopped, nobody can ask it for anything.
     idle += tick;
-    if (steps() != seen || (waits_ && !has_work())) {
+    // What the broker takes long for is not the scorer's fault.
+    const bool waits = waits_ && !has_work();
+    if (steps() != seen || waits || answering_ > (waits_ ? 1 : 0)) {
       seen = steps();
       idle = {};
     } else if (idle >= task_.hang_timeout) {
@@ -238,6 +325,11 @@ std::string ScorerProcess::finish_off() {
   for (std::jthread* thread : {&control_thread_, &result_thread_, &log_thread_}) {
     if (thread->joinable()) thread->join();
   }
+  return how_it_ended(status) +
+         (last_words_.empty() ? "" : " with the last words '" + plain(last_words_) + "'");
+}
+
+std::string ScorerProcess::how_it_ended(int status) const {
   if (hung_) {
     return fmt::format(
         "made no progress for {} seconds",
@@ -258,6 +350,7 @@ Result<Prepared> ScorerProcess::prepare(std::stop_token stop) {
     MutexLock lock(mutex_);
     return failure_;
   }
+  died_ = true;
   return make_error(Code::corrupt,
                     "The scorer {} while it looked at the model and at '{}'; one of them may be "
                     "damaged, or the memory too small.",
@@ -265,15 +358,15 @@ Result<Prepared> ScorerProcess::prepare(std::stop_token stop) {
 }
 
 Result<std::string> ScorerProcess::score(ChunkDesk& desk, std::stop_token stop) {
-  desk_ = &desk;
-  enter(State::scoring);
-  const State state = wait_while(State::scoring, stop);
-  const bool stopped = stop.stop_requested() && state != State::done;
-  Error failure;
   {
     MutexLock lock(mutex_);
-    failure = failure_;
+    // It may have died since it was ready.
+    if (state_ == State::ready) state_ = State::scoring;
+    desk_ = &desk;
+    changed_.notify_all();
   }
+  const State state = wait_while(State::scoring, stop);
+  const bool stopped = stop.stop_requested() && state != State::done;
   const std::string end = finish_off();
   if (stopped) return make_error(Code::cancelled, "Interrupted.");
   if (state == State::done) {
@@ -283,53 +376,68 @@ Result<std::string> ScorerProcess::score(ChunkDesk& desk, std::stop_token stop) 
     return std::string();
   }
   if (state != State::failed) return fmt::format("The scorer {}.", end);
-  if (!concerns_one_chunk(failure.code)) return failure;
-  return failure.message;
+  MutexLock lock(mutex_);
+  if (desk_failure_) return *desk_failure_;
+  if (!concerns_one_chunk(failure_.code)) return failure_;
+  return failure_.message;
 }
 
 Result<Answer> ScorerProcess::answer_control(Message& message) {
   ++calls_;
+  const Busy busy(answering_);
   const json head = TRY(parse_head(message));
   return checked([&]() -> Result<Answer> {
     const std::string what = head.at("do").get<std::string>();
     if (what == "read") return read(message);
     if (what == "next") return next();
-    if (what == "task") {
-      Manifest task;
-      task.input = task_.identity;
-      task.parameters = task_.parameters;
-      const json answer = {{"name", task_.model->name},
-                           {"toml", task_.model->toml ? json(*task_.model->toml) : json()},
-                           {"onnx_size", task_.model->onnx->size()},
-                           {"shown_name", task_.shown_name},
-                           {"output_name", task_.output_name},
-                           {"threads", task_.threads}};
-      return answer_with(answer, bytes_of(to_json(task)));
+    if (!is_in(State::starting)) {
+      return make_error(Code::corrupt, "The scorer begins twice, or asks for something unknown.");
     }
+    if (what == "task") return describe_task();
     if (what == "beside") return open_beside(message);
     if (what == "found") return found(message);
-    if (what == "manifest") {
-      if (!standing_) return make_error(Code::corrupt, "The scorer planned before it looked.");
-      Manifest manifest = TRY(manifest_from_json(as_text(message.body)));
-      manifest.model.url = task_.model->url;
-      if (manifest.run_id != standing_->run_id) {
-        return make_error(Code::corrupt, "The scorer planned another run.");
-      }
-      standing_->manifest = TRY(task_.write_manifest(manifest));
-      return answer_with(json::object(), bytes_of(to_json(*standing_->manifest)));
-    }
-    if (what == "ready") {
-      if (!standing_ || !standing_->manifest) {
-        return make_error(Code::corrupt, "The scorer is ready before it planned.");
-      }
-      prepared_.manifest = *standing_->manifest;
-      enter(State::ready);
-      MutexLock lock(mutex_);
-      changed_.wait(mutex_, ended_.get_token(), [this] { return state_ != State::ready; });
-      return answer_with(json::object());
-    }
+    if (what == "manifest") return take_manifest(message);
+    if (what == "ready") return begin();
     return make_error(Code::corrupt, "The scorer asks for something unknown.");
   });
+}
+
+Result<Answer> ScorerProcess::describe_task() const {
+  Manifest task;
+  task.input = task_.identity;
+  task.parameters = task_.parameters;
+  const json answer = {{"name", task_.model->name},
+                       {"toml", task_.model->toml ? json(*task_.model->toml) : json()},
+                       {"onnx_size", task_.model->onnx->size()},
+                       {"shown_name", task_.shown_name},
+                       {"output_name", task_.output_name},
+                       {"threads", task_.threads}};
+  return answer_with(answer, bytes_of(to_json(task)));
+}
+
+Result<Answer> ScorerProcess::take_manifest(const Message& message) {
+  if (!standing_) return make_error(Code::corrupt, "The scorer planned before it looked.");
+  Manifest manifest = TRY(manifest_from_json(as_text(message.body)));
+  // Of these it knows only what it was told.
+  manifest.run_id = standing_->run_id;
+  manifest.input = task_.identity;
+  manifest.parameters = task_.parameters;
+  manifest.model = model_;
+  manifest.notes = plain(std::move(manifest.notes));
+  standing_->manifest = TRY(task_.write_manifest(manifest));
+  return answer_with(json::object(), bytes_of(to_json(*standing_->manifest)));
+}
+
+Result<Answer> ScorerProcess::begin() {
+  if (!standing_ || !standing_->manifest) {
+    return make_error(Code::corrupt, "The scorer is ready before it planned.");
+  }
+  prepared_.manifest = *standing_->manifest;
+  beside_.clear();
+  enter(State::ready);
+  MutexLock lock(mutex_);
+  changed_.wait(mutex_, ended_.get_token(), [this] { return state_ != State::ready; });
+  return answer_with(json::object());
 }
 
 Result<Answer> ScorerProcess::read(const Message& message) {
@@ -360,82 +468,96 @@ Result<Answer> ScorerProcess::open_beside(const Message& message) {
 Result<Answer> ScorerProcess::found(const Message& message) {
   const json head = json::parse(message.head);
   if (standing_) return make_error(Code::corrupt, "The scorer looked twice.");
-  const ModelIdentity model = {head.at("name").get<std::string>(),
-                               head.at("sha256").get<std::string>(),
-                               std::string(as_text(message.body)), task_.model->url};
-  prepared_.guesses = head.at("guesses").get<std::vector<std::string>>();
-  prepared_.container_notes = head.at("container_notes").get<std::vector<std::string>>();
-  standing_ = TRY(task_.find_run(model));
-  json answer = {{"run_id", standing_->run_id}, {"prepared", standing_->manifest.has_value()}};
+  // What it says of the model's content is mixed with what was read here: one that was taken over
+  // cannot write into the run of another model.
+  const std::string said = head.at("sha256").get<std::string>();
+  const std::string seen = TRY(sha256_hex(*task_.model->onnx));
+  model_ = {head.at("name").get<std::string>(), sha256_hex(as_bytes(said + seen)),
+            std::string(as_text(message.body)), task_.model->url};
+  prepared_.guesses = plain(head.at("guesses").get<std::vector<std::string>>());
+  prepared_.container_notes = plain(head.at("container_notes").get<std::vector<std::string>>());
+  standing_ = TRY(task_.find_run(model_));
+  const json answer = {{"run_id", standing_->run_id},
+                       {"prepared", standing_->manifest.has_value()}};
   return answer_with(answer, standing_->manifest ? bytes_of(to_json(*standing_->manifest))
                                                  : std::vector<std::byte>());
 }
 
 Result<Answer> ScorerProcess::next() {
-  if (desk_ == nullptr) return make_error(Code::corrupt, "The scorer asks before it was told to.");
+  ChunkDesk& from = *TRY(desk());
   waits_ = true;
-  const auto answered = desk_->next(ended_.get_token());
+  const auto answered = noted(from.next(ended_.get_token()));
   waits_ = false;
   const std::optional<ChunkPlan> chunk = TRY(answered);
-  if (chunk) ++handed_out_;
+  MutexLock lock(mutex_);
+  if (chunk) at_work_.insert(chunk->index);
   return answer_with({{"chunk", chunk ? chunk->index : -1}});
 }
 
 Result<Answer> ScorerProcess::answer_result(Message& message) {
   ++calls_;
+  const Busy busy(answering_);
   const json head = TRY(parse_head(message));
   return checked([&]() -> Result<Answer> {
     const std::string what = head.at("do").get<std::string>();
-    if (what == "done" || what == "failed") {
-      if (what == "failed") {
-        const int code = head.at("code").get<int>();
-        MutexLock lock(mutex_);
-        failure_.code = code >= 0 && code <= static_cast<int>(Code::internal)
-                            ? static_cast<Code>(code)
-                            : Code::internal;
-        failure_.message = head.at("message").get<std::string>();
-      }
-      enter(what == "done" ? State::done : State::failed);
-      return Answer{{"{}", {}, Fd()}, true};
-    }
-    if (desk_ == nullptr) {
-      return make_error(Code::corrupt, "The scorer gives before it was told to.");
-    }
-    if (what == "frame") {
-      TRY(desk_->keep_frame(head.at("number").get<uint64_t>(),
-                            head.at("extension").get<std::string>(), message.body));
-      return answer_with(json::object());
-    }
+    if (what == "done" || what == "failed") return last_word(head, what == "done");
+    if (what == "frame") return keep_frame(head, message);
     const int chunk = head.at("chunk").get<int>();
+    TRY(desk());
+    if (!was_handed_out(chunk)) {
+      return make_error(Code::corrupt, "The scorer gives a chunk that it was not given.");
+    }
     if (what == "result") return open_result(chunk);
     if (what == "commit") return commit(chunk, message);
     return make_error(Code::corrupt, "The scorer gives something unknown.");
   });
 }
 
-Result<Answer> ScorerProcess::open_result(int chunk) {
-  const auto& chunks = prepared_.manifest.chunks;
-  if (chunk < 0 || static_cast<size_t>(chunk) >= chunks.size()) {
-    return make_error(Code::corrupt, "The scorer has a chunk that is not there.");
+Result<Answer> ScorerProcess::last_word(const nlohmann::json& head, bool done) {
+  if (!done) {
+    const int code = head.at("code").get<int>();
+    const bool known = code >= 0 && code <= static_cast<int>(Code::internal);
+    MutexLock lock(mutex_);
+    failure_.code = known ? static_cast<Code>(code) : Code::internal;
+    failure_.message = plain(head.at("message").get<std::string>());
   }
-  auto file = TRY(desk_->open_result(chunks[static_cast<size_t>(chunk)]));
-  Fd shared = TRY(file->share());
+  enter(done ? State::done : State::failed);
+  return Answer{{"{}", {}, Fd()}, true};
+}
+
+Result<Answer> ScorerProcess::keep_frame(const nlohmann::json& head, const Message& message) {
+  ChunkDesk& to = *TRY(desk());
+  const std::string& wanted = task_.parameters.keep_frames;
+  if (wanted.empty() || head.at("extension").get<std::string>() != wanted) {
+    return make_error(Code::corrupt, "The scorer gives a picture that nobody wants.");
+  }
+  TRY(noted(to.keep_frame(head.at("number").get<uint64_t>(), wanted, message.body)));
+  return answer_with(json::object());
+}
+
+Result<Answer> ScorerProcess::open_result(int chunk) {
+  ChunkDesk& from = *TRY(desk());
+  const ChunkPlan& plan = prepared_.manifest.chunks.at(static_cast<size_t>(chunk));
+  auto file = TRY(noted(from.open_result(plan)));
+  Fd shared = TRY(noted(file->share()));
   open_[chunk] = std::move(file);
   return answer_with(json::object(), {}, std::move(shared));
 }
 
 Result<Answer> ScorerProcess::commit(int chunk, const Message& message) {
+  ChunkDesk& to = *TRY(desk());
   const auto file = open_.find(chunk);
   if (file == open_.end()) return make_error(Code::corrupt, "The scorer gives a chunk unasked.");
   ChunkCommit record = TRY(commit_from_json(chunk, as_text(message.body)));
-  const auto written = TRY(file->second->open_shared());
+  const auto written = TRY(noted(file->second->open_shared()));
   if (written->size() != record.bytes || TRY(sha256_hex(*written)) != record.sha256) {
     return make_error(Code::corrupt, "The scorer gives other bytes than it says.");
   }
   // It may write on: then the join, which hashes what was put, refuses the chunk.
-  TRY(desk_->commit(std::move(record), *file->second));
+  TRY(noted(to.commit(std::move(record), *file->second)));
   open_.erase(file);
-  ++committed_;
+  MutexLock lock(mutex_);
+  at_work_.erase(chunk);
   return answer_with(json::object());
 }
 

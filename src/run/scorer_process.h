@@ -11,6 +11,9 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -51,8 +54,8 @@ struct Standing {
   std::optional<Manifest> manifest;  // of a run that was prepared before
 };
 
-// What a scorer is to do. The references must outlive it; the functions are called from a thread of
-// the broker's, one at a time.
+// What a scorer is to do. The references must outlive it; the functions are called from threads of
+// the broker's: `log` from one, the others from another.
 struct ScorerTask {
   ByteSource* input = nullptr;
   const ModelFiles* model = nullptr;
@@ -64,7 +67,7 @@ struct ScorerTask {
   int threads = 0;
   bool sandbox = true;  // run/sandbox.h
   // One that neither asks for anything nor finishes a frame for so long is taken for stuck.
-  std::chrono::milliseconds hang_timeout = std::chrono::minutes(10);
+  std::chrono::milliseconds hang_timeout = std::chrono::minutes(30);
   // How long a process may take to end after its last word. The sanitizers look for leaks then.
 #if defined(__SANITIZE_ADDRESS__)
   std::chrono::milliseconds end_timeout = std::chrono::minutes(1);
@@ -96,12 +99,15 @@ class ScorerProcess {
   ~ScorerProcess();
 
   // Errors: what the scorer says of model and input (those of load_model, probe, check_video,
-  // fit_container and plan_run); corrupt if it dies; cancelled.
+  // fit_container and plan_run); corrupt if it dies or hangs; cancelled.
   Result<Prepared> prepare(std::stop_token stop);
+  // Whether the error of prepare() was that.
+  bool died() const { return died_; }
 
   // Lets it score what `desk` gives until there is no more. Empty when all is done, else how it
-  // ended before: it died, or hung, or one chunk cannot be scored. Errors: cancelled; what concerns
-  // more than a chunk (invalid_input, invalid_argument, unavailable, conflict, no_space).
+  // ended before: it died, or hung, or one chunk cannot be scored. Errors: cancelled; those of the
+  // desk; what concerns more than a chunk (invalid_input, invalid_argument, unavailable, conflict,
+  // no_space).
   Result<std::string> score(ChunkDesk& desk, std::stop_token stop);
 
   int pid() const { return pid_; }
@@ -115,18 +121,31 @@ class ScorerProcess {
   void listen(Fd log);
   Result<Answer> answer_control(Message& message);
   Result<Answer> answer_result(Message& message);
+  Result<Answer> describe_task() const;
   Result<Answer> found(const Message& message);
+  Result<Answer> take_manifest(const Message& message);
+  Result<Answer> begin();
+  Result<Answer> last_word(const nlohmann::json& head, bool done);
+  Result<Answer> keep_frame(const nlohmann::json& head, const Message& message);
   Result<Answer> read(const Message& message);
   Result<Answer> open_beside(const Message& message);
   Result<Answer> next();
   Result<Answer> open_result(int chunk);
   Result<Answer> commit(int chunk, const Message& message);
   void enter(State state);
+  bool is_in(State state);
+  // The desk, once score() was called. Errors: corrupt.
+  Result<ChunkDesk*> desk();
+  // An error of the desk is not the scorer's fault, whatever the scorer says of it.
+  template <class T>
+  Result<T> noted(Result<T> result);
+  bool was_handed_out(int chunk);
   void end_unfinished();
-  bool has_work() const { return handed_out_ > committed_; }
+  bool has_work() REQUIRES(mutex_) { return !at_work_.empty(); }
   State wait_while(State state, const std::stop_token& stop);
   // Kills it if it still runs; how it ended, in words.
   std::string finish_off();
+  std::string how_it_ended(int status) const;
 
   const ScorerTask& task_;
   SharedProgress& progress_;
@@ -135,19 +154,23 @@ class ScorerProcess {
   std::optional<Channel> control_;  // the decoding side of the scorer, and its start
   std::optional<Channel> results_;  // the encoding side, and its end
   std::vector<std::unique_ptr<ByteSource>> beside_;  // opened for the model
+  ModelIdentity model_;
   std::optional<Standing> standing_;
   Prepared prepared_;
-  ChunkDesk* desk_ = nullptr;
   std::map<int, std::unique_ptr<ScratchFile>> open_;  // results on the way
   std::stop_source ended_;                            // the desk need not wait for chunks any more
   Mutex mutex_;
   std::condition_variable_any changed_;
   State state_ GUARDED_BY(mutex_) = State::starting;
   Error failure_ GUARDED_BY(mutex_);
+  ChunkDesk* desk_ GUARDED_BY(mutex_) = nullptr;
+  std::optional<Error> desk_failure_ GUARDED_BY(mutex_);
+  std::set<int> at_work_ GUARDED_BY(mutex_);  // chunks handed out and not committed
   bool hung_ = false;
+  bool died_ = false;
+  std::string last_words_;  // of its log; once the process has ended
   std::atomic<uint64_t> calls_{0};
-  std::atomic<uint64_t> handed_out_{0};  // chunks
-  std::atomic<uint64_t> committed_{0};
+  std::atomic<int> answering_{0};
   std::atomic<bool> waits_{false};  // for a chunk that others may give back
   std::jthread control_thread_;
   std::jthread result_thread_;

@@ -4,7 +4,7 @@
 namespace atelier::run {
 namespace {
 
-constexpr size_t kSegment = 64 << 10;
+constexpr size_t kSegment = 64 << 10;  // bytes
 constexpr std::chrono::seconds kOldest(5);
 
 }  // namespace
@@ -21,7 +21,8 @@ void LogSegments::add(RunFolder* folder, std::string_view text) {
 }
 
 void LogSegments::flush(RunFolder& folder) {
-  if (text_.empty()) return;
+  constexpr int kMostSegments = 1000;
+  if (text_.empty() || written_ == kMostSegments) return;
   (void)folder.put_log(worker_, ++written_, text_);
   text_.clear();
 }
@@ -30,11 +31,20 @@ Result<void> work(std::unique_ptr<ScorerProcess> scorer, const std::string& prog
                   const ScorerTask& task, SharedProgress& progress, Broker& broker,
                   std::stop_token stop) {
   for (;;) {
+    if (!scorer) {
+      scorer = TRY(ScorerProcess::start(program, task, progress));
+      const auto prepared = scorer->prepare(stop);
+      if (!prepared.ok() && scorer->died()) {
+        scorer.reset();
+        TRY(broker.scorer_ended(prepared.error().message));
+        continue;
+      }
+      TRY(prepared);
+    }
     const std::string why = TRY(scorer->score(broker, stop));
+    scorer.reset();
     if (why.empty()) return {};
     TRY(broker.scorer_ended(why));
-    scorer = TRY(ScorerProcess::start(program, task, progress));
-    TRY(scorer->prepare(stop));
   }
 }
 

@@ -12,7 +12,8 @@
 namespace atelier::run {
 
 // What a scorer prints, in pieces as logs/<worker>/000001.log in the run folder. One thread. A
-// piece that cannot be written is lost: logs never stop a run.
+// piece that cannot be written is lost, as is what follows the first thousand: logs never stop a
+// run.
 class LogSegments {
  public:
   LogSegments(const Clock& clock, std::string worker) : clock_(clock), worker_(std::move(worker)) {}
@@ -28,9 +29,10 @@ class LogSegments {
   int written_ = 0;
 };
 
-// `scorer` has prepared. When it ends before its work, another one is started, which prepares and
-// goes on; the broker decides what becomes of the chunks it had. Errors: those of
-// ScorerProcess::start, prepare and score, and of Broker::scorer_ended.
+// `scorer` has prepared, or is null. When it ends before its work, or another one before it has
+// prepared, the next is started; the broker decides what becomes of the chunks it had. For runs
+// whose manifest stands: a death is nobody's fault then. Errors: those of ScorerProcess::start,
+// prepare and score, and of Broker::scorer_ended.
 Result<void> work(std::unique_ptr<ScorerProcess> scorer, const std::string& program,
                   const ScorerTask& task, SharedProgress& progress, Broker& broker,
                   std::stop_token stop);

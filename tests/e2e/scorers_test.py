@@ -51,15 +51,18 @@ class Scorers(support.Case):
 
     def test_scorers_that_always_die_end_the_run_and_nothing_is_lost(self):
         process = self.begin("--quiet")
+        claims = lambda: len(list(self.runs.glob("*/chunks/*.claim.*")))
         stop = threading.Event()
+        killed = []
 
         def kill_all():
             while not stop.is_set():
-                # Not before it has a chunk: that would blame the model or the input.
-                claims = list(self.runs.glob("*/chunks/*.claim.*"))
-                for pid in children_of(process.pid) if claims else []:
-                    os.kill(pid, signal.SIGKILL)
-                stop.wait(0.2)
+                # Not before it has a chunk: before the first one that would blame model or input.
+                for pid in children_of(process.pid) if claims() else []:
+                    if pid not in killed:
+                        os.kill(pid, signal.SIGKILL)
+                        killed.append(pid)
+                stop.wait(0.3)
 
         killer = threading.Thread(target=kill_all)
         killer.start()
@@ -71,9 +74,39 @@ class Scorers(support.Case):
         self.assertEqual(process.returncode, 1, err)
         self.assert_one_sentence(err.decode())
         self.assertIn("signal 9", err.decode())
+        self.assertGreaterEqual(len(killed), 3, "it gave up too early")
         self.assertFalse(self.output.exists())
         self.score(self.source, self.output, *self.CUT, model=self.slow_model())
         self.assertEqual(sha256(self.output), self.undisturbed())
+
+    def test_one_that_dies_before_it_is_told_to_score(self):
+        process = self.begin()
+        scorer = self.scorer_of(process)
+        deadline = time.monotonic() + support.TIMEOUT
+        while not list(self.runs.glob("*/manifest.json")):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.001)
+        os.kill(scorer, signal.SIGKILL)
+        out, err = process.communicate(timeout=60)
+        self.assertIn(process.returncode, (0, 1), err)
+        if process.returncode:  # it had not said that it was ready
+            self.assertIn("while it looked", err.decode())
+
+    def test_it_gets_none_of_the_environment(self):
+        os.environ["ATELIER_TEST_TOKEN"] = "hunter2"
+        self.addCleanup(os.environ.pop, "ATELIER_TEST_TOKEN")
+        process = self.begin("--sandbox", "off")
+        scorer = self.scorer_of(process)
+        self.wait_for_commits(process, 1)
+        self.assertNotIn(b"hunter2", pathlib.Path(f"/proc/{scorer}/environ").read_bytes())
+
+    def test_frames_are_counted_once(self):
+        process = self.begin("--json")
+        self.wait_for_commits(process, 2)
+        os.kill(self.scorer_of(process), signal.SIGKILL)
+        out, err = process.communicate(timeout=support.TIMEOUT)
+        self.assertEqual(process.returncode, 0, err)
+        self.assertEqual(json.loads(out)["frames_scored_now"], 60)
 
     def test_no_scorer_outlives_its_broker(self):
         process = self.begin()

@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import time
 
 import support
@@ -106,6 +107,40 @@ class Workers(support.Case):
         self.finish(self.begin("--workers", "2"))
         self.assertEqual(sha256(self.output), self.alone())
 
+    def test_interrupt_from_a_terminal(self):
+        """It reaches the whole group; workers leave in good order all the same."""
+        process = subprocess.Popen([support.PROGRAM, *map(str, self.command(
+            self.source, self.output, *self.CUT, "--workers", "2", "--quiet", model=self.slow_model()))],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True)
+        self.addCleanup(self.end, process)
+        self.wait_for_commits(process, 2)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=support.TIMEOUT)
+        self.assertEqual(process.returncode, 130, err)
+        beats = [json.loads(path.read_text()) for path in self.runs.glob("*/workers/*.beat")]
+        self.assertGreater(len(beats), 2)
+        self.assertEqual([beat["worker"] for beat in beats if not beat["left"]], [])
+
+    def test_one_that_is_asked_to_leave_is_replaced(self):
+        process = self.begin("--workers", "2")
+        self.wait_for_commits(process, 1)
+        os.kill(self.wait_for_workers(process, 1)[0], signal.SIGTERM)
+        out, err = self.finish(process)
+        self.assertIn("was asked to leave; another one takes its place", out + err)
+        self.assertEqual(sha256(self.output), self.alone())
+
+    def test_a_scorer_that_dies_idle_is_replaced(self):
+        """More workers than chunks: some scorers only wait, and may die waiting."""
+        process = self.start(*self.command(self.source, self.output, "--workers", "3",
+                                           "--chunk-seconds", "1.6", model=self.slow_model()))
+        self.wait_for_commits(process, 1)
+        for worker in self.wait_for_workers(process, 1):
+            for scorer in children_of(worker):
+                os.kill(scorer, signal.SIGKILL)
+        self.finish(process)
+        self.assertEqual(support.frame_count(self.output), 80)
+
     def test_a_worker_by_hand(self):
         process = self.begin("--quiet")
         self.wait_for_commits(process, 1)
@@ -133,6 +168,29 @@ class Workers(support.Case):
         self.slow_model().write_bytes(text)
         self.source.write_bytes(self.source.read_bytes() + b"x")
         self.assert_refused(3, ["worker", url], saying="changed since the run was prepared")
+
+    def test_input_and_model_may_move(self):
+        process = self.begin("--quiet")
+        self.wait_for_commits(process, 1)
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+        wanted = self.alone()
+        url = self.run_folders()[0].as_uri()
+        moved = self.folder / "moved & renamed.mp4"
+        self.source = self.source.rename(moved)
+        model = self.slow_model()
+        elsewhere = self.folder / "else where"
+        elsewhere.mkdir()
+        for end in (".onnx", ".toml"):
+            if model.with_suffix(end).exists():
+                model.with_suffix(end).rename(elsewhere / f"{model.stem}{end}")
+        self.slow_model_path = elsewhere / model.name
+        self.assert_refused(3, ["worker", url], saying="There is no file")
+        self.finish(self.begin("--workers", "2"))
+        self.assertEqual(len(self.run_folders()), 1, "another run was begun")
+        self.assertEqual(sha256(self.output), wanted)
+        done = run("worker", url, "--input", moved, "--model", self.slow_model())
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_without_the_sandbox_it_says_so(self):
         done = self.score(self.source, self.output, *self.CUT, "--sandbox", "off", "--workers", "2")
