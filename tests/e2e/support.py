@@ -37,6 +37,7 @@ SHORT = {
     "test_invalid_utf8_name", "test_interrupt_keeps_what_is_done",
     "test_damaged_videos", "test_kept_videos", "test_huge_pictures", "test_thousands_of_streams",
     "test_json_is_one_object", "test_from_to", "test_preview", "test_models", "test_probe",
+    "test_a_scorer_that_is_killed_is_replaced",
 }
 
 
