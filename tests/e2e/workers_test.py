@@ -192,9 +192,25 @@ class Workers(support.Case):
         done = run("worker", url, "--input", moved, "--model", self.slow_model())
         self.assertEqual(done.returncode, 0, done.stderr)
 
-    def test_without_the_sandbox_it_says_so(self):
-        done = self.score(self.source, self.output, *self.CUT, "--sandbox", "off", "--workers", "2")
-        self.assertIn("The sandbox is off", done.stderr + done.stdout)
+    def seccomp_of_scorers(self, process):
+        """The modes of the scorers of all workers, as proc(5) counts them: 2 is a filter."""
+        modes = set()
+        for worker in self.wait_for_workers(process, 1):
+            for scorer in children_of(worker):
+                status = pathlib.Path(f"/proc/{scorer}/status").read_text()
+                modes.add(re.search(r"^Seccomp:\t(\d)", status, re.M)[1])
+        return modes
+
+    def test_scorers_are_locked_in_unless_told_otherwise(self):
+        process = self.begin("--workers", "2")
+        self.wait_for_commits(process, 1)
+        self.assertEqual(self.seccomp_of_scorers(process), {"2"})
+        self.finish(process)
+        process = self.begin("--workers", "2", "--sandbox", "off", "--crf", "30", "--force")
+        self.wait_for_commits(process, len(self.commits()) + 1)
+        self.assertEqual(self.seccomp_of_scorers(process), {"0"})
+        out, err = self.finish(process)
+        self.assertIn("The sandbox is off", out + err)
 
 
 if __name__ == "__main__":
