@@ -130,7 +130,8 @@ Result<Fd> ScratchFile::share() const {
 }
 
 Result<std::unique_ptr<FileSource>> ScratchFile::open() const {
-  return std::unique_ptr<FileSource>(new FileSource(TRY(share()), size_, folder_ / "scratch"));
+  Fd copy = TRY(share());
+  return std::unique_ptr<FileSource>(new FileSource(std::move(copy), size_, folder_ / "scratch"));
 }
 
 Result<std::unique_ptr<FileSource>> ScratchFile::open_shared() const {

@@ -82,15 +82,14 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (::getppid() != options.parent) return make_error(Code::cancelled, "Interrupted.");
   }
-  const SystemClock clock;
+  SystemClock clock;
   const run::Share share = TRY(parse_share(options.share));
   const OpenedRun opened = TRY(open_run(options.run_url));
   const run::Manifest& manifest = opened.manifest;
   const std::string input_place = options.input.empty() ? manifest.input.url : options.input;
   const StoredInput input = TRY(find_same_input(manifest.input, input_place));
   const run::ModelFiles model = TRY(find_run_model(manifest, options.model));
-  SystemClock sleeps;
-  RetryingStore store(*opened.store, sleeps);
+  RetryingStore store(*opened.store, clock);
   run::RunFolder folder(store, manifest.run_id);
 
   const std::string name = run::make_worker_name();

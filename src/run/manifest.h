@@ -44,7 +44,7 @@ struct InputIdentity {
 
 struct ModelIdentity {
   std::string name;
-  std::string sha256;  // of the ONNX file
+  std::string sha256;  // of what the scorer read of the model, mixed with what its broker read
   std::string spec;    // canonical text
   // Where the ONNX file was when the run was prepared; says nothing of what it holds. Empty in
   // runs of older versions.

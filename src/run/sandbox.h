@@ -35,7 +35,9 @@
 //     where it runs as root, real-time priority 99: denied, it runs as for any other user.
 //   - libav's MPEG-TS demuxer, service names: iconv's tables; the names stay as they are.
 //     Nothing of ours reads them.
-//   - x265's libnuma, libgomp and oneDNN's own probing happen when the program is loaded, before.
+//   - x265, each thread of its pools: libnuma's memory policy, files of /sys, affinity; it goes
+//     without, and cli/numa_messages.cc keeps libnuma from printing that.
+//   - libgomp's and oneDNN's own probing happens when the program is loaded, before.
 // In sanitizer builds pipe2 is allowed as well (UBSan tries memory by it). A report names addresses
 // without functions, since the program's own file cannot be read, and nothing looks for leaks at
 // the end of a locked process: that needs a second process and ptrace.

@@ -434,8 +434,11 @@ Result<Answer> ScorerProcess::begin() {
   }
   prepared_.manifest = *standing_->manifest;
   beside_.clear();
-  enter(State::ready);
   MutexLock lock(mutex_);
+  // It may have died since it said so: that must not be forgotten.
+  if (state_ != State::starting) return make_error(Code::corrupt, "The scorer has ended.");
+  state_ = State::ready;
+  changed_.notify_all();
   changed_.wait(mutex_, ended_.get_token(), [this] { return state_ != State::ready; });
   return answer_with(json::object());
 }
