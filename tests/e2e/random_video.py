@@ -193,12 +193,12 @@ class Maker:
     def colour(self, codec):
         options = []
         if self.some(0.5):
-            options += ["-colorspace", self.chance.choice(["bt709", "smpte170m", "bt470bg",
-                                                           "bt2020nc"])]
+            matrix = self.chance.choice(["bt709", "smpte170m", "bt470bg", "bt2020nc"])
+            # VP8 says in each frame that it is BT.601 and limited, whatever the container says.
+            options += ["-colorspace", matrix] if codec != "libvpx" else []
         if self.some(0.4):
             options += ["-color_primaries", self.chance.choice(["bt709", "smpte170m", "bt2020"]),
                         "-color_trc", self.chance.choice(["bt709", "smpte2084", "arib-std-b67"])]
-        # VP8 says in each frame that it is limited, whatever the container says.
         if self.some(0.4) and codec != "libvpx":
             options += ["-color_range", self.chance.choice(["tv", "pc"])]
         if self.some(0.2):
