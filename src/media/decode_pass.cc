@@ -10,10 +10,18 @@
 #include <string_view>
 #include <thread>
 
+extern "C" {
+#include <libavutil/mathematics.h>
+}
+
 namespace atelier::media {
 namespace {
 
 constexpr int kMostThreads = 16;
+
+// Intra refresh and open GOPs are over sooner; from the file's start each stretch would be decoded
+// in a time that grows with the film.
+constexpr int64_t kFarSeconds = 10;
 
 // How far timestamps can be trusted after a seek.
 enum class Seeking {
@@ -116,8 +124,8 @@ Result<void> DecodePass::open_decoder() {
 // Leaves the first packet to decode in packet_, or the input at its beginning.
 Result<void> DecodePass::position() {
   const bool wants_key = request_.key_dts && request_.first_pts;
-  if (request_.start == PassStart::beginning || !wants_key) return {};
-  if (request_.start == PassStart::earlier_key) {
+  if (!wants_key) return {};
+  if (request_.start != PassStart::key) {
     if (!TRY(seek_to_earlier_key())) return rewind();
     return {};
   }
@@ -190,8 +198,15 @@ Result<bool> DecodePass::seek_to_earlier_key() {
   const Seeking seeking = seeking_of(*input_->get(), request_.stream);
   const std::optional<int64_t> before =
       seeking == Seeking::by_pts ? request_.before_pts : request_.before_dts;
-  if (seeking == Seeking::never || !before || *before == INT64_MIN) return false;
-  if (!TRY(seek_to(*before - 1)) || !TRY(next_packet())) return false;
+  if (seeking == Seeking::never || !before) return false;
+  int64_t distance = 1;
+  if (request_.start == PassStart::far_key) {
+    const AVRational base = input_->get()->streams[request_.stream]->time_base;
+    distance = std::max<int64_t>(av_rescale_q(kFarSeconds, {1, 1}, base), 1);
+  }
+  int64_t latest = 0;
+  if (__builtin_sub_overflow(*before, distance, &latest)) return false;
+  if (!TRY(seek_to(latest)) || !TRY(next_packet())) return false;
   const int64_t landed = seeking == Seeking::by_pts ? packet_->pts : packet_->dts;
   packet_is_held_ = (packet_->flags & AV_PKT_FLAG_KEY) && landed != AV_NOPTS_VALUE &&
                     landed < *before && time_of(*packet_) <= *request_.first_pts;

@@ -19,7 +19,7 @@ namespace atelier::media {
 enum class PassStart {
   key,          // the key packet that the request names
   earlier_key,  // a key packet before that
-  beginning,    // the file's first packet
+  far_key,      // the last key packet ten seconds or more before that, or else the first packet
 };
 
 // fast: any number of threads; the first sign of damage ends the pass. careful: one thread, damage
@@ -34,7 +34,7 @@ struct PassRequest {
   PassStart start = PassStart::key;
   PassMode mode = PassMode::fast;
   int threads = 0;
-  // With earlier_key: the time of the key packet that was not early enough.
+  // With earlier_key and far_key: the time of the key packet that was not early enough.
   std::optional<int64_t> before_dts;
   std::optional<int64_t> before_pts;
   // Damage is counted from this time on; unset: from first_pts.

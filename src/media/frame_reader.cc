@@ -24,8 +24,8 @@
 // back frames that a straight decode shows: with intra refresh until the picture is whole, after an
 // open GOP (seen: the very last frame) when reference marking refers to what was before the start.
 // So before a frame is handed out, every decoded packet with a lower time must have given its
-// frame; if not, and nothing was damaged, the pass starts again one key packet earlier, then at the
-// file's beginning, and passes over what was handed out.
+// frame; if not, and nothing was damaged, the pass starts again one key packet earlier, then ten
+// seconds earlier, and passes over what was handed out.
 #include "media/frame_reader.h"
 
 #include <algorithm>
@@ -256,10 +256,10 @@ class StretchReader final : public FrameReader {
            pass_->reorders() && passed_end_ < kMostReordered;
   }
 
-  // False when the pass started at the beginning already.
+  // False when the pass started far back already.
   Result<bool> went_back() {
-    if (start_ == PassStart::beginning) return false;
-    PassStart earlier = PassStart::beginning;
+    if (start_ == PassStart::far_key) return false;
+    PassStart earlier = PassStart::far_key;
     if (start_ == PassStart::key) {
       earlier = PassStart::earlier_key;
       before_dts_ = pass_->start_dts();

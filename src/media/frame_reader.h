@@ -35,7 +35,7 @@ struct ReadRequest {
   std::optional<int64_t> end_pts;
   // Where the decoder starts: the dts of a key packet at or before first_pts in decode order.
   // Unset: the file's start. If the first frame wanted does not appear, the reader itself goes back
-  // another key packet (intra refresh).
+  // another key packet, then ten seconds (intra refresh).
   std::optional<int64_t> key_dts;
   // The pts of the stretch's packet that lies last in the file. Until the decoder has been fed it,
   // a frame of a later stretch is not the end: damage gives frames times far from their places.
