@@ -237,16 +237,26 @@ def check_colour(a, b):
            f"input {wanted}, output {got}")
 
 
+def in_range(times, options):
+    """Those from --from to --to; a frame without a time is where the one before it is."""
+    origin = next((t for t in times if t is not None), Fraction(0))
+    lo = Fraction(options.start or "0")
+    hi = Fraction(options.end) if options.end else None
+    kept, inside = [], False
+    for time in times:
+        if time is not None:
+            inside = time - origin >= lo and (hi is None or time - origin < hi)
+        if inside:
+            kept.append(time)
+    return kept
+
+
 def check_video(old, new, a, b, options):
     old_times, old_side = frames(old, a)
     new_times, _ = frames(new, b)
     shift = Fraction(options.shift)
     if options.start is not None or options.end is not None:
-        old_times = [t for t in old_times if t is not None]
-        origin = old_times[0]
-        lo = Fraction(options.start or "0")
-        hi = Fraction(options.end) if options.end else None
-        old_times = [t for t in old_times if t - origin >= lo and (hi is None or t - origin < hi)]
+        old_times = in_range(old_times, options)
     equal("video frames", len(old_times), len(new_times))
     report("video has frames", bool(new_times), "none can be decoded")
     old_times = next_free(old_times, base(a))
@@ -402,6 +412,8 @@ def main():
     parser.add_argument("--frames-only", action="store_true",
                         help="only the number and timestamps of the video's frames")
     options = parser.parse_args()
+    # A floating-point number stands for the fraction that a container's ticks make.
+    options.shift = Fraction(options.shift).limit_denominator(1_000_000)
     old, new = load(options.input), load(options.output)
     a = scored_stream(old, options.stream)
     dropped = {int(n) for n in options.dropped.split(",") if n}

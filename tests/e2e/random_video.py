@@ -10,6 +10,7 @@ stay useful, what is known to be refused is not asked for.
 import dataclasses
 import pathlib
 import random
+import re
 import shlex
 import subprocess
 
@@ -194,11 +195,11 @@ class Maker:
         options = []
         if self.some(0.5):
             matrix = self.chance.choice(["bt709", "smpte170m", "bt470bg", "bt2020nc"])
-            # VP8 says in each frame that it is BT.601 and limited, whatever the container says.
-            options += ["-colorspace", matrix] if codec != "libvpx" else []
+            options += ["-colorspace", matrix]
         if self.some(0.4):
             options += ["-color_primaries", self.chance.choice(["bt709", "smpte170m", "bt2020"]),
                         "-color_trc", self.chance.choice(["bt709", "smpte2084", "arib-std-b67"])]
+        # VP8 says in each frame that it is limited, whatever the container says.
         if self.some(0.4) and codec != "libvpx":
             options += ["-color_range", self.chance.choice(["tv", "pc"])]
         if self.some(0.2):
@@ -287,6 +288,10 @@ class Maker:
                          "-strict", "experimental", *self.coding(codec, facts), *self.colour(codec),
                          *time_options, *options]
         again = self.second_step(container, seconds)
+        if again and any(re.search(r"^[1-9]|bframes=[1-9]", first[at + 1]) for at, word in
+                         enumerate(first) if word in ("-bf", "-x264-params", "-x265-params")):
+            # ffmpeg gives frames of a film with B-frames each other's times in fragments of one.
+            again = again[0], [word.replace("every_frame", "keyframe") for word in again[1]]
         name = f"in.{container}"
         if again:
             commands = [first + [f"whole.{container}"],
