@@ -31,6 +31,7 @@ struct RunOptions {
   bool deinterlace = false;
   int workers = 1;
   std::string sandbox = "on";
+  std::string trace;  // a file for a Chrome trace; empty: none
 };
 Result<void> run_command(const RunOptions& options, Console& console, std::stop_token stop);
 
@@ -42,6 +43,7 @@ struct WorkerOptions {
   int threads = 0;
   int parent = 0;  // ends with this process; 0: with none
   std::string sandbox = "on";
+  bool trace = false;
 };
 Result<void> worker_command(const WorkerOptions& options, Console& console, std::stop_token stop);
 

@@ -79,13 +79,15 @@ Result<void> score_with_local_workers(const LocalWorkers& local, run::RunFolder&
   setup.goes_on = local.goes_on;
   setup.arguments = [&, url = folder.url(),
                      threads = threads_of_each(local.workers, local.threads)](int k, int n) {
-    return std::vector<std::string>{"worker",    url,
-                                    "--quiet",   "--worker=" + fmt::format("{}/{}", k, n),
-                                    "--input",   local.input,
-                                    "--model",   local.model,
-                                    "--threads", std::to_string(threads),
-                                    "--sandbox", local.sandbox,
-                                    "--parent",  std::to_string(::getpid())};
+    std::vector<std::string> arguments{"worker",    url,
+                                       "--quiet",   "--worker=" + fmt::format("{}/{}", k, n),
+                                       "--input",   local.input,
+                                       "--model",   local.model,
+                                       "--threads", std::to_string(threads),
+                                       "--sandbox", local.sandbox,
+                                       "--parent",  std::to_string(::getpid())};
+    if (local.trace) arguments.emplace_back("--trace");
+    return arguments;
   };
   setup.say = [&console](const std::string& text) { console.note(text); };
   const CommitWatcher watcher(folder, manifest, progress);

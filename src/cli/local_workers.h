@@ -16,6 +16,7 @@ struct LocalWorkers {
   int workers = 1;
   int threads = 0;  // of each; 0: the processors of this machine shared among them
   std::string sandbox;
+  bool trace = false;
   std::string input;  // where they are now, whatever the manifest says
   std::string model;
   std::function<bool()> goes_on;  // engine::LocalSetup

@@ -80,6 +80,8 @@ void add_run(CLI::App& app, Options& o, std::string& precision) {
                   "libaom-av1 0-8 [6], libvpx-vp9 best, 0-5 [4]");
   run->add_option("--encoder-opts", o.run.encoder_options,
                   "Further options K=V:K=V of the encoder or of the library behind it");
+  run->add_option("--trace", o.run.trace,
+                  "Write what each worker did when as a Chrome trace (chrome://tracing, Perfetto)");
   run->add_option("--keep-frames", o.run.keep_frames,
                   "Keep every frame in the run folder: png or jpg")
       ->check(CLI::IsMember({"png", "jpg"}));
@@ -105,6 +107,7 @@ void add_others(CLI::App& app, Options& o, std::string& precision) {
       ->check(CLI::Range(0, 1024));
   worker->add_option("--parent", o.worker.parent, "End when this process, the parent, ends")
       ->check(CLI::NonNegativeNumber);
+  worker->add_flag("--trace", o.worker.trace, "Keep what it did when in the run folder");
   add_sandbox(*worker, o.worker.sandbox);
   CLI::App* probe = app.add_subcommand("probe", "What Atelier sees in a file");
   probe->add_option("INPUT", o.probe_input)->required();

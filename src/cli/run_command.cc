@@ -131,6 +131,39 @@ Result<Output> open_output(const RunOptions& options, const Place& input) {
   return output;
 }
 
+Result<std::optional<Place>> open_trace(const RunOptions& options) {
+  if (options.trace.empty()) return std::optional<Place>();
+  Place place = TRY(open_place(options.trace));
+  std::error_code error;
+  const fs::path folder = place.location.path.parent_path();
+  if (!fs::is_directory(folder, error)) {
+    return make_error(Code::invalid_argument,
+                      "There is no folder '{}' for the trace; make it first.", folder.string());
+  }
+  if (fs::exists(fs::symlink_status(place.location.path, error)) && !options.force) {
+    return make_error(Code::invalid_argument,
+                      "'{}' exists and was kept; choose another name for the trace or use --force.",
+                      options.trace);
+  }
+  for (const std::string& other : {options.input, options.output, options.model}) {
+    if (fs::weakly_canonical(other, error) == fs::weakly_canonical(place.location.path, error)) {
+      return make_error(Code::invalid_argument,
+                        "The trace would replace '{}'; choose another name.", other);
+    }
+  }
+  return std::optional(std::move(place));
+}
+
+Result<void> write_trace(run::RunFolder& folder, const Place& place, Console& console) {
+  const auto workers = TRY(folder.read_traces());
+  if (workers.empty()) {
+    console.note("The trace is empty: every chunk was scored earlier, without --trace.");
+  }
+  const std::string trace = run::chrome_trace(workers);
+  TRY(place.store->put(place.key, as_bytes(trace), Condition::always()));
+  return {};
+}
+
 std::string progress_line(const run::Progress& progress, uint64_t before, uint64_t total,
                           double seconds) {
   const uint64_t now = progress.encoded.load();
@@ -204,6 +237,7 @@ class Run {
     task_.output_name = fs::path(options.output).filename().string();
     task_.threads = options.threads;
     task_.sandbox = options.sandbox == "on";
+    task_.trace = !options.trace.empty();
     task_.find_run = [this](const run::ModelIdentity& found) { return find(found); };
     task_.write_manifest = [this](const run::Manifest& planned) {
       return folder_->write_manifest(planned);
@@ -287,6 +321,7 @@ class Run {
     const LocalWorkers local = {options_.workers,
                                 options_.threads,
                                 options_.sandbox,
+                                task_.trace,
                                 task_.identity.url,
                                 task_.model->url,
                                 [this] {
@@ -384,6 +419,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   const run::ModelFiles model = TRY(find_model_files(options.model));
   Input input{TRY(find_input(options.input)), {}};
   const Output output = TRY(open_output(options, input.place));
+  const auto trace = TRY(open_trace(options));
   const auto local = TRY(open_runs(options.runs));
   RetryingStore runs(*local, clock);
 
@@ -400,6 +436,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   for (const std::string& note : prepared.container_notes) console.note(note);
 
   const Scored scored = TRY(job.score(manifest, stop));
+  if (trace) TRY(write_trace(job.folder(), *trace, console));
   input.info = TRY(media::probe(*input.source, input.place.key));
   run::FinishRequest finish_request;
   finish_request.input = input.source.get();

@@ -137,6 +137,11 @@ Result<void> Broker::keep_frame(uint64_t number, const std::string& extension,
   return folder_.put_frame(number, extension, picture);
 }
 
+Result<void> Broker::keep_trace(int chunk, std::span<const Span> spans) {
+  (void)folder_.put_trace(ledger_.worker(), chunk, to_json(spans));
+  return {};
+}
+
 std::string make_worker_name() {
   std::array<char, 65> host{};
   if (::gethostname(host.data(), host.size() - 1) != 0 || host[0] == '\0') host = {"worker"};

@@ -55,6 +55,8 @@ class Broker final : public ChunkDesk {
   Result<void> commit(ChunkCommit commit, ScratchFile& result) override;
   Result<void> keep_frame(uint64_t number, const std::string& extension,
                           std::span<const std::byte> picture) override;
+  // One that cannot be written is lost: traces never stop a run.
+  Result<void> keep_trace(int chunk, std::span<const Span> spans) override;
 
   // The scorer ended before its work, for the reason `why`; no other call may be under way. Gives
   // back or sets aside what it had, so that the next scorer can go on. Errors: internal with `why`

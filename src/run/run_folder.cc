@@ -148,6 +148,31 @@ Result<void> RunFolder::put_log(const std::string& worker, int segment, std::str
   return {};
 }
 
+Result<void> RunFolder::put_trace(const std::string& worker, int chunk, std::string_view text) {
+  TRY(store_.put(key(fmt::format("trace/{}/{:06d}.json", worker, chunk)), as_bytes(text),
+                 Condition::always()));
+  return {};
+}
+
+Result<std::vector<WorkerTrace>> RunFolder::read_traces() {
+  const std::string folder = key("trace/");
+  std::map<std::string, std::vector<Span>> workers;
+  for (const ObjectInfo& object : TRY(list_all(store_, folder))) {
+    const std::string name = object.key.substr(folder.size());
+    const auto text = TRY(read_text(object.key));
+    if (!text) continue;
+    const auto spans = spans_from_json(*text);
+    if (!spans.ok()) {
+      return make_error(Code::corrupt, "'{}' is damaged; remove it.", store_.url(object.key));
+    }
+    auto& all = workers[name.substr(0, name.find('/'))];
+    all.insert(all.end(), spans->begin(), spans->end());
+  }
+  std::vector<WorkerTrace> traces;
+  for (auto& [worker, spans] : workers) traces.push_back({worker, std::move(spans)});
+  return traces;
+}
+
 Result<void> RunFolder::put_report(std::string_view json) {
   TRY(store_.put(key("report.json"), as_bytes(json), Condition::always()));
   return {};

@@ -6,8 +6,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "run/manifest.h"
+#include "run/trace.h"
 #include "store/object_store.h"
 
 namespace atelier::run {
@@ -69,6 +71,10 @@ class RunFolder {
                          std::span<const std::byte> picture);
   // logs/<worker>/000001.log: a piece of what its scorers printed.
   Result<void> put_log(const std::string& worker, int segment, std::string_view text);
+  // trace/<worker>/000007.json, see run/trace.h.
+  Result<void> put_trace(const std::string& worker, int chunk, std::string_view text);
+  // Of every worker, by name. Errors: corrupt naming the object.
+  Result<std::vector<WorkerTrace>> read_traces();
   Result<void> put_report(std::string_view json);
   Result<std::optional<std::string>> read_report();
   // Removes everything in the folder, commit records first and the manifest after all of them: cut

@@ -30,20 +30,41 @@ struct FrameItem {
 // What flows through the queues: a begin, its frames, an end; then the next chunk.
 using Item = std::variant<ChunkBegin, FrameItem, ChunkEnd>;
 
+// How long a stage works, and, for a trace, when it works and waits.
 class Stopwatch {
  public:
-  explicit Stopwatch(const Clock& clock) : clock_(clock) {}
+  Stopwatch(const ScoreJob& job, Stage stage) : job_(job), stage_(stage) {}
+  void begin_chunk(int chunk) { chunk_ = chunk; }
   template <class F>
   auto time(F&& work) {
-    const auto begin = clock_.now();
+    const auto begin = job_.clock->now();
     auto result = work();
-    total_ += clock_.now() - begin;
+    const auto end = job_.clock->now();
+    total_ += end - begin;
+    if (job_.trace) job_.trace->add(stage_, Doing::work, chunk_, begin, end);
     return result;
+  }
+  bool push(BoundedQueue<Item>& queue, Item item) {
+    return waiting(Doing::wait_for_room, [&] { return queue.push(std::move(item)); });
+  }
+  std::optional<Item> pop(BoundedQueue<Item>& queue) {
+    return waiting(Doing::wait_for_frame, [&] { return queue.pop(); });
   }
   double take_seconds() { return std::chrono::duration<double>(std::exchange(total_, {})).count(); }
 
  private:
-  const Clock& clock_;
+  template <class F>
+  std::invoke_result_t<F> waiting(Doing doing, F&& wait) {
+    if (!job_.trace) return wait();
+    const auto begin = job_.clock->now();
+    auto result = wait();
+    job_.trace->add(stage_, doing, chunk_, begin, job_.clock->now());
+    return result;
+  }
+
+  const ScoreJob& job_;
+  Stage stage_;
+  int chunk_ = 0;
   Clock::Duration total_{};
 };
 
@@ -84,9 +105,11 @@ class Pipeline {
   }
 
   Result<void> decode_all() {
+    Stopwatch watch(job_, Stage::decode);
     while (const auto chunk = TRY(desk_.next(failed_.get_token()))) {
-      if (!decoded_.push(ChunkBegin{*chunk})) return {};
-      if (!TRY(decode_chunk(*chunk))) return {};
+      watch.begin_chunk(chunk->index);
+      if (!watch.push(decoded_, ChunkBegin{*chunk})) return {};
+      if (!TRY(decode_chunk(*chunk, watch))) return {};
     }
     reader_.reset();
     decoded_.close();
@@ -94,7 +117,7 @@ class Pipeline {
   }
 
   // False if the pipeline was stopped.
-  Result<bool> decode_chunk(const ChunkPlan& chunk) {
+  Result<bool> decode_chunk(const ChunkPlan& chunk, Stopwatch& watch) {
     const Manifest& manifest = *job_.manifest;
     media::ReadRequest request;
     request.stream = manifest.video_stream;
@@ -107,7 +130,6 @@ class Pipeline {
     request.width = manifest.scored_size.width;
     request.height = manifest.scored_size.height;
     request.threads = job_.threads;
-    Stopwatch watch(*job_.clock);
     // A file with few key frames would else be decoded from the same one for every chunk.
     if (!reader_ || !reader_->go_on(request)) {
       reader_.reset();
@@ -118,20 +140,23 @@ class Pipeline {
       auto frame = TRY(watch.time([&] { return reader_->next(); }));
       if (!frame) break;
       progress_.decoded++;
-      if (!decoded_.push(FrameItem{*std::move(frame), {}})) return false;
+      if (!watch.push(decoded_, FrameItem{*std::move(frame), {}})) return false;
     }
     {
       MutexLock lock(mutex_);
       decode_seconds_[chunk.index] = watch.take_seconds();
     }
-    return decoded_.push(ChunkEnd{reader_->report()});
+    return watch.push(decoded_, ChunkEnd{reader_->report()});
   }
 
   Result<void> score_all() {
-    Stopwatch watch(*job_.clock);
+    Stopwatch watch(job_, Stage::score);
     int chunk = -1;
-    while (auto item = decoded_.pop()) {
-      if (const auto* begin = std::get_if<ChunkBegin>(&*item)) chunk = begin->plan.index;
+    while (auto item = watch.pop(decoded_)) {
+      if (const auto* begin = std::get_if<ChunkBegin>(&*item)) {
+        chunk = begin->plan.index;
+        watch.begin_chunk(chunk);
+      }
       if (auto* frame = std::get_if<FrameItem>(&*item)) {
         frame->painted = TRY(watch.time([&] { return paint(frame->decoded.view); }));
         // Its samples are no longer needed; its time and its extras are.
@@ -143,7 +168,7 @@ class Pipeline {
         MutexLock lock(mutex_);
         score_seconds_[chunk] = watch.take_seconds();
       }
-      if (!painted_.push(*std::move(item))) return {};
+      if (!watch.push(painted_, *std::move(item))) return {};
     }
     painted_.close();
     return {};
@@ -167,10 +192,11 @@ class Pipeline {
   };
 
   Result<void> encode_all() {
-    Stopwatch watch(*job_.clock);
+    Stopwatch watch(job_, Stage::encode);
     std::unique_ptr<OpenChunk> open;
-    while (auto item = painted_.pop()) {
+    while (auto item = watch.pop(painted_)) {
       if (const auto* begin = std::get_if<ChunkBegin>(&*item)) {
+        watch.begin_chunk(begin->plan.index);
         open = std::make_unique<OpenChunk>();
         open->plan = begin->plan;
         open->file = TRY(desk_.open_result(open->plan));
@@ -229,6 +255,7 @@ class Pipeline {
       commit.seconds = {decode_seconds_[commit.index], score_seconds_[commit.index],
                         watch.take_seconds()};
     }
+    if (job_.trace) TRY(desk_.keep_trace(commit.index, job_.trace->take()));
     TRY(desk_.commit(std::move(commit), *chunk.file));
     progress_.chunks++;
     return {};

@@ -13,6 +13,7 @@
 #include "model/runner.h"
 #include "run/manifest.h"
 #include "run/run_folder.h"
+#include "run/trace.h"
 
 namespace atelier::run {
 
@@ -30,6 +31,9 @@ class ChunkDesk {
   virtual Result<void> commit(ChunkCommit commit, ScratchFile& result) = 0;
   virtual Result<void> keep_frame(uint64_t number, const std::string& extension,
                                   std::span<const std::byte> picture) = 0;
+  // What the stages did since the last call, before the commit of `chunk`. Only if job.trace is
+  // set.
+  virtual Result<void> keep_trace(int chunk, std::span<const Span> spans) = 0;
 };
 
 // Read by whoever shows progress; frames that passed each stage since the scorer started.
@@ -47,6 +51,7 @@ struct ScoreJob {
   model::Runner* runner = nullptr;
   const Clock* clock = nullptr;
   int threads = 0;  // for the decoder; 0: one per core
+  TraceRecorder* trace = nullptr;
 };
 
 // Scores chunks until the desk has none or something fails; the first error wins. Memory: a few

@@ -204,7 +204,7 @@ void ScorerProcess::listen(Fd log) {
   constexpr size_t kLargestQuestion = size_t{64} << 20;
   constexpr size_t kLargestCommit = size_t{64} << 10;
   const size_t largest_result =
-      task_.parameters.keep_frames.empty() ? kLargestCommit : kLargestBody;
+      task_.parameters.keep_frames.empty() && !task_.trace ? kLargestCommit : kLargestBody;
   control_thread_ = std::jthread([this] {
     const auto ended = answer_calls(
         *control_, [this](Message& m) { return answer_control(m); }, kLargestQuestion);
@@ -411,7 +411,8 @@ Result<Answer> ScorerProcess::describe_task() const {
                        {"onnx_size", task_.model->onnx->size()},
                        {"shown_name", task_.shown_name},
                        {"output_name", task_.output_name},
-                       {"threads", task_.threads}};
+                       {"threads", task_.threads},
+                       {"trace", task_.trace}};
   return answer_with(answer, bytes_of(to_json(task)));
 }
 
@@ -512,6 +513,7 @@ Result<Answer> ScorerProcess::answer_result(Message& message) {
     }
     if (what == "result") return open_result(chunk);
     if (what == "commit") return commit(chunk, message);
+    if (what == "trace") return keep_trace(chunk, message);
     return make_error(Code::corrupt, "The scorer gives something unknown.");
   });
 }
@@ -535,6 +537,16 @@ Result<Answer> ScorerProcess::keep_frame(const nlohmann::json& head, const Messa
     return make_error(Code::corrupt, "The scorer gives a picture that nobody wants.");
   }
   TRY(noted(to.keep_frame(head.at("number").get<uint64_t>(), wanted, message.body)));
+  return answer_with(json::object());
+}
+
+Result<Answer> ScorerProcess::keep_trace(int chunk, const Message& message) {
+  ChunkDesk& to = *TRY(desk());
+  constexpr size_t kLargestTrace = size_t{8} << 20;  // bytes; kMostSpans take less than half
+  if (!task_.trace || message.body.size() > kLargestTrace) {
+    return make_error(Code::corrupt, "The scorer gives a trace that nobody wants.");
+  }
+  TRY(noted(to.keep_trace(chunk, TRY(spans_from_json(as_text(message.body))))));
   return answer_with(json::object());
 }
 

@@ -66,6 +66,7 @@ struct ScorerTask {
   std::string output_name;
   int threads = 0;
   bool sandbox = true;  // run/sandbox.h
+  bool trace = false;   // scorers say what they did when
   // One that neither asks for anything nor finishes a frame for so long is taken for stuck.
   std::chrono::milliseconds hang_timeout = std::chrono::minutes(30);
   // How long a process may take to end after its last word. The sanitizers look for leaks then.
@@ -127,6 +128,7 @@ class ScorerProcess {
   Result<Answer> begin();
   Result<Answer> last_word(const nlohmann::json& head, bool done);
   Result<Answer> keep_frame(const nlohmann::json& head, const Message& message);
+  Result<Answer> keep_trace(int chunk, const Message& message);
   Result<Answer> read(const Message& message);
   Result<Answer> open_beside(const Message& message);
   Result<Answer> next();

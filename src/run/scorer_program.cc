@@ -82,6 +82,12 @@ class RemoteDesk final : public ChunkDesk {
     return {};
   }
 
+  Result<void> keep_trace(int chunk, std::span<const Span> spans) override {
+    const json head = {{"do", "trace"}, {"chunk", chunk}};
+    TRY(call(results_, head.dump(), as_bytes(to_json(spans))));
+    return {};
+  }
+
  private:
   Channel& control_;
   Channel& results_;
@@ -119,7 +125,14 @@ class Program {
     TRY(ask(control_, {{"do", "ready"}}, message));
 
     const SystemClock clock;
-    const ScoreJob job{&manifest, &info, &input, runner.get(), &clock, options.threads};
+    TraceRecorder trace(clock.now(), std::chrono::system_clock::now().time_since_epoch());
+    const ScoreJob job{&manifest,
+                       &info,
+                       &input,
+                       runner.get(),
+                       &clock,
+                       options.threads,
+                       head.at("trace").get<bool>() ? &trace : nullptr};
     RemoteDesk desk(control_, results_, manifest);
     return score_chunks(job, desk, progress_, {});
   }

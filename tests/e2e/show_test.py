@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""`show` tells of every chunk who scored it and how, and what failed first."""
+"""`show` tells of every chunk who scored it and how, and what failed first; a trace, who did what
+when."""
 
 import json
 import os
@@ -99,6 +100,60 @@ class Show(support.Case):
         self.assertIn("  chunk  state", lines[4])
         put("failed/000001.json", 1, attempts=3, losses=0, worker="c", error="At the very last.")
         self.assertEqual(self.show()[0]["state"], "failed")
+
+
+class Traces(support.Case):
+    FRAMES = 40
+
+    def setUp(self):
+        super().setUp()
+        self.source = make_video(self.folder / "in.mp4", frames=self.FRAMES)
+        self.trace = self.folder / "trace.json"
+
+    def traced(self, *options):
+        done = self.score(self.source, self.folder / "out.mp4", "--chunk-seconds", "0.4", "--json",
+                          "--trace", self.trace, *options)
+        return json.loads(self.trace.read_text())["traceEvents"], json.loads(done.stdout)["notes"]
+
+    def check(self, events, workers):
+        names = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
+        lanes = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}
+        self.assertLessEqual(len(names), workers)
+        self.assertEqual(len(set(names.values())), len(names))
+        self.assertEqual(sorted(lanes.values()), ["decode", "encode", "score"])
+        spans = [e for e in events if e["ph"] == "X"]
+        for name in ("score", "encode"):  # encoding: each frame, and the end of each of four chunks
+            count = sum(1 for e in spans if e["name"] == name)
+            self.assertEqual(count, self.FRAMES + (4 if name == "encode" else 0))
+        self.assertEqual({e["args"]["chunk"] for e in spans if e["name"] == "score"}, set(range(4)))
+        self.assertIn("wait for a frame", {e["name"] for e in spans})
+        for pid in names:
+            for tid in lanes:  # a thread does one thing at a time
+                lane = sorted((e["ts"], e["dur"]) for e in spans if (e["pid"], e["tid"]) == (pid, tid))
+                for (begin, length), (next_begin, _) in zip(lane, lane[1:]):
+                    self.assertLessEqual(begin + length, next_begin + 2)  # microseconds: rounding
+
+    def test_one_worker(self):
+        self.check(self.traced()[0], 1)
+
+    def test_two_workers(self):
+        self.check(self.traced("--workers", "2")[0], 2)
+
+    def test_what_was_scored_without_is_not_in_it(self):
+        self.score(self.source, self.folder / "out.mp4", "--chunk-seconds", "0.4")
+        events, notes = self.traced("--force")
+        self.assertEqual(events, [])
+        self.assertTrue(any("trace is empty" in note for note in notes), notes)
+
+    def test_nothing_is_replaced(self):
+        self.trace.write_text("mine")
+        for trace in (self.trace, self.source, self.folder / "none/trace.json"):
+            done = run(*self.command(self.source, self.folder / "out.mp4", "--trace", trace))
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assert_one_sentence(done.stderr)
+        done = run(*self.command(self.source, self.folder / "out.mp4", "--trace", self.source, "--force"))
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertEqual(self.trace.read_text(), "mine")
 
 
 if __name__ == "__main__":
