@@ -19,6 +19,7 @@
 
 #include "base/hash.h"
 #include "run/run_folder.h"
+#include "run/scorer_limits.h"
 #include "run/scorer_program.h"
 
 namespace atelier::run {
@@ -193,6 +194,7 @@ Result<void> ScorerProcess::spawn(const std::string& program) {
     pid_ = -1;
     return cannot("start a scorer");
   }
+  offer_to_the_kernel(pid_);
   control_ = std::move(control.first);
   results_ = std::move(results.first);
   listen(std::move(log));
@@ -435,6 +437,7 @@ Result<Answer> ScorerProcess::begin() {
   }
   prepared_.manifest = *standing_->manifest;
   beside_.clear();
+  TRY(noted(limit_results(pid_, prepared_.manifest)));
   MutexLock lock(mutex_);
   // It may have died since it said so: that must not be forgotten.
   if (state_ != State::starting) return make_error(Code::corrupt, "The scorer has ended.");

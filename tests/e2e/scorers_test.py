@@ -79,6 +79,20 @@ class Scorers(support.Case):
         self.score(self.source, self.output, *self.CUT, model=self.slow_model())
         self.assertEqual(sha256(self.output), self.undisturbed())
 
+    def test_it_cannot_fill_the_disk_and_dies_before_its_broker_where_memory_ends(self):
+        process = self.begin("--quiet")
+        self.wait_for_commits(process, 1)
+        proc = pathlib.Path(f"/proc/{self.scorer_of(process)}")
+        limits = proc.joinpath("limits").read_text()
+        most = next(line for line in limits.splitlines() if line.startswith("Max file size")).split()
+        self.assertLess(int(most[4]), 500 << 20, limits)
+        self.assertEqual(most[3], most[4], "it may raise the limit")
+        adjusted = [int(pathlib.Path(f"/proc/{pid}/oom_score_adj").read_text())
+                    for pid in (process.pid, int(proc.name))]
+        self.assertGreater(adjusted[1], adjusted[0])
+        out, err = process.communicate(timeout=support.TIMEOUT)
+        self.assertEqual(process.returncode, 0, err)
+
     def test_one_that_dies_before_it_is_told_to_score(self):
         process = self.begin()
         scorer = self.scorer_of(process)
