@@ -2,6 +2,7 @@
 // The commands of the program. Each returns the process's exit code.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -32,6 +33,8 @@ struct RunOptions {
   int workers = 1;
   std::string sandbox = "on";
   std::string trace;  // a file for a Chrome trace; empty: none
+  // LocalWorkers::more_arguments; if set, also one worker is a process of its own. For drills.
+  std::function<std::vector<std::string>(int k)> worker_arguments;
 };
 Result<void> run_command(const RunOptions& options, Console& console, std::stop_token stop);
 
@@ -44,8 +47,23 @@ struct WorkerOptions {
   int parent = 0;  // ends with this process; 0: with none
   std::string sandbox = "on";
   bool trace = false;
+  std::string drill;  // run::DrillOrders; empty: in earnest
 };
 Result<void> worker_command(const WorkerOptions& options, Console& console, std::stop_token stop);
+
+struct DrillOptions {
+  RunOptions run;  // without output and runs
+  double kill = 0.02;
+  double freeze = 0.02;
+  double store_faults = 0.05;
+  std::string seeds = "1";   // or "1-100"
+  double claim_timeout = 1;  // seconds
+  double limit = 0;          // seconds for one run; 0: by the undisturbed one
+  bool keep = false;
+};
+// Errors: those of run_command for the undisturbed run; internal if one that was disturbed gave
+// other bits or did not end, or a step of the ledger was never met.
+Result<void> drill_command(const DrillOptions& options, Console& console, std::stop_token stop);
 
 struct PreviewOptions {
   std::string input;

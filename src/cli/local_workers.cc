@@ -87,6 +87,9 @@ Result<void> score_with_local_workers(const LocalWorkers& local, run::RunFolder&
                                        "--sandbox", local.sandbox,
                                        "--parent",  std::to_string(::getpid())};
     if (local.trace) arguments.emplace_back("--trace");
+    if (local.more_arguments) {
+      for (std::string& more : local.more_arguments(k)) arguments.push_back(std::move(more));
+    }
     return arguments;
   };
   setup.say = [&console](const std::string& text) { console.note(text); };

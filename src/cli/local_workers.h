@@ -5,6 +5,7 @@
 #include <functional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "cli/console.h"
 #include "run/run_folder.h"
@@ -20,6 +21,8 @@ struct LocalWorkers {
   std::string input;  // where they are now, whatever the manifest says
   std::string model;
   std::function<bool()> goes_on;  // engine::LocalSetup
+  // Further arguments of worker k, asked for at each of its starts; may be unset.
+  std::function<std::vector<std::string>(int k)> more_arguments;
 };
 
 // Threads of each worker where `threads` were asked for.

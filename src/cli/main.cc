@@ -21,6 +21,7 @@ struct Options {
   bool quiet = false;
   RunOptions run;
   WorkerOptions worker;
+  DrillOptions drill;
   PreviewOptions preview;
   BenchOptions bench;
   GcOptions gc;
@@ -39,6 +40,45 @@ void add_sandbox(CLI::App& command, std::string& sandbox) {
       ->capture_default_str();
 }
 
+// How the work is shared out.
+void add_workers(CLI::App& command, RunOptions& o) {
+  command.add_option("--workers", o.workers, "Processes that score chunks at the same time")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command
+      .add_option("--threads", o.threads,
+                  "Threads of each worker; 0: one per core, shared among the workers")
+      ->check(CLI::Range(0, 1024));
+  add_sandbox(command, o.sandbox);
+  command.add_option("--chunk-seconds", o.chunk_seconds, "Length of a chunk")
+      ->check(CLI::Range(0.001, 86400.0))
+      ->capture_default_str();
+}
+
+// What the result is to be.
+void add_result(CLI::App& command, RunOptions& o, std::string& precision) {
+  command.add_option("--size", o.size, "Output size WxH; one of them 0 keeps the aspect");
+  command.add_option("--from", o.from, "Start here: seconds or [h:]m:s from the first frame");
+  command.add_option("--to", o.to, "End before this time");
+  command.add_option("--precision", precision, "Precision of scoring: auto or f32")
+      ->check(kPrecisions);
+  command.add_flag("--deinterlace", o.deinterlace,
+                   "Make whole frames of interlaced ones; progressive frames stay as they are");
+  command.add_option("--codec", o.codec,
+                     "libx264 (default), libx265, libsvtav1, libaom-av1, libvpx-vp9 (default in "
+                     ".webm), prores_ks, ffv1 or mjpeg; gif and png follow from the output's name");
+  command.add_option(
+      "--crf", o.crf,
+      "Quality, 0 the best: libx264 0-51 [18], libx265 0-51 [20], libsvtav1 1-63 [28], "
+      "libaom-av1 and libvpx-vp9 0-63 [24]; mjpeg: its quantiser 1-31 [3]");
+  command.add_option(
+      "--preset", o.preset,
+      "Speed: libx264 and libx265 ultrafast to placebo [veryfast], libsvtav1 0-13 [8], "
+      "libaom-av1 0-8 [6], libvpx-vp9 best, 0-5 [4]");
+  command.add_option("--encoder-opts", o.encoder_options,
+                     "Further options K=V:K=V of the encoder or of the library behind it");
+}
+
 void add_run(CLI::App& app, Options& o, std::string& precision) {
   CLI::App* run = app.add_subcommand("run", "Score a video with a model; the same command resumes");
   run->add_option("INPUT", o.run.input, "The video to score")->required();
@@ -50,41 +90,53 @@ void add_run(CLI::App& app, Options& o, std::string& precision) {
   run->add_option("--model", o.run.model, "An installed model's name, or an .onnx file")
       ->required();
   run->add_option("--runs", o.run.runs, "Folder of runs [$XDG_STATE_HOME/atelier/runs]");
-  run->add_option("--workers", o.run.workers, "Processes that score chunks at the same time")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  run->add_option("--threads", o.run.threads,
-                  "Threads of each worker; 0: one per core, shared among the workers")
-      ->check(CLI::Range(0, 1024));
-  add_sandbox(*run, o.run.sandbox);
-  run->add_option("--chunk-seconds", o.run.chunk_seconds, "Length of a chunk")
-      ->check(CLI::Range(0.001, 86400.0))
-      ->capture_default_str();
+  add_workers(*run, o.run);
   run->add_flag("--no-reuse", o.run.no_reuse, "Forget what an earlier run of this command left");
   run->add_flag("--force", o.run.force, "Replace an existing output");
-  run->add_option("--size", o.run.size, "Output size WxH; one of them 0 keeps the aspect");
-  run->add_option("--from", o.run.from, "Start here: seconds or [h:]m:s from the first frame");
-  run->add_option("--to", o.run.to, "End before this time");
-  run->add_option("--precision", precision, "Precision of scoring: auto or f32")
-      ->check(kPrecisions);
-  run->add_flag("--deinterlace", o.run.deinterlace,
-                "Make whole frames of interlaced ones; progressive frames stay as they are");
-  run->add_option("--codec", o.run.codec,
-                  "libx264 (default), libx265, libsvtav1, libaom-av1, libvpx-vp9 (default in "
-                  ".webm), prores_ks, ffv1 or mjpeg; gif and png follow from the output's name");
-  run->add_option("--crf", o.run.crf,
-                  "Quality, 0 the best: libx264 0-51 [18], libx265 0-51 [20], libsvtav1 1-63 [28], "
-                  "libaom-av1 and libvpx-vp9 0-63 [24]; mjpeg: its quantiser 1-31 [3]");
-  run->add_option("--preset", o.run.preset,
-                  "Speed: libx264 and libx265 ultrafast to placebo [veryfast], libsvtav1 0-13 [8], "
-                  "libaom-av1 0-8 [6], libvpx-vp9 best, 0-5 [4]");
-  run->add_option("--encoder-opts", o.run.encoder_options,
-                  "Further options K=V:K=V of the encoder or of the library behind it");
+  add_result(*run, o.run, precision);
   run->add_option("--trace", o.run.trace,
                   "Write what each worker did when as a Chrome trace (chrome://tracing, Perfetto)");
   run->add_option("--keep-frames", o.run.keep_frames,
                   "Keep every frame in the run folder: png or jpg")
       ->check(CLI::IsMember({"png", "jpg"}));
+}
+
+void add_drill(CLI::App& app, Options& o, std::string& precision) {
+  CLI::App* drill = app.add_subcommand(
+      "drill",
+      "Score a video while workers are killed and frozen and store calls fail, and compare the "
+      "bits with those of an undisturbed run");
+  DrillOptions& d = o.drill;
+  d.run.workers = 3;
+  d.run.chunk_seconds = 1;
+  const CLI::Range chance(0.0, 1.0);
+  drill->add_option("INPUT", d.run.input, "The video to score")->required();
+  drill->add_option("--model", d.run.model, "An installed model's name, or an .onnx file")
+      ->required();
+  drill->add_option("--kill", d.kill, "Chance, at each step of the ledger, of a SIGKILL")
+      ->check(chance)
+      ->capture_default_str();
+  drill->add_option("--freeze", d.freeze, "Chance of a SIGSTOP, and of a SIGCONT later")
+      ->check(chance)
+      ->capture_default_str();
+  drill->add_option("--store-faults", d.store_faults, "Chance that the store call of a step fails")
+      ->check(chance)
+      ->capture_default_str();
+  drill->add_option("--seed", d.seeds, "S, or A-B for a run with each seed from A to B")
+      ->capture_default_str();
+  drill
+      ->add_option("--claim-timeout", d.claim_timeout,
+                   "Seconds until a silent worker's chunk is taken over; most freezes last longer")
+      ->check(CLI::Range(0.05, 600.0))
+      ->capture_default_str();
+  drill
+      ->add_option("--limit", d.limit,
+                   "Seconds after which a run is taken for endless; 0: a minute and 50 times the "
+                   "undisturbed run")
+      ->check(CLI::Range(0.0, 604800.0));
+  drill->add_flag("--keep", d.keep, "Keep the runs and their results, and say where");
+  add_workers(*drill, d.run);
+  add_result(*drill, d.run, precision);
 }
 
 void add_others(CLI::App& app, Options& o, std::string& precision) {
@@ -109,6 +161,7 @@ void add_others(CLI::App& app, Options& o, std::string& precision) {
       ->check(CLI::NonNegativeNumber);
   worker->add_flag("--trace", o.worker.trace, "Keep what it did when in the run folder");
   add_sandbox(*worker, o.worker.sandbox);
+  worker->add_option("--drill", o.worker.drill)->group("");  // what `atelier drill` says
   CLI::App* probe = app.add_subcommand("probe", "What Atelier sees in a file");
   probe->add_option("INPUT", o.probe_input)->required();
   CLI::App* models =
@@ -142,6 +195,7 @@ Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
                       const std::stop_token& stop) {
   const std::string name = app.get_subcommands().front()->get_name();
   if (name == "run") return run_command(o.run, console, stop);
+  if (name == "drill") return drill_command(o.drill, console, stop);
   if (name == "worker") return worker_command(o.worker, console, stop);
   if (name == "preview") return preview_command(o.preview, console, stop);
   if (name == "probe") return probe_command(o.probe_input, console);
@@ -219,6 +273,7 @@ int run_program(int argc, char** argv) {
   app.add_flag("--quiet", options.quiet, "Print nothing but errors");
   add_run(app, options, precision);
   add_others(app, options, precision);
+  add_drill(app, options, precision);
   add_gc(app, options);
   for (CLI::App* command : app.get_subcommands(nullptr)) {
     command->footer(

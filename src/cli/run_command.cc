@@ -289,8 +289,9 @@ class Run {
     const auto begin = clock_.now();
     {
       const ProgressTicker ticker(console_, progress, before, manifest.frames_expected(), clock_);
-      auto result = options_.workers > 1 ? work_with_others(manifest, stop)
-                                         : work_alone(manifest, ledger, stop);
+      auto result = options_.workers > 1 || options_.worker_arguments
+                        ? work_with_others(manifest, stop)
+                        : work_alone(manifest, ledger, stop);
       if (!result.ok() && result.error().code == Code::cancelled && stop.stop_requested()) {
         return make_error(
             Code::cancelled,
@@ -327,7 +328,8 @@ class Run {
                                 [this] {
                                   const auto cancelled = ledger_->cancelled();
                                   return !cancelled.ok() || !*cancelled;
-                                }};
+                                },
+                                options_.worker_arguments};
     auto result =
         score_with_local_workers(local, *folder_, manifest, progress_->get(), console_, stop);
     frames_now_ = progress_->get().encoded;

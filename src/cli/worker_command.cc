@@ -12,6 +12,7 @@
 #include "cli/inputs.h"
 #include "cli/model_library.h"
 #include "run/clean_up.h"
+#include "run/drill_worker.h"
 #include "run/work.h"
 #include "store/local_store.h"
 #include "store/retrying_store.h"
@@ -34,25 +35,15 @@ Result<run::Share> parse_share(const std::string& text) {
   return share;
 }
 
-// The run's folder and the store around it.
-struct OpenedRun {
-  std::unique_ptr<ObjectStore> store;
-  run::Manifest manifest;
-};
-
-Result<OpenedRun> open_run(const std::string& url) {
-  OpenedRun opened;
-  const Location location = TRY(parse_location(url));
-  opened.store = TRY(open_local_store(location.path.parent_path()));
-  run::RunFolder folder(*opened.store, location.path.filename().string());
-  auto manifest = TRY(folder.read_manifest());
+Result<run::Manifest> read_manifest(ObjectStore& store, const std::string& run_id,
+                                    const std::string& url) {
+  auto manifest = TRY(run::RunFolder(store, run_id).read_manifest());
   if (!manifest) {
     return make_error(Code::invalid_argument,
                       "There is no prepared run at '{}'; `atelier run` prints the URL of its run.",
                       url);
   }
-  opened.manifest = *std::move(manifest);
-  return opened;
+  return *std::move(manifest);
 }
 
 Result<StoredInput> find_same_input(const run::InputIdentity& wanted, const std::string& place) {
@@ -84,13 +75,20 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   }
   SystemClock clock;
   const run::Share share = TRY(parse_share(options.share));
-  const OpenedRun opened = TRY(open_run(options.run_url));
-  const run::Manifest& manifest = opened.manifest;
+  const Location location = TRY(parse_location(options.run_url));
+  const std::string run_id = location.path.filename().string();
+  const auto local = TRY(open_local_store(location.path.parent_path()));
+  std::unique_ptr<run::DrilledWorker> drill;
+  if (!options.drill.empty()) {
+    drill = TRY(run::DrilledWorker::create(options.drill, *local, run_id, clock));
+  }
+  RetryingStore store(drill ? drill->store() : *local, clock,
+                      drill ? drill->retries() : RetryPolicy{});
+  const run::Manifest manifest = TRY(read_manifest(store, run_id, options.run_url));
+  run::RunFolder folder(store, manifest.run_id);
   const std::string input_place = options.input.empty() ? manifest.input.url : options.input;
   const StoredInput input = TRY(find_same_input(manifest.input, input_place));
   const run::ModelFiles model = TRY(find_run_model(manifest, options.model));
-  RetryingStore store(*opened.store, clock);
-  run::RunFolder folder(store, manifest.run_id);
 
   const std::string name = run::make_worker_name();
   run::LogSegments log(clock, name);
@@ -115,14 +113,20 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   task.write_manifest = [&](const run::Manifest&) { return manifest; };
   task.log = [&](std::string_view text) { log.add(&folder, text); };
 
+  if (drill) drill->arrange(task);
+
   const auto progress = TRY(run::SharedProgress::create());
+  std::optional<run::DrilledWorker::Watch> watch;
+  if (drill) watch.emplace(*drill, progress->get());
   run::Ledger::Setup setup;
   setup.run_id = manifest.run_id;
   setup.worker = name;
   setup.chunks = static_cast<int>(manifest.chunks.size());
   setup.share = share;
+  if (drill) setup.policy = drill->policy();
   run::Ledger ledger(store, clock, setup);
-  const auto heart = TRY(run::Heart::start(ledger, progress->get()));
+  const auto heart = TRY(drill ? run::Heart::start(ledger, progress->get(), drill->beat_interval())
+                               : run::Heart::start(ledger, progress->get()));
   TRY(run::check_stands(store, manifest.run_id));
   run::Broker broker(folder, manifest, ledger, TRY(scratch_folder()));
   const auto worked = run::work(nullptr, run::kThisProgram, task, *progress, broker, stop);

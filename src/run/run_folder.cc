@@ -102,11 +102,22 @@ Result<std::optional<ChunkCommit>> RunFolder::read_commit(int chunk) {
   return std::optional(TRY(commit_from_json(chunk, *text)));
 }
 
+// Nobody below repeats an append, since nobody knows whether its bytes arrived; and a run must not
+// end because one answer was lost.
+Result<void> RunFolder::put_result(const std::string& object, ByteSource& result) {
+  constexpr int kAttempts = 6;
+  for (int attempt = 1;; ++attempt) {
+    const auto put = put_source(store_, key(object), result, Condition::always());
+    if (put.ok()) return {};
+    if (put.error().code != Code::unavailable || attempt == kAttempts) return put.error();
+  }
+}
+
 Result<ChunkCommit> RunFolder::commit_chunk(ChunkCommit commit, ByteSource& result) {
   const std::string name = chunk_name(commit.index);
   if (commit.frames > 0) {
     commit.object = fmt::format("{}-{}.nut", name, commit.sha256);
-    TRY(put_source(store_, key(commit.object), result, Condition::always()));
+    TRY(put_result(commit.object, result));
   }
   const std::string record = to_json(commit);
   const PutOutcome outcome =

@@ -82,6 +82,7 @@ class RunFolder {
   Result<void> clear();
 
  private:
+  Result<void> put_result(const std::string& object, ByteSource& result);
   Result<void> remove_in_order(std::vector<ObjectInfo> objects);
   std::string key(std::string_view name) const { return run_id_ + "/" + std::string(name); }
   Result<std::optional<std::string>> read_text(const std::string& key);

@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
+#include "store/faulty_store.h"
 #include "store/memory_store.h"
+#include "store/retrying_store.h"
 
 namespace atelier::run {
 namespace {
@@ -59,6 +62,26 @@ TEST_F(RunFolderTest, TheFirstCommitStands) {
   EXPECT_EQ(read.worker, "worker");
   EXPECT_EQ(read.attempt, 2);
   EXPECT_EQ(as_text(read_all(*folder_.open_chunk(read).value(), 100, "chunk").value()), "one");
+}
+
+// Retries below do not repeat an append, nor a commit that was not made.
+TEST_F(RunFolderTest, AResultWhoseUploadFailsIsUploadedAgain) {
+  FakeClock clock;
+  FaultyStore faulty(*store_, scripted_faults({{StoreVerb::append, 0, Fault::before},
+                                               {StoreVerb::append, 1, Fault::after},
+                                               {StoreVerb::commit, 0, Fault::before}}));
+  RetryingStore retrying(faulty, clock);
+  RunFolder folder(retrying, "run1");
+  MemorySource one(bytes_of("one"));
+  ChunkCommit commit = commit_of(4, "one");
+  const auto done = folder.commit_chunk(commit, one);
+  ASSERT_TRUE(done.ok()) << done.error().message;
+  EXPECT_EQ(as_text(read_all(*folder_.open_chunk(*done).value(), 100, "chunk").value()), "one");
+  FaultyStore away(*store_, [](StoreVerb verb, uint64_t) {
+    return verb == StoreVerb::append ? Fault::before : Fault::none;
+  });
+  RunFolder unreachable(away, "run1");
+  EXPECT_EQ(unreachable.commit_chunk(commit_of(5, "one"), one).error().code, Code::unavailable);
 }
 
 TEST_F(RunFolderTest, ACommitOfAnOlderVersionNamesNobody) {

@@ -195,6 +195,7 @@ Result<void> ScorerProcess::spawn(const std::string& program) {
     return cannot("start a scorer");
   }
   offer_to_the_kernel(pid_);
+  if (task_.started) task_.started(pid_);
   control_ = std::move(control.first);
   results_ = std::move(results.first);
   listen(std::move(log));

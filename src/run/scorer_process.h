@@ -78,6 +78,8 @@ struct ScorerTask {
   std::function<Result<Standing>(const ModelIdentity&)> find_run;
   // Puts the manifest unless there is one; returns the one that stands.
   std::function<Result<Manifest>(const Manifest&)> write_manifest;
+  // A process was started, from the thread that starts it; for drills.
+  std::function<void(int pid)> started;
   // What the scorer prints on stdout and stderr, as it comes; it may be anything.
   std::function<void(std::string_view)> log;
 };
