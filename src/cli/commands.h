@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/console.h"
+#include "cli/limits.h"
 
 namespace atelier::cli {
 
@@ -33,6 +34,8 @@ struct RunOptions {
   int workers = 1;
   std::string sandbox = "on";
   std::string trace;  // a file for a Chrome trace; empty: none
+  Limits limits;
+  uint64_t error_threshold = 0;  // frames that may stay unpainted
   // LocalWorkers::more_arguments; if set, also one worker is a process of its own. For drills.
   std::function<std::vector<std::string>(int k)> worker_arguments;
 };
@@ -47,6 +50,7 @@ struct WorkerOptions {
   int parent = 0;  // ends with this process; 0: with none
   std::string sandbox = "on";
   bool trace = false;
+  Limits limits;
   std::string drill;  // run::DrillOrders; empty: in earnest
 };
 Result<void> worker_command(const WorkerOptions& options, Console& console, std::stop_token stop);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/console.h"
+#include "cli/limits.h"
 #include "run/run_folder.h"
 #include "run/scorer.h"
 
@@ -18,6 +19,7 @@ struct LocalWorkers {
   int threads = 0;  // of each; 0: the processors of this machine shared among them
   std::string sandbox;
   bool trace = false;
+  Limits limits;
   std::string input;  // where they are now, whatever the manifest says
   std::string model;
   std::function<bool()> goes_on;  // engine::LocalSetup

@@ -91,6 +91,10 @@ void add_run(CLI::App& app, Options& o, std::string& precision) {
       ->required();
   run->add_option("--runs", o.run.runs, "Folder of runs [$XDG_STATE_HOME/atelier/runs]");
   add_workers(*run, o.run);
+  add_limits(*run, o.run.limits);
+  run->add_option("--error-threshold", o.run.error_threshold,
+                  "Frames that may show the input's own picture where they cannot be scored")
+      ->capture_default_str();
   run->add_flag("--no-reuse", o.run.no_reuse, "Forget what an earlier run of this command left");
   run->add_flag("--force", o.run.force, "Replace an existing output");
   add_result(*run, o.run, precision);
@@ -161,6 +165,7 @@ void add_others(CLI::App& app, Options& o, std::string& precision) {
       ->check(CLI::NonNegativeNumber);
   worker->add_flag("--trace", o.worker.trace, "Keep what it did when in the run folder");
   add_sandbox(*worker, o.worker.sandbox);
+  add_limits(*worker, o.worker.limits);
   worker->add_option("--drill", o.worker.drill)->group("");  // what `atelier drill` says
   CLI::App* probe = app.add_subcommand("probe", "What Atelier sees in a file");
   probe->add_option("INPUT", o.probe_input)->required();

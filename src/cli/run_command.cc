@@ -19,6 +19,7 @@
 #include "run/broker.h"
 #include "run/finish.h"
 #include "run/report.h"
+#include "run/unpainted.h"
 #include "run/work.h"
 #include "store/local_store.h"
 #include "store/retrying_store.h"
@@ -210,18 +211,8 @@ class ProgressTicker {
 struct Scored {
   uint64_t frames_now = 0;
   double wall_seconds = 0;
+  std::vector<run::Unpainted> unpainted;
 };
-
-// What could not be scored is named before anything is joined.
-Result<void> check_failures(run::Ledger& ledger) {
-  const auto failures = TRY(ledger.failures());
-  if (failures.empty()) return {};
-  return make_error(
-      Code::corrupt,
-      "Chunk {} was given up: {} Chunks given up in all: {}; what is done is kept, and the same "
-      "command tries them again.",
-      failures.front().chunk, failures.front().error, failures.size());
-}
 
 // A run under way: what its scorers are given, and where their results go.
 class Run {
@@ -238,6 +229,7 @@ class Run {
     task_.threads = options.threads;
     task_.sandbox = options.sandbox == "on";
     task_.trace = !options.trace.empty();
+    task_.limits = time_limits(options.limits);
     task_.find_run = [this](const run::ModelIdentity& found) { return find(found); };
     task_.write_manifest = [this](const run::Manifest& planned) {
       return folder_->write_manifest(planned);
@@ -279,6 +271,7 @@ class Run {
     setup.run_id = manifest.run_id;
     setup.worker = worker_;
     setup.chunks = static_cast<int>(manifest.chunks.size());
+    setup.policy = ledger_policy(options_.limits);
     ledger_ = std::make_unique<run::Ledger>(store_, clock_, setup);
     run::Ledger& ledger = *ledger_;
     if (const size_t again = TRY(ledger.retry_failures()); again > 0) {
@@ -300,8 +293,8 @@ class Run {
       }
       TRY(std::move(result));
     }
-    TRY(check_failures(ledger));
-    return Scored{frames_now_, seconds_between(begin, clock_.now())};
+    auto unpainted = TRY(replace_failures(ledger, manifest, stop));
+    return Scored{frames_now_, seconds_between(begin, clock_.now()), std::move(unpainted)};
   }
 
   // Its last beat comes before the report.
@@ -323,6 +316,7 @@ class Run {
                                 options_.threads,
                                 options_.sandbox,
                                 task_.trace,
+                                options_.limits,
                                 task_.identity.url,
                                 task_.model->url,
                                 [this] {
@@ -334,6 +328,19 @@ class Run {
         score_with_local_workers(local, *folder_, manifest, progress_->get(), console_, stop);
     frames_now_ = progress_->get().encoded;
     return result;
+  }
+
+  // What could not be scored is named before anything is joined.
+  Result<std::vector<run::Unpainted>> replace_failures(run::Ledger& ledger,
+                                                       const run::Manifest& manifest,
+                                                       const std::stop_token& stop) {
+    const auto failures = TRY(ledger.failures());
+    if (failures.empty()) return std::vector<run::Unpainted>();
+    const run::UnpaintedRequest request = {run::kThisProgram, task_, TRY(scratch_folder()),
+                                           options_.error_threshold};
+    auto taken = run::take_unpainted(failures, manifest, *folder_, request, stop);
+    flush_log();
+    return taken;
   }
 
   void flush_log() {
@@ -448,6 +455,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   finish_request.output_key = output.place.key;
   finish_request.replace = options.force;
   finish_request.scratch = TRY(scratch_folder());
+  finish_request.unpainted = scored.unpainted;
   run::RunReport report;
   report.finish = TRY(run::finish(manifest, job.folder(), finish_request, stop));
   say_damage(console, report.finish, parameters.deinterlace);

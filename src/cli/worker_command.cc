@@ -101,6 +101,7 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   task.threads = options.threads;
   task.sandbox = options.sandbox == "on";
   task.trace = options.trace;
+  task.limits = time_limits(options.limits);
   task.find_run = [&](const run::ModelIdentity& found) -> Result<run::Standing> {
     if (found.sha256 != manifest.model.sha256 || found.spec != manifest.model.spec) {
       return make_error(Code::conflict,
@@ -123,7 +124,7 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   setup.worker = name;
   setup.chunks = static_cast<int>(manifest.chunks.size());
   setup.share = share;
-  if (drill) setup.policy = drill->policy();
+  setup.policy = drill ? drill->policy() : ledger_policy(options.limits);
   run::Ledger ledger(store, clock, setup);
   const auto heart = TRY(drill ? run::Heart::start(ledger, progress->get(), drill->beat_interval())
                                : run::Heart::start(ledger, progress->get()));

@@ -143,7 +143,7 @@ milliseconds DrilledWorker::beat_interval() const {
 }
 
 void DrilledWorker::arrange(ScorerTask& task) {
-  task.hang_timeout = drill_hang_timeout(drill_->orders().claim_timeout);
+  task.limits.progress = drill_hang_timeout(drill_->orders().claim_timeout);
   task.started = [this](int pid) { processes_->scorer_started(pid); };
 }
 

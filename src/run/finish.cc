@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/finish.h"
 
+#include <algorithm>
 #include <system_error>
 
 #include "base/file.h"
@@ -27,12 +28,29 @@ class ScratchOutput {
   std::filesystem::path path_;
 };
 
+// A chunk that was committed after all is shown as it was painted.
+std::optional<ChunkCommit> stand_in(int chunk, const std::vector<Unpainted>& all,
+                                    FinishReport& report) {
+  const auto found = std::find_if(all.begin(), all.end(), [chunk](const Unpainted& unpainted) {
+    return unpainted.commit.index == chunk;
+  });
+  if (found == all.end()) return {};
+  report.unpainted += found->commit.frames;
+  report.notes.push_back(fmt::format(
+      "{} frame{} from number {} on show the input's own picture, since chunk {} was given up: {}",
+      found->commit.frames, found->commit.frames == 1 ? "" : "s", found->first_frame + 1, chunk,
+      found->error));
+  return found->commit;
+}
+
 Result<std::vector<ChunkCommit>> read_commits(const Manifest& manifest, RunFolder& folder,
+                                              const std::vector<Unpainted>& unpainted,
                                               FinishReport& report) {
   std::vector<ChunkCommit> commits;
   uint64_t captions_lost = 0;
   for (const ChunkPlan& chunk : manifest.chunks) {
     auto commit = TRY(folder.read_commit(chunk.index));
+    if (!commit) commit = stand_in(chunk.index, unpainted, report);
     if (!commit) {
       return make_error(Code::corrupt,
                         "Chunk {} of run {} has not been scored; run the same command again.",
@@ -83,7 +101,7 @@ media::MuxRequest mux_request(const Manifest& manifest, RunFolder& folder,
 Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
                             const FinishRequest& request, std::stop_token stop) {
   FinishReport report;
-  const auto commits = TRY(read_commits(manifest, folder, report));
+  const auto commits = TRY(read_commits(manifest, folder, request.unpainted, report));
   media::MuxRequest mux = mux_request(manifest, folder, request, commits);
   if (media::is_pictures(request.container)) {
     TRY(publish_pictures(mux, request, report, std::move(stop)));

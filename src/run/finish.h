@@ -9,6 +9,7 @@
 #include "media/muxer.h"
 #include "run/manifest.h"
 #include "run/run_folder.h"
+#include "run/unpainted.h"
 
 namespace atelier::run {
 
@@ -17,9 +18,10 @@ struct FinishRequest {
   const media::MediaInfo* info = nullptr;
   media::Container container = media::Container::mp4;
   ObjectStore* output = nullptr;
-  std::string output_key;         // of pictures a pattern, see media/picture_files.h
-  bool replace = false;           // otherwise the output must be absent
-  std::filesystem::path scratch;  // an existing folder for the file before it is published
+  std::string output_key;            // of pictures a pattern, see media/picture_files.h
+  bool replace = false;              // otherwise the output must be absent
+  std::filesystem::path scratch;     // an existing folder for the file before it is published
+  std::vector<Unpainted> unpainted;  // in place of chunks that are not committed
 };
 
 struct FinishReport {
@@ -28,6 +30,7 @@ struct FinishReport {
   uint64_t decode_errors = 0;
   uint64_t retimed = 0;     // frames whose time in the input was missing or another's
   uint64_t interlaced = 0;  // frames flagged interlaced in the input
+  uint64_t unpainted = 0;   // frames that show the input's own picture
   uint64_t copied_packets = 0;
   uint64_t bytes = 0;
   double shifted_seconds = 0;

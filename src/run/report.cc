@@ -49,6 +49,7 @@ std::string to_json(const RunReport& report, const Manifest& manifest) {
                   {"decode_errors", finish.decode_errors},
                   {"retimed_frames", finish.retimed},
                   {"interlaced_frames", finish.interlaced},
+                  {"unpainted_frames", finish.unpainted},
                   {"damaged_packets", manifest.damaged_packets},
                   {"copied_streams", manifest.copied.size()},
                   {"copied_packets", finish.copied_packets},

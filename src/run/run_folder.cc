@@ -16,6 +16,7 @@ using nlohmann::json;
 constexpr uint64_t kLargestRecord = 256u << 20;
 
 std::string chunk_name(int chunk) { return fmt::format("chunks/{:06d}", chunk); }
+std::string unpainted_name(int chunk) { return fmt::format("unpainted/{:06d}", chunk); }
 
 }  // namespace
 
@@ -97,7 +98,15 @@ Result<Manifest> RunFolder::write_manifest(const Manifest& manifest) {
 }
 
 Result<std::optional<ChunkCommit>> RunFolder::read_commit(int chunk) {
-  const auto text = TRY(read_text(key(chunk_name(chunk) + ".json")));
+  return read_commit_of(chunk, chunk_name(chunk));
+}
+
+Result<std::optional<ChunkCommit>> RunFolder::read_unpainted(int chunk) {
+  return read_commit_of(chunk, unpainted_name(chunk));
+}
+
+Result<std::optional<ChunkCommit>> RunFolder::read_commit_of(int chunk, const std::string& name) {
+  const auto text = TRY(read_text(key(name + ".json")));
   if (!text) return std::optional<ChunkCommit>();
   return std::optional(TRY(commit_from_json(chunk, *text)));
 }
@@ -115,6 +124,16 @@ Result<void> RunFolder::put_result(const std::string& object, ByteSource& result
 
 Result<ChunkCommit> RunFolder::commit_chunk(ChunkCommit commit, ByteSource& result) {
   const std::string name = chunk_name(commit.index);
+  return commit_as(name, std::move(commit), result);
+}
+
+Result<ChunkCommit> RunFolder::commit_unpainted(ChunkCommit commit, ByteSource& result) {
+  const std::string name = unpainted_name(commit.index);
+  return commit_as(name, std::move(commit), result);
+}
+
+Result<ChunkCommit> RunFolder::commit_as(const std::string& name, ChunkCommit commit,
+                                         ByteSource& result) {
   if (commit.frames > 0) {
     commit.object = fmt::format("{}-{}.nut", name, commit.sha256);
     TRY(put_result(commit.object, result));
@@ -123,7 +142,7 @@ Result<ChunkCommit> RunFolder::commit_chunk(ChunkCommit commit, ByteSource& resu
   const PutOutcome outcome =
       TRY(store_.put(key(name + ".json"), as_bytes(record), Condition::if_absent()));
   if (outcome.written) return commit;
-  auto standing = TRY(read_commit(commit.index));
+  auto standing = TRY(read_commit_of(commit.index, name));
   if (!standing)
     return make_error(Code::unavailable, "The record of chunk {} came and went; run again.",
                       commit.index);

@@ -63,6 +63,9 @@ class RunFolder {
   // The two-step commit: the result's bytes first, then the record that names them. If somebody
   // else committed the chunk first, theirs stands and is returned.
   Result<ChunkCommit> commit_chunk(ChunkCommit commit, ByteSource& result);
+  // The same for unpainted/000007.json, what stands in for a chunk that was given up (unpainted.h).
+  Result<std::optional<ChunkCommit>> read_unpainted(int chunk);
+  Result<ChunkCommit> commit_unpainted(ChunkCommit commit, ByteSource& result);
   // The bytes of a committed chunk, checked against their hash. Errors: corrupt naming the chunk.
   Result<std::unique_ptr<ByteSource>> open_chunk(const ChunkCommit& commit);
 
@@ -82,6 +85,8 @@ class RunFolder {
   Result<void> clear();
 
  private:
+  Result<std::optional<ChunkCommit>> read_commit_of(int chunk, const std::string& name);
+  Result<ChunkCommit> commit_as(const std::string& name, ChunkCommit commit, ByteSource& result);
   Result<void> put_result(const std::string& object, ByteSource& result);
   Result<void> remove_in_order(std::vector<ObjectInfo> objects);
   std::string key(std::string_view name) const { return run_id_ + "/" + std::string(name); }

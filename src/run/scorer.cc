@@ -9,6 +9,7 @@
 #include "base/queue.h"
 #include "media/alpha.h"
 #include "media/picture.h"
+#include "model/pass_through.h"
 
 namespace atelier::run {
 namespace {
@@ -177,7 +178,11 @@ class Pipeline {
   Result<FrameBuffer> paint(const FrameView& in) {
     const media::EncodeSettings& encode = job_.manifest->encode;
     FrameBuffer buffer(encode.width, encode.height, encode.format, encode.color);
-    TRY(job_.runner->score(in, buffer.view()));
+    if (job_.unpainted) {
+      TRY(model::pass_through(in, buffer.view()));
+    } else {
+      TRY(job_.runner->score(in, buffer.view()));
+    }
     // Networks paint colour; what was see-through stays so.
     if (encode.format.alpha) TRY(media::copy_alpha(in, buffer.view()));
     return buffer;

@@ -52,6 +52,7 @@ struct ScoreJob {
   const Clock* clock = nullptr;
   int threads = 0;  // for the decoder; 0: one per core
   TraceRecorder* trace = nullptr;
+  bool unpainted = false;  // the network is left out, see model/pass_through.h
 };
 
 // Scores chunks until the desk has none or something fails; the first error wins. Memory: a few

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,8 +13,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/hash.h"
 #include "run/run_folder.h"
@@ -26,8 +25,6 @@ namespace atelier::run {
 namespace {
 
 using nlohmann::json;
-
-static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 // Under the sanitizers what a scorer prints must be seen, and how it ends matters even after its
 // work is done.
@@ -134,28 +131,6 @@ class Busy {
 bool concerns_one_chunk(Code code) { return code == Code::corrupt || code == Code::internal; }
 
 }  // namespace
-
-Result<std::unique_ptr<SharedProgress>> SharedProgress::create() {
-  Fd memory(::memfd_create("progress", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  // Sealed: memory that a scorer made smaller would kill the broker that reads it.
-  if (!memory || ::ftruncate(memory.get(), sizeof(Progress)) != 0 ||
-      ::fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-    return cannot("make memory for the progress");
-  }
-  auto shared = TRY(open(std::move(memory)));
-  new (&shared->get()) Progress;
-  return shared;
-}
-
-Result<std::unique_ptr<SharedProgress>> SharedProgress::open(Fd memory) {
-  void* mapped =
-      ::mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
-  if (mapped == MAP_FAILED) return cannot("map the progress");
-  return std::unique_ptr<SharedProgress>(
-      new SharedProgress(std::move(memory), static_cast<Progress*>(mapped)));
-}
-
-SharedProgress::~SharedProgress() { ::munmap(progress_, sizeof(Progress)); }
 
 Result<std::unique_ptr<ScorerProcess>> ScorerProcess::start(const std::string& program,
                                                             const ScorerTask& task,
@@ -281,29 +256,48 @@ void ScorerProcess::end_unfinished() {
   changed_.notify_all();
 }
 
+// Ticks are counted, not the clock: while the broker itself is stopped, nobody can ask it for
+// anything.
 ScorerProcess::State ScorerProcess::wait_while(State state, const std::stop_token& stop) {
-  const Progress& progress = progress_.get();
-  const auto steps = [&] { return progress.decoded + progress.scored + progress.encoded + calls_; };
-  constexpr std::chrono::seconds kTick(1);
-  uint64_t seen = steps();
-  std::chrono::milliseconds idle{0};
+  constexpr std::chrono::milliseconds kTick(1000);
+  const TimeLimits& limits = task_.limits;
+  Idle idle;
+  idle.tick = std::min({kTick, limits.start, limits.progress, limits.chunk});
   MutexLock lock(mutex_);
   for (;;) {
-    const auto tick = std::min<std::chrono::milliseconds>(kTick, task_.hang_timeout);
     const auto moved = [&] { return state_ != state; };
-    if (changed_.wait_for(mutex_, stop, tick, moved) || stop.stop_requested()) return state_;
-    // Ticks, not the clock: while the broker itself is stopped, nobody can ask it for anything.
-    idle += tick;
-    // What the broker takes long for is not the scorer's fault.
-    const bool waits = waits_ && !has_work();
-    if (steps() != seen || waits || answering_ > (waits_ ? 1 : 0)) {
-      seen = steps();
-      idle = {};
-    } else if (idle >= task_.hang_timeout) {
-      hung_ = true;
-      return state_;
-    }
+    if (changed_.wait_for(mutex_, stop, idle.tick, moved) || stop.stop_requested()) return state_;
+    if (is_stuck(state, idle)) return state_;
   }
+}
+
+// After each tick. Sets stuck_.
+bool ScorerProcess::is_stuck(State state, Idle& idle) {
+  const Progress& progress = progress_.get();
+  const uint64_t steps = progress.decoded + progress.scored + progress.encoded + calls_;
+  const bool moved = std::exchange(idle.steps, steps) != steps;
+  const bool committed = std::exchange(idle.commits, commits_.load()) != commits_;
+  const bool waits = waits_ && !has_work();
+  // What the broker takes long for is not the scorer's fault.
+  const bool busy = answering_ > (waits_ ? 1 : 0);
+  if (moved || waits || busy) idle.without_step = {};
+  if (committed || waits) idle.without_commit = {};
+  if (!waits && !busy) {
+    if (!moved) idle.without_step += idle.tick;
+    if (!committed) idle.without_commit += idle.tick;
+  }
+  const auto in_seconds = [](std::chrono::milliseconds time) {
+    return std::chrono::duration<double>(time).count();
+  };
+  const TimeLimits& limits = task_.limits;
+  if (idle.without_step >= limits.progress) {
+    stuck_ = fmt::format("made no progress for {:g} seconds", in_seconds(limits.progress));
+  } else if (state == State::starting && idle.without_commit >= limits.start) {
+    stuck_ = fmt::format("was not ready after {:g} seconds", in_seconds(limits.start));
+  } else if (state == State::scoring && idle.without_commit >= limits.chunk) {
+    stuck_ = fmt::format("finished no chunk for {:g} seconds", in_seconds(limits.chunk));
+  }
+  return !stuck_.empty();
 }
 
 std::string ScorerProcess::finish_off() {
@@ -311,8 +305,8 @@ std::string ScorerProcess::finish_off() {
   bool ends_itself = false;
   {
     MutexLock lock(mutex_);
-    ends_itself =
-        !hung_ && (state_ == State::gone || state_ == State::done || state_ == State::failed);
+    ends_itself = stuck_.empty() &&
+                  (state_ == State::gone || state_ == State::done || state_ == State::failed);
   }
   const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
   pollfd ended{process.get(), POLLIN, 0};
@@ -333,11 +327,7 @@ std::string ScorerProcess::finish_off() {
 }
 
 std::string ScorerProcess::how_it_ended(int status) const {
-  if (hung_) {
-    return fmt::format(
-        "made no progress for {} seconds",
-        std::chrono::duration_cast<std::chrono::seconds>(task_.hang_timeout).count());
-  }
+  if (!stuck_.empty()) return stuck_;
   if (WIFSIGNALED(status)) {
     const char* name = ::sigabbrev_np(WTERMSIG(status));
     return fmt::format("was killed by signal {} ({})", WTERMSIG(status), name ? name : "?");
@@ -415,7 +405,8 @@ Result<Answer> ScorerProcess::describe_task() const {
                        {"shown_name", task_.shown_name},
                        {"output_name", task_.output_name},
                        {"threads", task_.threads},
-                       {"trace", task_.trace}};
+                       {"trace", task_.trace},
+                       {"unpainted", task_.unpainted}};
   return answer_with(answer, bytes_of(to_json(task)));
 }
 
@@ -574,6 +565,7 @@ Result<Answer> ScorerProcess::commit(int chunk, const Message& message) {
   }
   // It may write on: then the join, which hashes what was put, refuses the chunk.
   TRY(noted(to.commit(std::move(record), *file->second)));
+  ++commits_;
   open_.erase(file);
   MutexLock lock(mutex_);
   at_work_.erase(chunk);

@@ -24,34 +24,26 @@
 #include "run/manifest.h"
 #include "run/model_files.h"
 #include "run/scorer.h"
+#include "run/shared_progress.h"
 
 namespace atelier::run {
 
 // Whatever has become of the file it was started from.
 inline constexpr const char* kThisProgram = "/proc/self/exe";
 
-// Progress that a scorer's process writes and its broker reads, in memory of both.
-class SharedProgress {
- public:
-  static Result<std::unique_ptr<SharedProgress>> create();
-  // The other process's side. Errors: invalid_argument.
-  static Result<std::unique_ptr<SharedProgress>> open(Fd memory);
-  ~SharedProgress();
-  SharedProgress(const SharedProgress&) = delete;
-  SharedProgress& operator=(const SharedProgress&) = delete;
-  Progress& get() { return *progress_; }
-  const Fd& memory() const { return memory_; }
-
- private:
-  SharedProgress(Fd memory, Progress* progress) : memory_(std::move(memory)), progress_(progress) {}
-  Fd memory_;
-  Progress* progress_;
-};
-
 // Where the run is, once the scorer has read the model.
 struct Standing {
   std::string run_id;
   std::optional<Manifest> manifest;  // of a run that was prepared before
+};
+
+// For how long a scorer may do without what shows that it goes on; then it is taken for stuck, and
+// its broker starts another one. Time that the broker takes, for its store say, does not count.
+struct TimeLimits {
+  std::chrono::milliseconds start = std::chrono::hours(1);  // to read model and input, and to plan
+  // Without asking for anything or finishing a frame.
+  std::chrono::milliseconds progress = std::chrono::minutes(30);
+  std::chrono::milliseconds chunk = std::chrono::hours(12);  // from one commit to the next
 };
 
 // What a scorer is to do. The references must outlive it; the functions are called from threads of
@@ -65,10 +57,10 @@ struct ScorerTask {
   // Its ending says which container must take the other streams; empty: none is asked.
   std::string output_name;
   int threads = 0;
-  bool sandbox = true;  // run/sandbox.h
-  bool trace = false;   // scorers say what they did when
-  // One that neither asks for anything nor finishes a frame for so long is taken for stuck.
-  std::chrono::milliseconds hang_timeout = std::chrono::minutes(30);
+  bool sandbox = true;     // run/sandbox.h
+  bool trace = false;      // scorers say what they did when
+  bool unpainted = false;  // the input's own pictures, as large as painted ones; see unpainted.h
+  TimeLimits limits;
   // How long a process may take to end after its last word. The sanitizers look for leaks then.
 #if defined(__SANITIZE_ADDRESS__)
   std::chrono::milliseconds end_timeout = std::chrono::minutes(1);
@@ -117,6 +109,12 @@ class ScorerProcess {
 
  private:
   enum class State { starting, ready, scoring, done, failed, gone };
+  // What was seen of it, and for how long it has been so.
+  struct Idle {
+    std::chrono::milliseconds tick{0};
+    uint64_t steps = 0, commits = 0;
+    std::chrono::milliseconds without_step{0}, without_commit{0};
+  };
 
   ScorerProcess(const ScorerTask& task, SharedProgress& progress)
       : task_(task), progress_(progress) {}
@@ -147,6 +145,7 @@ class ScorerProcess {
   void end_unfinished();
   bool has_work() REQUIRES(mutex_) { return !at_work_.empty(); }
   State wait_while(State state, const std::stop_token& stop);
+  bool is_stuck(State state, Idle& idle) REQUIRES(mutex_);
   // Kills it if it still runs; how it ended, in words.
   std::string finish_off();
   std::string how_it_ended(int status) const;
@@ -170,10 +169,11 @@ class ScorerProcess {
   ChunkDesk* desk_ GUARDED_BY(mutex_) = nullptr;
   std::optional<Error> desk_failure_ GUARDED_BY(mutex_);
   std::set<int> at_work_ GUARDED_BY(mutex_);  // chunks handed out and not committed
-  bool hung_ = false;
+  std::string stuck_;                         // in words; empty: it is not
   bool died_ = false;
   std::string last_words_;  // of its log; once the process has ended
   std::atomic<uint64_t> calls_{0};
+  std::atomic<uint64_t> commits_{0};
   std::atomic<int> answering_{0};
   std::atomic<bool> waits_{false};  // for a chunk that others may give back
   std::jthread control_thread_;

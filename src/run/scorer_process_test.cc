@@ -71,10 +71,18 @@ TEST_F(ScorerProcessTest, ADeathIsToldAndWhatItPrintedIsKept) {
 }
 
 TEST_F(ScorerProcessTest, OneThatHangsIsEnded) {
-  task_.hang_timeout = std::chrono::milliseconds(200);
+  task_.limits.progress = std::chrono::milliseconds(200);
   EXPECT_THAT(prepare("time.sleep(1000)\n").error().message, HasSubstr("no progress"));
   EXPECT_THAT(prepare("os.kill(os.getpid(), signal.SIGSTOP)\n").error().message,
               HasSubstr("no progress"));
+}
+
+TEST_F(ScorerProcessTest, OneThatIsBusyForeverIsEnded) {
+  task_.limits.start = std::chrono::milliseconds(200);
+  const auto ended = prepare(R"(
+while True: ask('{"do":"read","source":0,"offset":0,"size":1}'); time.sleep(0.01)
+)");
+  EXPECT_THAT(ended.error().message, HasSubstr("was not ready after 0.2 seconds"));
 }
 
 TEST_F(ScorerProcessTest, StoppingEndsIt) {

@@ -132,7 +132,8 @@ class Program {
                        runner.get(),
                        &clock,
                        options.threads,
-                       head.at("trace").get<bool>() ? &trace : nullptr};
+                       head.at("trace").get<bool>() ? &trace : nullptr,
+                       head.at("unpainted").get<bool>()};
     RemoteDesk desk(control_, results_, manifest);
     return score_chunks(job, desk, progress_, {});
   }

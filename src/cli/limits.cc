@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/limits.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+namespace atelier::cli {
+namespace {
+
+std::chrono::milliseconds milliseconds_of(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+}
+
+}  // namespace
+
+void add_limits(CLI::App& command, Limits& limits) {
+  const CLI::Range seconds(0.01, 31536000.0);
+  command
+      .add_option("--start-timeout", limits.start_timeout,
+                  "Seconds that a scorer may take to read model and video")
+      ->check(seconds)
+      ->capture_default_str();
+  command
+      .add_option("--progress-timeout", limits.progress_timeout,
+                  "Seconds without a finished frame until a scorer is replaced")
+      ->check(seconds)
+      ->capture_default_str();
+  command
+      .add_option("--chunk-timeout", limits.chunk_timeout,
+                  "Seconds without a finished chunk until a scorer is replaced")
+      ->check(seconds)
+      ->capture_default_str();
+  command
+      .add_option("--max-attempts", limits.max_attempts,
+                  "How often a chunk is tried before it is given up")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+}
+
+std::vector<std::string> to_arguments(const Limits& limits) {
+  return {"--start-timeout",    fmt::format("{}", limits.start_timeout),
+          "--progress-timeout", fmt::format("{}", limits.progress_timeout),
+          "--chunk-timeout",    fmt::format("{}", limits.chunk_timeout),
+          "--max-attempts",     fmt::format("{}", limits.max_attempts)};
+}
+
+run::TimeLimits time_limits(const Limits& limits) {
+  return {milliseconds_of(limits.start_timeout), milliseconds_of(limits.progress_timeout),
+          milliseconds_of(limits.chunk_timeout)};
+}
+
+run::LedgerPolicy ledger_policy(const Limits& limits) {
+  run::LedgerPolicy policy;
+  policy.max_attempts = limits.max_attempts;
+  return policy;
+}
+
+}  // namespace atelier::cli

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Time-outs, attempts, and what becomes of frames that cannot be scored."""
+
+import json
+import os
+import signal
+import time
+
+import support
+from support import children_of, ffmpeg, run, sha256, tool
+
+
+def pictures_of(path):
+    """One hash for each picture, in the order of showing."""
+    lines = tool("ffmpeg", "-v", "error", "-i", path, "-map", "0:v", "-f", "framemd5", "-").decode()
+    return [line.split(",")[-1].strip() for line in lines.splitlines() if not line.startswith("#")]
+
+
+class Limits(support.Case):
+    CUT = ["--chunk-seconds", "0.4"]
+
+    def setUp(self):
+        super().setUp()
+        self.source = self.folder / "in.mkv"
+        ffmpeg("-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=2.4", "-c:v", "ffv1", "-pix_fmt",
+               "yuv420p", self.source)
+        self.output = self.folder / "out.mkv"
+
+    def arguments(self, *options, cut=CUT):
+        return self.command(self.source, self.output, "--codec", "ffv1", *cut, *options,
+                            model=self.slow_model())
+
+    def kill_until_given_up(self, process):
+        """One chunk is given up, whichever it is: its scorer dies each time."""
+        deadline = time.monotonic() + support.TIMEOUT
+        claimed = lambda: any(self.runs.glob("*/chunks/*.claim.*"))
+        while not any(self.runs.glob("*/failed/*.json")):
+            self.assertLess(time.monotonic(), deadline)
+            if process.poll() is not None:
+                return
+            for pid in children_of(process.pid) if claimed() else []:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)  # another process: nothing to wait on
+
+    def undisturbed(self):
+        output = self.folder / "undisturbed.mkv"
+        self.score(self.source, output, "--codec", "ffv1", *self.CUT, model=self.slow_model(),
+                   runs=self.folder / "other")
+        return output
+
+    def test_frames_that_cannot_be_scored_show_the_input(self):
+        options = ["--max-attempts", "1", "--error-threshold", "60", "--json"]
+        process = self.start(*self.arguments(*options))
+        self.kill_until_given_up(process)
+        out, err = process.communicate(timeout=support.TIMEOUT)
+        self.assertEqual(process.returncode, 0, err)
+        report = json.loads(out)
+        self.assertEqual(report["frames"], 60)
+        whole = self.undisturbed()
+        wanted, shown, own = (pictures_of(path) for path in (whole, self.output, self.source))
+        unpainted = [i for i, hash in enumerate(shown) if hash != wanted[i]]
+        self.assertEqual(len(unpainted), report["unpainted_frames"])
+        self.assertGreater(len(unpainted), 0)
+        self.assertEqual([shown[i] for i in unpainted], [own[i] for i in unpainted])
+        self.assertTrue(any("the input's own picture" in note and "signal 9" in note
+                            for note in report["notes"]), report["notes"])
+        # Asked for again, they are tried again.
+        done = run(*self.arguments(*options, "--force"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout)["unpainted_frames"], 0)
+        self.assertEqual(sha256(self.output), sha256(whole))
+
+    def test_more_than_the_threshold_publishes_nothing(self):
+        process = self.start(*self.arguments("--max-attempts", "1", "--error-threshold", "5",
+                                             "--quiet"))
+        self.kill_until_given_up(process)
+        _, err = process.communicate(timeout=support.TIMEOUT)
+        self.assertEqual(process.returncode, 1, err)
+        self.assert_one_sentence(err.decode())
+        self.assertIn("--error-threshold", err.decode())
+        self.assertFalse(self.output.exists())
+
+    def test_a_chunk_that_takes_too_long_is_given_up(self):
+        done = run(*self.arguments("--chunk-timeout", "0.3", "--max-attempts", "2", "--quiet",
+                                   cut=["--chunk-seconds", "2.4"]))
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assert_one_sentence(done.stderr)
+        self.assertIn("finished no chunk for 0.3 seconds", done.stderr)
+        self.assertFalse(self.output.exists())
+
+    def test_stuck_scorers_are_replaced(self):
+        wanted = sha256(self.undisturbed())
+        for workers in ("1", "2"):
+            with self.subTest(workers=workers):
+                self.output = self.folder / f"out{workers}.mkv"
+                process = self.start(*self.arguments("--progress-timeout", "1", "--workers", workers,
+                                                     "--no-reuse", "--quiet"))
+                self.wait_for_commits(process, 1)
+                parents = [process.pid] if workers == "1" else children_of(process.pid)
+                for pid in [scorer for parent in parents for scorer in children_of(parent)][:1]:
+                    os.kill(pid, signal.SIGSTOP)
+                _, err = process.communicate(timeout=support.TIMEOUT)
+                self.assertEqual(process.returncode, 0, err)
+                self.assertEqual(sha256(self.output), wanted)
+
+
+if __name__ == "__main__":
+    support.main()
