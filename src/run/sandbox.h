@@ -21,6 +21,9 @@
 //   - everything else, today's and tomorrow's: ENOSYS, as of an older kernel: only then
 //     does glibc fall back from what is new (clone3 to clone). ftruncate is among them: a file
 //     that shrinks kills a broker that has mapped it.
+// Each is tried by sandbox_test.cc in processes of its own, and by tests/e2e/injected_test.py with
+// code injected into the real scorer while it scores: after an error it goes on, after a SIGSYS its
+// broker starts another one, and the run gives the bits that it gives undisturbed.
 //
 // Seen on Debian 12 (Linux 6.18, glibc 2.36), tested by sandbox_work_test.cc: with this, every
 // decoder and encoder of ours gives the bits that it gives without. What was tried and denied:
