@@ -2,10 +2,8 @@
 // atelier gc: removes runs by age and by size; a run in use is kept.
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <span>
 
 #include "base/clock.h"
 #include "cli/commands.h"
@@ -21,29 +19,8 @@ using run::RunFacts;
 using std::chrono::duration_cast;
 using std::chrono::seconds;
 
-struct Unit {
-  char letter;
-  uint64_t factor;
-};
-
-// "7d": a whole number and one of the units. Nothing if it is anything else or too large.
-std::optional<uint64_t> parse_with_unit(std::string_view text, std::span<const Unit> units) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end + 1 != text.data() + text.size()) return std::nullopt;
-  for (const Unit& unit : units) {
-    // Far beyond any age or size, far below what sums of them could overflow.
-    if (*end == unit.letter && value <= (uint64_t{1} << 60) / unit.factor) {
-      return value * unit.factor;
-    }
-  }
-  return std::nullopt;
-}
-
 Result<run::CleanUpPolicy> policy_of(const GcOptions& options) {
   constexpr std::array<Unit, 3> kTimes = {{{'d', 86400}, {'h', 3600}, {'m', 60}}};
-  constexpr std::array<Unit, 4> kSizes = {
-      {{'K', 1u << 10}, {'M', 1u << 20}, {'G', 1u << 30}, {'T', uint64_t{1} << 40}}};
   // Ages are counted in nanoseconds of 64 bits.
   constexpr uint64_t kLongestAge = uint64_t{86400} * 36500;
   run::CleanUpPolicy policy;
@@ -57,7 +34,7 @@ Result<run::CleanUpPolicy> policy_of(const GcOptions& options) {
     policy.older_than = seconds(*age);
   }
   if (!options.larger_than.empty()) {
-    policy.larger_than = parse_with_unit(options.larger_than, kSizes);
+    policy.larger_than = parse_bytes(options.larger_than);
     if (!policy.larger_than) {
       return make_error(Code::invalid_argument,
                         "--larger-than takes a size like 500M, 10G or 2T, not '{}'.",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/inputs.h"
 
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <system_error>
@@ -91,6 +92,25 @@ Result<double> parse_time(const std::string& text, const std::string& option) {
   }
   return make_error(Code::invalid_argument,
                     "{} takes seconds or [hours:]minutes:seconds, not '{}'.", option, text);
+}
+
+std::optional<uint64_t> parse_with_unit(std::string_view text, std::span<const Unit> units) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end + 1 != text.data() + text.size()) return std::nullopt;
+  for (const Unit& unit : units) {
+    // Far beyond any age or size, far below what sums of them could overflow.
+    if (*end == unit.letter && value <= (uint64_t{1} << 60) / unit.factor) {
+      return value * unit.factor;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<uint64_t> parse_bytes(std::string_view text) {
+  constexpr std::array<Unit, 4> kSizes = {
+      {{'K', 1u << 10}, {'M', 1u << 20}, {'G', 1u << 30}, {'T', uint64_t{1} << 40}}};
+  return parse_with_unit(text, kSizes);
 }
 
 Result<WantedSize> parse_size(const std::string& text) {

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "media/media_info.h"
 #include "run/manifest.h"
@@ -41,6 +44,15 @@ Result<Input> open_video(const std::string& text, bool deinterlace);
 
 // "12.5", "1:02.5" or "1:00:02.5" in seconds. Errors: invalid_argument naming the option.
 Result<double> parse_time(const std::string& text, const std::string& option);
+// "7d": a whole number and one of the units, of which each is worth so much. Nothing if it is
+// anything else or beyond any use.
+struct Unit {
+  char letter;
+  uint64_t factor;
+};
+std::optional<uint64_t> parse_with_unit(std::string_view text, std::span<const Unit> units);
+// "500M", "10G": powers of 1024, K to T.
+std::optional<uint64_t> parse_bytes(std::string_view text);
 // "640x360", "640x0". Errors: invalid_argument.
 struct WantedSize {
   int width = 0;

@@ -4,6 +4,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "cli/inputs.h"
+#include "run/machine_memory.h"
 
 namespace atelier::cli {
 namespace {
@@ -36,13 +40,37 @@ void add_limits(CLI::App& command, Limits& limits) {
                   "How often a chunk is tried before it is given up")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  const auto to_bytes = [](std::string& text) {
+    const auto bytes = parse_bytes(text);
+    if (!bytes || *bytes == 0) return "it takes a size like 500M or 10G, not '" + text + "'";
+    text = std::to_string(*bytes);
+    return std::string();
+  };
+  command
+      .add_option("--memory", limits.memory,
+                  "Memory that the scorers of this machine may take together, like 10G: a worker's "
+                  "that takes more than its share is replaced [9/10 of the machine's or its "
+                  "control group's]")
+      ->transform(CLI::Validator(to_bytes, ""))
+      ->type_name("SIZE");
 }
 
-std::vector<std::string> to_arguments(const Limits& limits) {
-  return {"--start-timeout",    fmt::format("{}", limits.start_timeout),
-          "--progress-timeout", fmt::format("{}", limits.progress_timeout),
-          "--chunk-timeout",    fmt::format("{}", limits.chunk_timeout),
-          "--max-attempts",     fmt::format("{}", limits.max_attempts)};
+std::vector<std::string> to_arguments(const Limits& limits, int workers) {
+  std::vector<std::string> arguments = {
+      "--start-timeout",    fmt::format("{}", limits.start_timeout),
+      "--progress-timeout", fmt::format("{}", limits.progress_timeout),
+      "--chunk-timeout",    fmt::format("{}", limits.chunk_timeout),
+      "--max-attempts",     fmt::format("{}", limits.max_attempts)};
+  if (const uint64_t memory = scorer_memory(limits); memory > 0) {
+    const uint64_t share = memory / static_cast<uint64_t>(std::max(1, workers));
+    arguments.insert(arguments.end(),
+                     {"--memory", fmt::format("{}K", std::max(share >> 10, uint64_t{1}))});
+  }
+  return arguments;
+}
+
+uint64_t scorer_memory(const Limits& limits) {
+  return limits.memory > 0 ? limits.memory : run::usable_memory() / 10 * 9;
 }
 
 run::TimeLimits time_limits(const Limits& limits) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How long and how often something is tried: options that `run` and `worker` share.
+// How long and how often something is tried, and with how much memory: options that `run` and
+// `worker` share.
 #pragma once
 
 #include <string>
@@ -19,12 +20,16 @@ struct Limits {
   double progress_timeout = 1800;
   double chunk_timeout = 43200;
   int max_attempts = 3;  // run::LedgerPolicy
+  uint64_t memory = 0;   // bytes for all scorers together; 0: the default
 };
 
 void add_limits(CLI::App& command, Limits& limits);
-// As add_limits() reads them, for a worker.
-std::vector<std::string> to_arguments(const Limits& limits);
+// As add_limits() reads them, for one of so many workers of this machine.
+std::vector<std::string> to_arguments(const Limits& limits, int workers);
 run::TimeLimits time_limits(const Limits& limits);
+// Bytes for all scorers together: what was asked for, or nine tenths of what there is. Less would
+// stop jobs that fit; more would leave it to the kernel to stop something. 0: that is unknown.
+uint64_t scorer_memory(const Limits& limits);
 run::LedgerPolicy ledger_policy(const Limits& limits);
 
 }  // namespace atelier::cli

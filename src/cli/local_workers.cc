@@ -87,7 +87,7 @@ Result<void> score_with_local_workers(const LocalWorkers& local, run::RunFolder&
                                        "--sandbox", local.sandbox,
                                        "--parent",  std::to_string(::getpid())};
     if (local.trace) arguments.emplace_back("--trace");
-    for (std::string& limit : to_arguments(local.limits)) arguments.push_back(std::move(limit));
+    for (std::string& limit : to_arguments(local.limits, n)) arguments.push_back(std::move(limit));
     if (local.more_arguments) {
       for (std::string& more : local.more_arguments(k)) arguments.push_back(std::move(more));
     }

@@ -230,6 +230,7 @@ class Run {
     task_.sandbox = options.sandbox == "on";
     task_.trace = !options.trace.empty();
     task_.limits = time_limits(options.limits);
+    task_.memory = scorer_memory(options.limits);
     task_.find_run = [this](const run::ModelIdentity& found) { return find(found); };
     task_.write_manifest = [this](const run::Manifest& planned) {
       return folder_->write_manifest(planned);

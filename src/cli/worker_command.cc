@@ -102,6 +102,7 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   task.sandbox = options.sandbox == "on";
   task.trace = options.trace;
   task.limits = time_limits(options.limits);
+  task.memory = scorer_memory(options.limits);
   task.find_run = [&](const run::ModelIdentity& found) -> Result<run::Standing> {
     if (found.sha256 != manifest.model.sha256 || found.spec != manifest.model.spec) {
       return make_error(Code::conflict,

@@ -42,8 +42,8 @@ Result<void> limit(__rlimit_resource resource, rlim_t most, rlim_t grace = 0) {
 }
 
 // Processes and threads have no limit here: RLIMIT_NPROC counts everything that the user runs
-// anywhere, and root is exempt from it. seccomp allows no process; the memory of threads is the
-// broker's to watch.
+// anywhere, and root is exempt from it. seccomp allows no process; threads and their memory are the
+// broker's to watch (scorer_limits.h).
 Result<void> set_limits(const SandboxPolicy& policy) {
   // Soft before hard, so that the end is SIGXCPU, which says what happened.
   if (policy.cpu_seconds > 0) TRY(limit(RLIMIT_CPU, policy.cpu_seconds, 5));

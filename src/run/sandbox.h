@@ -47,9 +47,10 @@
 //
 // Not prevented: metadata of files (glibc's fstat is newfstatat with an empty path, and a filter
 // cannot see that the path is empty); descriptors sent out by SCM_RIGHTS (the other side must not
-// take any); as much memory and as many threads as the kernel gives (the broker's to watch:
-// /proc/PID/statm stays readable, smaps does not). Sockets that a locked process has must be
-// SOCK_STREAM or SOCK_SEQPACKET: sendmsg on a datagram socket can name somebody else.
+// take any); as much memory and as many threads as the kernel gives, and processor time
+// (the broker's to limit and to watch from outside, for want of a limit of the kernel's that fits:
+// scorer_limits.h; /proc/PID/status stays readable, smaps does not). Sockets that a locked process
+// has must be SOCK_STREAM or SOCK_SEQPACKET: sendmsg on a datagram socket can name somebody else.
 #pragma once
 
 #include <cstdint>
@@ -58,6 +59,8 @@
 
 namespace atelier::run {
 
+// What a process knows of itself when it locks itself in. A scorer's broker sets limits of files
+// and processor time from outside, later, when more is known (scorer_limits.h).
 struct SandboxPolicy {
   uint64_t cpu_seconds = 0;  // of all threads together, then SIGXCPU; 0: no limit
   uint64_t file_bytes = 0;   // in any one file, then EFBIG (SIGXFSZ is ignored); 0: no limit

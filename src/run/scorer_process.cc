@@ -170,6 +170,7 @@ Result<void> ScorerProcess::spawn(const std::string& program) {
     return cannot("start a scorer");
   }
   offer_to_the_kernel(pid_);
+  limit_processor_time(pid_, Usage(), task_.limits.progress);
   if (task_.started) task_.started(pid_);
   control_ = std::move(control.first);
   results_ = std::move(results.first);
@@ -259,7 +260,7 @@ void ScorerProcess::end_unfinished() {
 // Ticks are counted, not the clock: while the broker itself is stopped, nobody can ask it for
 // anything.
 ScorerProcess::State ScorerProcess::wait_while(State state, const std::stop_token& stop) {
-  constexpr std::chrono::milliseconds kTick(1000);
+  constexpr std::chrono::milliseconds kTick(250);
   const TimeLimits& limits = task_.limits;
   Idle idle;
   idle.tick = std::min({kTick, limits.start, limits.progress, limits.chunk});
@@ -267,7 +268,7 @@ ScorerProcess::State ScorerProcess::wait_while(State state, const std::stop_toke
   for (;;) {
     const auto moved = [&] { return state_ != state; };
     if (changed_.wait_for(mutex_, stop, idle.tick, moved) || stop.stop_requested()) return state_;
-    if (is_stuck(state, idle)) return state_;
+    if (is_stuck(state, idle) || has_excess(idle)) return state_;
   }
 }
 
@@ -296,6 +297,17 @@ bool ScorerProcess::is_stuck(State state, Idle& idle) {
     stuck_ = fmt::format("was not ready after {:g} seconds", in_seconds(limits.start));
   } else if (state == State::scoring && idle.without_commit >= limits.chunk) {
     stuck_ = fmt::format("finished no chunk for {:g} seconds", in_seconds(limits.chunk));
+  }
+  return !stuck_.empty();
+}
+
+// Likewise. Sees to the limit of processor time, too.
+bool ScorerProcess::has_excess(const Idle& idle) {
+  const auto usage = usage_of(pid_);
+  if (!usage) return false;
+  stuck_ = find_excess(*usage, task_.memory, most_threads(task_.threads));
+  if (idle.without_step == idle.without_step.zero()) {
+    limit_processor_time(pid_, *usage, task_.limits.progress);
   }
   return !stuck_.empty();
 }
@@ -329,6 +341,7 @@ std::string ScorerProcess::finish_off() {
 std::string ScorerProcess::how_it_ended(int status) const {
   if (!stuck_.empty()) return stuck_;
   if (WIFSIGNALED(status)) {
+    if (WTERMSIG(status) == SIGXCPU) return "took more processor time than it may";
     const char* name = ::sigabbrev_np(WTERMSIG(status));
     return fmt::format("was killed by signal {} ({})", WTERMSIG(status), name ? name : "?");
   }

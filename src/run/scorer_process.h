@@ -61,6 +61,7 @@ struct ScorerTask {
   bool trace = false;      // scorers say what they did when
   bool unpainted = false;  // the input's own pictures, as large as painted ones; see unpainted.h
   TimeLimits limits;
+  uint64_t memory = 0;  // bytes; a scorer that takes more is ended; 0: it may take any
   // How long a process may take to end after its last word. The sanitizers look for leaks then.
 #if defined(__SANITIZE_ADDRESS__)
   std::chrono::milliseconds end_timeout = std::chrono::minutes(1);
@@ -146,6 +147,7 @@ class ScorerProcess {
   bool has_work() REQUIRES(mutex_) { return !at_work_.empty(); }
   State wait_while(State state, const std::stop_token& stop);
   bool is_stuck(State state, Idle& idle) REQUIRES(mutex_);
+  bool has_excess(const Idle& idle);
   // Kills it if it still runs; how it ended, in words.
   std::string finish_off();
   std::string how_it_ended(int status) const;
@@ -169,7 +171,7 @@ class ScorerProcess {
   ChunkDesk* desk_ GUARDED_BY(mutex_) = nullptr;
   std::optional<Error> desk_failure_ GUARDED_BY(mutex_);
   std::set<int> at_work_ GUARDED_BY(mutex_);  // chunks handed out and not committed
-  std::string stuck_;                         // in words; empty: it is not
+  std::string stuck_;  // or has too much of something, in words; empty: it is not
   bool died_ = false;
   std::string last_words_;  // of its log; once the process has ended
   std::atomic<uint64_t> calls_{0};

@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -83,6 +84,36 @@ TEST_F(ScorerProcessTest, OneThatIsBusyForeverIsEnded) {
 while True: ask('{"do":"read","source":0,"offset":0,"size":1}'); time.sleep(0.01)
 )");
   EXPECT_THAT(ended.error().message, HasSubstr("was not ready after 0.2 seconds"));
+}
+
+TEST_F(ScorerProcessTest, OneThatTakesTooMuchMemoryIsEndedAndTheFiguresAreTold) {
+  task_.memory = uint64_t{100} << 20;
+  const auto ended = prepare("much = b'x' * (200 << 20)\ntime.sleep(1000)\n");
+  EXPECT_THAT(ended.error().message, HasSubstr("where it may take 100 MiB"));
+  EXPECT_THAT(ended.error().message, testing::ContainsRegex("took 2[0-9][0-9] MiB of memory"));
+  EXPECT_THAT(ended.error().message, HasSubstr("--memory"));
+}
+
+TEST_F(ScorerProcessTest, OneThatMakesThreadsWithoutEndIsEnded) {
+  task_.threads = 1;
+  const auto ended = prepare(
+      "import threading\nthreading.stack_size(65536)\n"
+      "while True: threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n");
+  EXPECT_THAT(ended.error().message, HasSubstr("threads where 528 are more than it needs"));
+}
+
+TEST_F(ScorerProcessTest, ItsProcessorTimeIsLimitedFromTheBeginning) {
+  task_.limits.progress = std::chrono::seconds(100);
+  (void)prepare(
+      "import resource\nlimit = lambda: resource.getrlimit(resource.RLIMIT_CPU)\n"
+      "while limit()[0] == resource.RLIM_INFINITY: pass\nprint(*limit(), flush=True)\n");
+  const double processors = static_cast<double>(::sysconf(_SC_NPROCESSORS_CONF));
+  EXPECT_EQ(log_.substr(0, log_.find(' ')), fmt::format("{:.0f}", 150 * processors + 10)) << log_;
+}
+
+TEST_F(ScorerProcessTest, ThatItsProcessorTimeRanOutIsTold) {
+  EXPECT_THAT(prepare("os.kill(os.getpid(), signal.SIGXCPU)\n").error().message,
+              HasSubstr("more processor time than it may"));
 }
 
 TEST_F(ScorerProcessTest, StoppingEndsIt) {

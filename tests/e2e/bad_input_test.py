@@ -384,7 +384,8 @@ class BadCommandLines(Refused):
                         ["--chunk-seconds", "0"], ["--chunk-seconds", "nan"], ["--crf", "99"],
                         ["--codec", "nonsense"], ["--preset", "nonsense"], ["--from", "2", "--to", "1"],
                         ["--from", "abc"], ["--keep-frames", "gif"], ["--no-such-option"],
-                        ["--encoder-opts", "nonsense=1"]):
+                        ["--encoder-opts", "nonsense=1"], ["--memory", "lots"], ["--memory", "0G"],
+                        ["--memory", "-1G"], ["--memory", ""]):
             with self.subTest(options):
                 self.refuse(2, source, *options)
 

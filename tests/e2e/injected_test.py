@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The sandbox of the real scorer: each denial, tried by code injected into it while it scores.
+"""The sandbox of the real scorer: each denial, tried by code injected into it while it scores; and
+what the sandbox allows but its broker watches.
 
 run/sandbox_test.cc tries the same in processes of its own that lock themselves in. Not under the
 sanitizers: what is injected is no code of ours, and their scorer's filter is another one.
@@ -155,13 +156,16 @@ class Injected(support.Case):
 
     def scorer_of(self, process, before=None):
         """The scorer, once it is another one than that before."""
+        others = lambda: [pid for pid in children_of(process.pid) if pid != before]
+        return self.wait_for(others, process)[0]
+
+    def wait_for(self, what, process):
         deadline = time.monotonic() + support.TIMEOUT
         while time.monotonic() < deadline and process.poll() is None:
-            found = children_of(process.pid)
-            if found and found[0] != before:
-                return found[0]
+            if found := what():
+                return found
             time.sleep(0.005)  # another process: nothing to wait on
-        self.fail(f"there is no scorer: {process.returncode}")
+        self.fail(f"it did not come to that: {process.returncode}")
 
     @contextlib.contextmanager
     def intrude(self, pid, k=0):
@@ -174,7 +178,9 @@ class Injected(support.Case):
             raise unittest.SkipTest("code cannot be injected without CAP_SYS_PTRACE") from None
         while True:
             threads = threads_of(pid)
-            self.assertGreater(len(threads), 3, "it does not score")
+            if len(threads) < 4:  # it does not score yet
+                time.sleep(0.001)
+                continue
             with contextlib.ExitStack() as stack:
                 try:
                     one = stack.enter_context(Intruder(pid, threads[k % len(threads)]))
@@ -234,6 +240,26 @@ class Injected(support.Case):
             with self.intrude(scorer, k) as one:
                 self.assertEqual(self.outcome(one, number, arguments), SIGSYS, what)
         self.assert_same_bits_in_the_end(process)
+
+    def test_memory_is_watched_and_a_chunk_that_takes_too_much_is_named(self):
+        self.CUT = ["--chunk-seconds", "60"]
+        process = self.start(*self.command(self.source, self.output, *self.CUT, "--memory", "400M",
+                                           model=self.slow_model()))
+        self.wait_for(lambda: list(self.runs.glob("*/chunks/*.claim.*")), process)
+        scorer, taken = None, 0
+        while process.poll() is None:
+            found = children_of(process.pid)
+            if not found or found[0] == scorer:
+                time.sleep(0.005)  # another process: nothing to wait on
+                continue
+            scorer = found[0]
+            with contextlib.suppress(Died, FileNotFoundError), self.intrude(scorer) as one:
+                read_write, populate_private_anonymous = 3, 0x8022
+                taken += one.call(9, 0, 500 << 20, read_write, populate_private_anonymous, -1, 0) > 0
+        self.assertGreaterEqual(taken, 3)
+        _, err = process.communicate(timeout=support.TIMEOUT)
+        self.assertEqual(process.returncode, 1, err)
+        self.assertRegex(err.decode(), "Chunk 0 was given up: .* MiB of memory where it may take 400")
 
     def test_a_scorer_that_is_not_locked_in_may_do_all_that(self):
         process = self.begin("--sandbox", "off")

@@ -44,7 +44,7 @@ def threads_of(pid):
 
 
 class Died(Exception):
-    """The process ended in a call."""
+    """The process has ended, in a call or because somebody killed it."""
 
     def __init__(self, by):
         super().__init__(signal.Signals(by).name)
@@ -80,7 +80,7 @@ class Intruder:
             return
         self._step(self.instruction, _MUNMAP, [self.page, _SIZE])
         self._set_registers(self.saved)
-        _ptrace(_DETACH, self.thread)
+        self._trace(_DETACH)
 
     def call(self, number, *arguments, of_i386=False):
         """What the call returns, -errno for an error. Bytes become pointers to them, in memory that
@@ -101,13 +101,20 @@ class Intruder:
         # orig_rax: there is no call to restart. rax of i386 is the same.
         self._set_registers({**self.saved, **changed, "rip": where, "rax": number,
                              "orig_rax": 2**64 - 1})
-        _ptrace(_SINGLESTEP, self.thread)
+        self._trace(_SINGLESTEP)
         while (stop := self._wait()) != signal.SIGTRAP:  # other signals are the process' own
-            _ptrace(_SINGLESTEP, self.thread, 0, 0 if stop > 255 else stop)
+            self._trace(_SINGLESTEP, 0 if stop > 255 else stop)
         registers = self._registers()
         assert registers["rip"] == where + 2, "the call was not made"
         result = registers["rax"]
         return result - 2**64 if result >= 2**63 else result
+
+    def _trace(self, request, data=0):
+        try:
+            _ptrace(request, self.thread, 0, data)
+        except ProcessLookupError:  # somebody has killed it
+            while True:
+                self._wait()
 
     def _wait(self):
         """The signal that stopped the thread; above 255: an event of ptrace's."""
@@ -121,13 +128,13 @@ class Intruder:
 
     def _registers(self):
         buffer = ctypes.create_string_buffer(struct.calcsize(_LAYOUT))
-        _ptrace(_GETREGS, self.thread, 0, ctypes.addressof(buffer))
+        self._trace(_GETREGS, ctypes.addressof(buffer))
         return dict(zip(_REGISTERS, struct.unpack(_LAYOUT, buffer.raw)))
 
     def _set_registers(self, registers):
         buffer = ctypes.create_string_buffer(
             struct.pack(_LAYOUT, *(registers[name] for name in _REGISTERS)))
-        _ptrace(_SETREGS, self.thread, 0, ctypes.addressof(buffer))
+        self._trace(_SETREGS, ctypes.addressof(buffer))
 
     def _find_instruction(self):
         for line in pathlib.Path(f"/proc/{self.pid}/maps").read_text().splitlines():

@@ -87,11 +87,21 @@ class Scorers(support.Case):
         most = next(line for line in limits.splitlines() if line.startswith("Max file size")).split()
         self.assertLess(int(most[4]), 500 << 20, limits)
         self.assertEqual(most[3], most[4], "it may raise the limit")
+        most = next(line for line in limits.splitlines() if line.startswith("Max cpu time")).split()
+        self.assertLess(int(most[3]), 1800 * 2 * os.cpu_count(), limits)
         adjusted = [int(pathlib.Path(f"/proc/{pid}/oom_score_adj").read_text())
                     for pid in (process.pid, int(proc.name))]
         self.assertGreater(adjusted[1], adjusted[0])
         out, err = process.communicate(timeout=support.TIMEOUT)
         self.assertEqual(process.returncode, 0, err)
+
+    def test_one_that_needs_more_memory_than_it_may_take_is_ended_with_a_sentence(self):
+        less = self.command(self.source, self.output, "--memory", "10M", "--quiet",
+                            model=self.slow_model())
+        done = self.assert_refused(1, less, self.output, ["may take 10 MiB", "--memory"])
+        self.assertNotIn("signal", done.stderr)
+        self.score(self.source, self.output, "--memory", "1T", "--workers", "2",
+                   model=self.slow_model())
 
     def test_one_that_dies_before_it_is_told_to_score(self):
         process = self.begin()
