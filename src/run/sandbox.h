@@ -47,10 +47,10 @@
 //
 // Not prevented: metadata of files (glibc's fstat is newfstatat with an empty path, and a filter
 // cannot see that the path is empty); descriptors sent out by SCM_RIGHTS (the other side must not
-// take any); as much memory and as many threads as the kernel gives, and processor time
-// (the broker's to limit and to watch from outside, for want of a limit of the kernel's that fits:
-// scorer_limits.h; /proc/PID/status stays readable, smaps does not). Sockets that a locked process
-// has must be SOCK_STREAM or SOCK_SEQPACKET: sendmsg on a datagram socket can name somebody else.
+// take any); as much memory and as many threads as the kernel gives (the broker watches both from
+// outside: scorer_limits.h; /proc/PID/status stays readable, smaps does not). Sockets that a locked
+// process has must be SOCK_STREAM or SOCK_SEQPACKET: sendmsg on a datagram socket can name somebody
+// else.
 #pragma once
 
 #include <cstdint>
