@@ -25,7 +25,8 @@ _ALL_THREADS = 0x40000000  # __WALL
 _MMAP, _MUNMAP = 9, 11
 _SIZE = 8192
 _TEXTS = 64  # where in the page the arguments begin; the code is before
-_NATIVE, _OF_I386 = b"\x0f\x05", b"\xcd\x80"  # syscall, int 0x80
+# syscall; int 0x80; jmp to itself
+_NATIVE, _OF_I386, _FOR_EVER = b"\x0f\x05", b"\xcd\x80", b"\xeb\xfe"
 
 AT_HOME = platform.machine() == "x86_64"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -58,7 +59,7 @@ class Intruder:
     def __init__(self, pid, thread=None):
         self.pid = pid
         self.thread = thread or pid
-        self.dead = False
+        self.gone = False
 
     def __enter__(self):
         _ptrace(_SEIZE, self.thread)
@@ -71,12 +72,12 @@ class Intruder:
         self.page = self._step(self.instruction, _MMAP,
                                [0, _SIZE, read_write_run, private_anonymous, 2**64 - 1, 0])
         assert self.page > 0, self.page
-        self._write(self.page, _NATIVE + b"\xcc" * 6 + _OF_I386 + b"\xcc" * 6)
+        self._write(self.page, _NATIVE.ljust(8, b"\xcc") + _OF_I386.ljust(8, b"\xcc") + _FOR_EVER)
         return self
 
     def __exit__(self, *_):
         self.memory.close()
-        if self.dead:
+        if self.gone:
             return
         self._step(self.instruction, _MUNMAP, [self.page, _SIZE])
         self._set_registers(self.saved)
@@ -95,6 +96,12 @@ class Intruder:
             else:
                 values.append(argument % 2**64)
         return self._step(self.page + (8 if of_i386 else 0), number, values)
+
+    def run_away(self):
+        """Leaves the thread in an endless loop."""
+        self._set_registers({**self.saved, "rip": self.page + 16, "orig_rax": 2**64 - 1})
+        self._trace(_DETACH)
+        self.gone = True
 
     def _step(self, where, number, values):
         changed = dict(zip(("rdi", "rsi", "rdx", "r10", "r8", "r9"), values + [0] * 6))
@@ -120,7 +127,7 @@ class Intruder:
         """The signal that stopped the thread; above 255: an event of ptrace's."""
         _, status = os.waitpid(self.thread, _ALL_THREADS)
         if os.WIFSIGNALED(status):
-            self.dead = True
+            self.gone = True
             raise Died(os.WTERMSIG(status))
         if os.WIFEXITED(status):
             raise ProcessLookupError(f"thread {self.thread} has ended")
