@@ -110,6 +110,9 @@ def stage_unit(totals):
 def stage_e2e(totals):
     if build("release", totals):
         ctest("release", "e2e", "e2e", totals)
+        # By two workers in short chunks: the same cases as under the sanitizers.
+        ctest("release", "e2e", "e2e-spread", totals,
+              {"ATELIER_E2E_SPREAD": "1", "ATELIER_E2E_SHORT": "1"})
 
 
 def stage_asan(totals):
@@ -126,6 +129,8 @@ def stage_slow(totals):
     """Every case of the tests that otherwise take a share: with $ATELIER_SLOW they take all."""
     if build("release", totals):
         ctest("release", "unit|slow|e2e", "slow", totals, {"ATELIER_SLOW": "1"},
+              most_seconds=86400)
+        ctest("release", "e2e", "slow-spread", totals, {"ATELIER_E2E_SPREAD": "1"},
               most_seconds=86400)
 
 

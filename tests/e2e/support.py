@@ -3,7 +3,8 @@
 
 $ATELIER is the program (default build/release/atelier). With $ATELIER_E2E_SHORT set only the cases
 in SHORT run: the ones worth their time under the sanitizers. With $ATELIER_SLOW the matrices of
-which they take a share otherwise run whole.
+which they take a share otherwise run whole. With $ATELIER_E2E_SPREAD every job that does not say
+otherwise is done by two workers in chunks of half a second.
 """
 
 import glob
@@ -25,6 +26,7 @@ PROGRAM = os.path.abspath(os.environ.get("ATELIER") or ROOT / "build/release/ate
 SHARED = ROOT.parent / "shared"
 SHORT_RUN = bool(os.environ.get("ATELIER_E2E_SHORT"))
 SLOW_RUN = bool(os.environ.get("ATELIER_SLOW"))
+SPREAD = bool(os.environ.get("ATELIER_E2E_SPREAD"))
 TIMEOUT = 600 if SHORT_RUN or SLOW_RUN else 150
 
 SHORT = {
@@ -143,6 +145,10 @@ class Case(unittest.TestCase):
 
     # Running ------------------------------------------------------------------------------------
     def command(self, source, output, *options, model=None, runs=None):
+        if SPREAD and "--workers" not in options:
+            options = ("--workers", "2", *options)
+        if SPREAD and "--chunk-seconds" not in options:
+            options = ("--chunk-seconds", "0.5", *options)
         return ["run", "--runs", runs or self.runs, "--model", model or self.identity, *options,
                 "--", source, output]
 

@@ -96,6 +96,26 @@ class Workers(support.Case):
             self.assertEqual(now[path], facts, f"{path} was scored again")
         self.assertEqual(sha256(self.output), self.alone())
 
+    def test_the_machine_starts_anew_and_the_run_goes_on(self):
+        process = self.begin("--workers", "2")
+        self.wait_for_commits(process, 2)
+        everybody = [process.pid, *workers_of(process)]
+        for pid in everybody:
+            os.kill(pid, signal.SIGKILL)  # nobody leaves in good order
+        process.communicate()
+        started = int(pathlib.Path("/proc/self/stat").read_text().rsplit(") ", 1)[1].split()[19])
+        for path in self.runs.glob("*/workers/*.beat"):
+            # Their numbers belong to others now: only the start of the machine tells.
+            record = json.loads(path.read_text())
+            record["origin"].update(boot="an earlier one", pid=os.getpid(), started=started)
+            path.write_text(json.dumps(record))
+        kept = self.commits()
+        self.finish(self.begin("--workers", "3"))
+        now = self.commits()
+        for path, facts in kept.items():
+            self.assertEqual(now[path], facts, f"{path} was scored again")
+        self.assertEqual(sha256(self.output), self.alone())
+
     def test_interrupt_keeps_what_is_done(self):
         process = self.begin("--workers", "2", "--quiet")
         self.wait_for_commits(process, 2)
