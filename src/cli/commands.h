@@ -31,7 +31,7 @@ struct RunOptions {
   std::string encoder_options;
   std::string keep_frames;
   bool deinterlace = false;
-  int workers = 1;
+  int workers = 0;  // 0: default_workers()
   std::string sandbox = "on";
   std::string trace;  // a file for a Chrome trace; empty: none
   Limits limits;
@@ -47,7 +47,8 @@ struct WorkerOptions {
   std::string input;  // where it is now; empty: where it was when the run was prepared
   std::string model;  // likewise
   int threads = 0;
-  int parent = 0;  // ends with this process; 0: with none
+  int parent = 0;    // ends with this process; 0: with none
+  std::string name;  // unique in the run; empty: its own
   std::string sandbox = "on";
   bool trace = false;
   Limits limits;

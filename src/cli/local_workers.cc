@@ -18,8 +18,10 @@ namespace {
 // Looks into the run folder for commits, as long as it lives and once more at its end.
 class CommitWatcher {
  public:
-  CommitWatcher(run::RunFolder& folder, const run::Manifest& manifest, run::Progress& progress)
-      : folder_(folder), progress_(progress) {
+  // `own` begins the names of workers whose frames are counted in `own_frames`.
+  CommitWatcher(run::RunFolder& folder, const run::Manifest& manifest, std::string own,
+                run::Progress& progress, uint64_t& own_frames)
+      : folder_(folder), own_(std::move(own)), progress_(progress), own_frames_(own_frames) {
     for (const run::ChunkPlan& chunk : manifest.chunks) {
       const auto commit = folder_.read_commit(chunk.index);
       if (!commit.ok() || !*commit) open_.insert(chunk.index);
@@ -52,40 +54,41 @@ class CommitWatcher {
       if (!commit.ok() || !*commit) return false;
       progress_.encoded += (*commit)->frames;
       progress_.chunks++;
+      if ((*commit)->worker.starts_with(own_)) own_frames_ += (*commit)->frames;
       return true;
     });
   }
 
   run::RunFolder& folder_;
+  const std::string own_;
   run::Progress& progress_;
+  uint64_t& own_frames_;
   std::set<int> open_;
   std::jthread thread_;
 };
 
 }  // namespace
 
-int threads_of_each(int workers, int threads) {
-  if (threads > 0) return threads;
-  const int cores = static_cast<int>(std::thread::hardware_concurrency());
-  return std::max(1, cores / std::max(1, workers));
-}
-
 Result<void> score_with_local_workers(const LocalWorkers& local, run::RunFolder& folder,
                                       const run::Manifest& manifest, run::Progress& progress,
-                                      Console& console, std::stop_token stop) {
+                                      uint64_t& own_frames, Console& console,
+                                      std::stop_token stop) {
   engine::LocalSetup setup;
   setup.program = run::kThisProgram;
   setup.workers = local.workers;
   setup.goes_on = local.goes_on;
+  int started = 0;
   setup.arguments = [&, url = folder.url(),
-                     threads = threads_of_each(local.workers, local.threads)](int k, int n) {
+                     threads = engine::threads_of_each(local.workers, local.threads)](int k,
+                                                                                      int n) {
     std::vector<std::string> arguments{"worker",    url,
                                        "--quiet",   "--worker=" + fmt::format("{}/{}", k, n),
                                        "--input",   local.input,
                                        "--model",   local.model,
                                        "--threads", std::to_string(threads),
                                        "--sandbox", local.sandbox,
-                                       "--parent",  std::to_string(::getpid())};
+                                       "--parent",  std::to_string(::getpid()),
+                                       "--name",    fmt::format("{}.{}", local.name, ++started)};
     if (local.trace) arguments.emplace_back("--trace");
     for (std::string& limit : to_arguments(local.limits, n)) arguments.push_back(std::move(limit));
     if (local.more_arguments) {
@@ -94,7 +97,7 @@ Result<void> score_with_local_workers(const LocalWorkers& local, run::RunFolder&
     return arguments;
   };
   setup.say = [&console](const std::string& text) { console.note(text); };
-  const CommitWatcher watcher(folder, manifest, progress);
+  const CommitWatcher watcher(folder, manifest, local.name + ".", progress, own_frames);
   return engine::run_local_workers(setup, std::move(stop));
 }
 

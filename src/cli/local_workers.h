@@ -15,6 +15,7 @@
 namespace atelier::cli {
 
 struct LocalWorkers {
+  std::string name;  // the workers' are "NAME.1", "NAME.2" and so on, in the order of their starts
   int workers = 1;
   int threads = 0;  // of each; 0: the processors of this machine shared among them
   std::string sandbox;
@@ -27,13 +28,10 @@ struct LocalWorkers {
   std::function<std::vector<std::string>(int k)> more_arguments;
 };
 
-// Threads of each worker where `threads` were asked for.
-int threads_of_each(int workers, int threads);
-
-// Blocks until the workers have settled every chunk. `progress` counts what they commit. Errors:
-// engine::run_local_workers.
+// Blocks until the workers have settled every chunk. `progress` counts what is committed by them
+// and by others, `own_frames` what by them. Errors: engine::run_local_workers.
 Result<void> score_with_local_workers(const LocalWorkers& local, run::RunFolder& folder,
                                       const run::Manifest& manifest, run::Progress& progress,
-                                      Console& console, std::stop_token stop);
+                                      uint64_t& own_frames, Console& console, std::stop_token stop);
 
 }  // namespace atelier::cli

@@ -42,8 +42,10 @@ void add_sandbox(CLI::App& command, std::string& sandbox) {
 
 // How the work is shared out.
 void add_workers(CLI::App& command, RunOptions& o) {
-  command.add_option("--workers", o.workers, "Processes that score chunks at the same time")
-      ->check(CLI::Range(1, 1024))
+  command
+      .add_option("--workers", o.workers,
+                  "Processes that score chunks at the same time; 0: by processors and memory")
+      ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command
       .add_option("--threads", o.threads,
@@ -140,6 +142,9 @@ void add_drill(CLI::App& app, Options& o, std::string& precision) {
       ->check(CLI::Range(0.0, 604800.0));
   drill->add_flag("--keep", d.keep, "Keep the runs and their results, and say where");
   add_workers(*drill, d.run);
+  drill->get_option("--workers")
+      ->description("Processes that score chunks at the same time")
+      ->check(CLI::Range(1, 1024));
   add_result(*drill, d.run, precision);
 }
 
@@ -163,6 +168,7 @@ void add_others(CLI::App& app, Options& o, std::string& precision) {
       ->check(CLI::Range(0, 1024));
   worker->add_option("--parent", o.worker.parent, "End when this process, the parent, ends")
       ->check(CLI::NonNegativeNumber);
+  worker->add_option("--name", o.worker.name)->group("");  // given by who started it
   worker->add_flag("--trace", o.worker.trace, "Keep what it did when in the run folder");
   add_sandbox(*worker, o.worker.sandbox);
   add_limits(*worker, o.worker.limits);

@@ -13,6 +13,7 @@
 #include "cli/inputs.h"
 #include "cli/local_workers.h"
 #include "cli/model_library.h"
+#include "engine/local.h"
 #include "media/encoder_choice.h"
 #include "media/muxer.h"
 #include "media/picture_files.h"
@@ -255,6 +256,16 @@ class Run {
 
   run::RunFolder& folder() { return *folder_; }
 
+  // Processes that will score.
+  int choose_workers(const run::Manifest& manifest) {
+    const int processors = static_cast<int>(std::thread::hardware_concurrency());
+    workers_ = options_.workers > 0
+                   ? options_.workers
+                   : engine::default_workers(processors, manifest.chunks.size(),
+                                             manifest.scorer_bytes, scorer_memory(options_.limits));
+    return workers_;
+  }
+
   Result<Scored> score(const run::Manifest& manifest, const std::stop_token& stop) {
     uint64_t before = 0;
     size_t chunks_before = 0;
@@ -283,9 +294,8 @@ class Run {
     const auto begin = clock_.now();
     {
       const ProgressTicker ticker(console_, progress, before, manifest.frames_expected(), clock_);
-      auto result = options_.workers > 1 || options_.worker_arguments
-                        ? work_with_others(manifest, stop)
-                        : work_alone(manifest, ledger, stop);
+      auto result = workers_ > 1 || options_.worker_arguments ? work_with_others(manifest, stop)
+                                                              : work_alone(manifest, ledger, stop);
       if (!result.ok() && result.error().code == Code::cancelled && stop.stop_requested()) {
         return make_error(
             Code::cancelled,
@@ -313,21 +323,22 @@ class Run {
 
   Result<void> work_with_others(const run::Manifest& manifest, const std::stop_token& stop) {
     scorer_.reset();  // its memory, before there are others
-    const LocalWorkers local = {options_.workers,
-                                options_.threads,
-                                options_.sandbox,
-                                task_.trace,
-                                options_.limits,
-                                task_.identity.url,
-                                task_.model->url,
-                                [this] {
-                                  const auto cancelled = ledger_->cancelled();
-                                  return !cancelled.ok() || !*cancelled;
-                                },
-                                options_.worker_arguments};
-    auto result =
-        score_with_local_workers(local, *folder_, manifest, progress_->get(), console_, stop);
-    frames_now_ = progress_->get().encoded;
+    LocalWorkers local;
+    local.name = worker_;
+    local.workers = workers_;
+    local.threads = options_.threads;
+    local.sandbox = options_.sandbox;
+    local.trace = task_.trace;
+    local.limits = options_.limits;
+    local.input = task_.identity.url;
+    local.model = task_.model->url;
+    local.goes_on = [this] {
+      const auto cancelled = ledger_->cancelled();
+      return !cancelled.ok() || !*cancelled;
+    };
+    local.more_arguments = options_.worker_arguments;
+    auto result = score_with_local_workers(local, *folder_, manifest, progress_->get(), frames_now_,
+                                           console_, stop);
     return result;
   }
 
@@ -369,6 +380,7 @@ class Run {
   const Clock& clock_;
   run::ScorerTask task_;
   const std::string worker_ = run::make_worker_name();
+  int workers_ = 1;
   uint64_t frames_now_ = 0;
   Mutex mutex_;  // of the log, and of folder_ until there is one
   run::LogSegments log_{clock_, worker_};
@@ -380,18 +392,16 @@ class Run {
 };
 
 void say_plan(Console& console, const run::Manifest& manifest, const RunOptions& options,
-              const std::string& run_url) {
+              int workers, const std::string& run_url) {
   console.say(fmt::format("{}: {} frame{} of {}x{} in {} chunk{}, painted by '{}' as {}x{} {}.",
                           options.input, manifest.frames_expected(),
                           manifest.frames_expected() == 1 ? "" : "s", manifest.scored_size.width,
                           manifest.scored_size.height, manifest.chunks.size(),
                           manifest.chunks.size() == 1 ? "" : "s", manifest.model.name,
                           manifest.encode.width, manifest.encode.height, manifest.encode.codec));
-  if (options.workers > 1) {
-    const int threads = threads_of_each(options.workers, options.threads);
-    console.say(fmt::format("{} workers of {} thread{} each.", options.workers, threads,
-                            threads == 1 ? "" : "s"));
-  }
+  const int threads = engine::threads_of_each(workers, options.threads);
+  console.say(fmt::format("{} worker{} of {} thread{}.", workers, workers == 1 ? "" : "s", threads,
+                          threads == 1 ? "" : "s"));
   console.say(fmt::format("Run: {}", run_url));
 }
 
@@ -441,7 +451,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   const run::Prepared prepared = TRY(job.prepare(stop));
   const run::Manifest& manifest = prepared.manifest;
   for (const std::string& guess : prepared.guesses) console.note(guess);
-  say_plan(console, manifest, options, job.folder().url());
+  say_plan(console, manifest, options, job.choose_workers(manifest), job.folder().url());
   for (const std::string& note : manifest.notes) console.note(note);
   for (const std::string& note : prepared.container_notes) console.note(note);
 

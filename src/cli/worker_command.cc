@@ -90,7 +90,7 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   const StoredInput input = TRY(find_same_input(manifest.input, input_place));
   const run::ModelFiles model = TRY(find_run_model(manifest, options.model));
 
-  const std::string name = run::make_worker_name();
+  const std::string name = options.name.empty() ? run::make_worker_name() : options.name;
   run::LogSegments log(clock, name);
   run::ScorerTask task;
   task.input = input.source.get();

@@ -9,9 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <optional>
+#include <thread>
 
 #include "base/file.h"
 
@@ -228,6 +230,20 @@ class Engine {
 };
 
 }  // namespace
+
+int threads_of_each(int workers, int threads) {
+  if (threads > 0) return threads;
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  return std::max(1, cores / std::max(1, workers));
+}
+
+int default_workers(int processors, size_t chunks, uint64_t scorer_bytes, uint64_t memory) {
+  constexpr int kProcessorsOfEach = 8;
+  const auto by_processors = static_cast<uint64_t>(std::max(1, processors / kProcessorsOfEach));
+  uint64_t most = std::min<uint64_t>(by_processors, chunks);
+  if (scorer_bytes > 0 && memory > 0) most = std::min(most, memory / scorer_bytes);
+  return static_cast<int>(std::max<uint64_t>(1, most));
+}
 
 Result<void> run_local_workers(const LocalSetup& setup, std::stop_token stop) {
   return Engine(setup, std::move(stop)).run();

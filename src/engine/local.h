@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <stop_token>
 #include <string>
@@ -29,6 +30,13 @@ struct LocalSetup {
   // What is worth telling: "Worker 2 was killed by signal 9; another one takes its place."
   std::function<void(const std::string&)> say;
 };
+
+// Threads of each worker where `threads` were asked for.
+int threads_of_each(int workers, int threads);
+
+// How many workers where nobody asked for a number: so many that each has at most eight processors
+// (a frame is not shared well among more), a chunk to score, and the memory for it.
+int default_workers(int processors, size_t chunks, uint64_t scorer_bytes, uint64_t memory);
 
 // Blocks until every worker has ended with exit code 0. One that dies by a signal or was asked to
 // leave is replaced; one that ends with another code ends the others, too, and its last line on

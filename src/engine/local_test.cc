@@ -41,6 +41,23 @@ class LocalTest : public testing::Test {
   std::vector<std::string> said_;
 };
 
+TEST(DefaultWorkers, AreAsManyAsProcessorsChunksAndMemoryAllow) {
+  constexpr uint64_t kGiB = uint64_t{1} << 30;
+  EXPECT_EQ(default_workers(1, 100, kGiB, 4 * kGiB), 1);
+  EXPECT_EQ(default_workers(15, 100, kGiB, 64 * kGiB), 1);
+  EXPECT_EQ(default_workers(64, 100, kGiB, 64 * kGiB), 8);
+  EXPECT_EQ(default_workers(64, 3, kGiB, 64 * kGiB), 3) << "one for each chunk";
+  EXPECT_EQ(default_workers(64, 100, 20 * kGiB, 64 * kGiB), 3) << "in the memory there is";
+  EXPECT_EQ(default_workers(64, 100, 80 * kGiB, 64 * kGiB), 1) << "one tries all the same";
+  EXPECT_EQ(default_workers(64, 100, 0, 0), 8) << "nothing is known of memory";
+}
+
+TEST(ThreadsOfEach, ShareTheProcessorsUnlessTold) {
+  EXPECT_EQ(threads_of_each(4, 3), 3);
+  EXPECT_GE(threads_of_each(1, 0), 1);
+  EXPECT_EQ(threads_of_each(100000, 0), 1);
+}
+
 TEST_F(LocalTest, EveryWorkerRunsOnce) {
   ASSERT_TRUE(run("echo x >> ran-$0-of-$1", 3).ok());
   for (const char* name : {"ran-1-of-3", "ran-2-of-3", "ran-3-of-3"}) {

@@ -226,6 +226,7 @@ Manifest manifest_from(const json& j) {
   m.plan = plan_from(j.at("plan"));
   m.copied = copied_from(j.at("copied"));
   m.damaged_packets = j.at("damaged_packets").get<uint64_t>();
+  m.scorer_bytes = j.value("scorer_bytes", uint64_t{0});
   m.isa = j.at("isa").get<std::string>();
   m.tools = j.at("tools").get<std::map<std::string, std::string>>();
   m.notes = j.at("notes").get<std::vector<std::string>>();
@@ -262,6 +263,7 @@ std::string to_json(const Manifest& m) {
                   {"plan", plan_json(m.plan)},
                   {"copied", copied_json(m.copied)},
                   {"damaged_packets", m.damaged_packets},
+                  {"scorer_bytes", m.scorer_bytes},
                   {"isa", m.isa},
                   {"tools", m.tools},
                   {"notes", m.notes}};

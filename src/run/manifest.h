@@ -64,6 +64,7 @@ struct Manifest {
   std::vector<model::PlanStep> plan;
   std::vector<media::CopiedStream> copied;
   uint64_t damaged_packets = 0;
+  uint64_t scorer_bytes = 0;  // memory that one scorer needs, about; 0: not known (older versions)
   std::string isa;
   std::map<std::string, std::string> tools;  // library name -> version
   std::vector<std::string> notes;            // said to the user when the run was prepared

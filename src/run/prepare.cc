@@ -194,6 +194,22 @@ Result<Manifest> prepare(const PrepareRequest& request, ByteSource& input,
       TRY(plan_run(request, input, info, runner, folder.run_id(), std::move(stop))));
 }
 
+namespace {
+
+// The network's, and what decoder, queues and encoder hold: at most so many frames of at most eight
+// bytes a pixel (x264 with its lookahead holds most), and the program itself.
+Result<uint64_t> scorer_bytes(const SizePlan& size, model::Runner& runner) {
+  constexpr uint64_t kFrames = 32;
+  constexpr uint64_t kProgram = uint64_t{64} << 20;
+  const auto pixels = [](model::Size s) {
+    return static_cast<uint64_t>(s.width) * static_cast<uint64_t>(s.height);
+  };
+  return TRY(runner.memory(size.scored)) + kProgram +
+         kFrames * 4 * (pixels(size.scored) + pixels(size.output));
+}
+
+}  // namespace
+
 Result<Manifest> plan_run(const PrepareRequest& request, ByteSource& input,
                           const media::MediaInfo& info, model::Runner& runner,
                           const std::string& run_id, std::stop_token stop) {
@@ -230,6 +246,7 @@ Result<Manifest> plan_run(const PrepareRequest& request, ByteSource& input,
   MemorySink nowhere;
   TRY(media::FrameWriter::create(manifest.encode, nowhere));
   manifest.plan = TRY(runner.plan(size.scored));
+  manifest.scorer_bytes = TRY(scorer_bytes(size, runner));
   manifest.isa = model::isa_name();
   manifest.tools = media::library_versions();
   manifest.tools.merge(model::library_versions());

@@ -77,10 +77,16 @@ class Resume(support.Case):
 
     def test_two_at_once_agree(self):
         """The same command twice at the same time: they share the chunks and agree."""
+        self.two_at_once()
+
+    def test_two_at_once_with_workers_agree(self):
+        self.two_at_once("--workers", "2")
+
+    def two_at_once(self, *options):
         first = self.start(*self.command(self.source, self.output, *self.CUT, "--force", "--json",
-                                         model=self.slow_model()))
+                                         *options, model=self.slow_model()))
         second = self.start(*self.command(self.source, self.folder / "two.mp4", *self.CUT, "--json",
-                                          model=self.slow_model()))
+                                          *options, model=self.slow_model()))
         ends = []
         readers = [threading.Thread(target=lambda p=p: ends.append(p.communicate()))
                    for p in (first, second)]
