@@ -3,8 +3,7 @@
 """Prints what several workers gain on one machine, and what a chunk costs besides its frames.
 
 Efficiency: a video of 360 seconds by one worker of one thread and by two; whole jobs, prepared and joined.
-Ledger: a video of tiny frames in many chunks and in few; the difference for each chunk is claim, beats, commit, the
-encoder's begin and end, and the join: an upper bound of what the ledger takes. Nothing here asserts a time.
+Ledger: what the scoring stage waits in many chunks and in one, from the traces. Nothing here asserts a time.
 
 usage: workers.py [--quick]      environment: ATELIER (program)
 """
@@ -47,23 +46,43 @@ def efficiency(folder, quick):
             found.append(report_of(folder, video, "--chunk-seconds", 2, "--workers", workers)["wall_seconds"])
     one, two = (statistics.median(found) for found in seconds.values())
     print(f"  1 worker {one:8.2f} s    2 workers {two:8.2f} s    efficiency {one / two / 2:.3f}")
-    return one / 9000
 
 
-def ledger(folder, seconds_per_frame):
-    video = clip(f"{folder}/tiny.mp4", "32x32", 360)
-    many, few = [], []
-    for _ in range(ROUNDS):
-        for length, found in ((2, many), (360, few)):
-            found.append(report_of(folder, video, "--chunk-seconds", length, "--codec", "ffv1")["wall_seconds"])
-    chunk = (statistics.median(many) - statistics.median(few)) / 179
-    print(f"\nA chunk besides its frames: {chunk * 1000:.2f} ms; of scoring a chunk of 50 frames as above "
-          f"{chunk / (50 * seconds_per_frame) * 100:.2f} %")
+def waits_of_scoring(path):
+    """Seconds that the scoring stage worked, and that it waited between its first and its last frame."""
+    events = [e for e in json.loads(pathlib.Path(path).read_text())["traceEvents"] if e.get("ph") == "X"]
+    lane = {e["tid"] for e in events if e["name"] == "score"}
+    events = sorted((e for e in events if e["tid"] in lane), key=lambda e: e["ts"])
+    frames = [i for i, e in enumerate(events) if e["name"] == "score"]
+    between = events[frames[0]:frames[-1] + 1]
+    seconds = lambda work: sum(e["dur"] for e in between if (e["name"] == "score") == work) / 1e6
+    return seconds(True), seconds(False)
+
+
+def ledger(folder, quick):
+    """What the scoring stage waits for is claims, commits and the encoder's begin and end, as far as the queues do not
+    hide them; in one long chunk there is none of that."""
+    print(f"\nOne worker of one thread, starry-night: what the scoring stage waits, in chunks of 2 s and in one; medians of "
+          f"{ROUNDS} alternating rounds")
+    for size, seconds in (("320x180", 60), ("640x360", 40), ("1280x720", 16))[:1 if quick else 3]:
+        video = clip(f"{folder}/{size}.mp4", size, seconds)
+        shares = {2: [], seconds: []}
+        for _ in range(ROUNDS):
+            for length, found in shares.items():
+                trace = f"{folder}/trace.json"
+                report_of(folder, video, "--workers", 1, "--chunk-seconds", length, "--trace", trace, "--force")
+                worked, waited = waits_of_scoring(trace)
+                found.append(100 * waited / worked)
+        many, one = (statistics.median(found) for found in shares.values())
+        print(f"  {size:9} {seconds // 2:3} chunks: {many:5.2f} % of the time it works    one chunk: {one:5.2f} %    "
+              f"for the chunks: {many - one:5.2f} %", flush=True)
 
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        ledger(folder, efficiency(folder, "--quick" in sys.argv[1:]))
+        quick = "--quick" in sys.argv[1:]
+        ledger(folder, quick)
+        efficiency(folder, quick)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from support import make_video, run, sha256
 
 
 class Gc(support.Case):
+    spreads = False
     CUT = ["--chunk-seconds", "0.4"]
 
     def setUp(self):

@@ -133,6 +133,7 @@ def deadly(broker):
 
 
 class Injected(support.Case):
+    spreads = False
     CUT = ["--chunk-seconds", "0.12"]
     undisturbed = []  # the hash, once one of the tests has found it
 

@@ -18,6 +18,7 @@ def pictures_of(path):
 
 
 class Limits(support.Case):
+    spreads = False
     CUT = ["--chunk-seconds", "0.4"]
 
     def setUp(self):

@@ -14,6 +14,7 @@ from support import children_of, make_video, parent_of, run, sha256
 
 
 class Scorers(support.Case):
+    spreads = False
     CUT = ["--chunk-seconds", "0.4"]
 
     def setUp(self):

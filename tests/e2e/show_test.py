@@ -13,6 +13,7 @@ from support import make_video, run
 
 
 class Show(support.Case):
+    spreads = False
     CUT = ["--chunk-seconds", "0.4"]
 
     def setUp(self):
@@ -103,6 +104,7 @@ class Show(support.Case):
 
 
 class Traces(support.Case):
+    spreads = False
     FRAMES = 40
 
     def setUp(self):

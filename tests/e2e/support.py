@@ -128,6 +128,7 @@ class Case(unittest.TestCase):
 
     longMessage = True
     maxDiff = 4000
+    spreads = SPREAD  # False where a test looks at the very processes of its job
 
     def setUp(self):
         holder = tempfile.TemporaryDirectory(prefix="atelier-e2e-")
@@ -145,9 +146,9 @@ class Case(unittest.TestCase):
 
     # Running ------------------------------------------------------------------------------------
     def command(self, source, output, *options, model=None, runs=None):
-        if SPREAD and "--workers" not in options:
+        if self.spreads and "--workers" not in options:
             options = ("--workers", "2", *options)
-        if SPREAD and "--chunk-seconds" not in options:
+        if self.spreads and "--chunk-seconds" not in options:
             options = ("--chunk-seconds", "0.5", *options)
         return ["run", "--runs", runs or self.runs, "--model", model or self.identity, *options,
                 "--", source, output]
