@@ -7,6 +7,7 @@ which they take a share otherwise run whole. With $ATELIER_E2E_SPREAD every job 
 otherwise is done by two workers in chunks of half a second.
 """
 
+import functools
 import glob
 import hashlib
 import json
@@ -123,6 +124,18 @@ def make_video(path, *options, frames=40, rate=25, size="64x48", filters="", sou
     return path
 
 
+@functools.cache
+def slow_layers(least=16, milliseconds=15):
+    """So many layers that a frame of 64x48 takes that long here: a test meets a job half-way on any machine."""
+    with tempfile.TemporaryDirectory(prefix="atelier-e2e-") as folder:
+        path = onnx_model.write_slow(pathlib.Path(folder), least)
+        done = run("bench", "--model", path, "--size", "64x48", "--repeats", "3", "--json")
+    if done.returncode:
+        raise RuntimeError(f"the slow model cannot be measured: {done.stderr}")
+    found = 1000 * json.loads(done.stdout)["score_seconds_per_frame"]
+    return min(512, max(least, round(least * milliseconds / found)))
+
+
 class Case(unittest.TestCase):
     """A folder of its own for each test, with runs of its own in it."""
 
@@ -141,7 +154,7 @@ class Case(unittest.TestCase):
     # Models -------------------------------------------------------------------------------------
     def slow_model(self):
         if self.slow_model_path is None:
-            self.slow_model_path = onnx_model.write_slow(self.folder / "models")
+            self.slow_model_path = onnx_model.write_slow(self.folder / "models", slow_layers())
         return self.slow_model_path
 
     # Running ------------------------------------------------------------------------------------
