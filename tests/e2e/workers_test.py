@@ -79,6 +79,14 @@ class Workers(support.Case):
         self.assertIn("killed by signal 9; another one takes its place", out + err)
         self.assertEqual(sha256(self.output), self.alone())
 
+    def begin_again_and_expect_the_rest(self):
+        kept = self.commits()
+        self.finish(self.begin("--workers", "3"))
+        now = self.commits()
+        for path, facts in kept.items():
+            self.assertEqual(now[path], facts, f"{path} was scored again")
+        self.assertEqual(sha256(self.output), self.alone())
+
     def test_killed_as_a_whole_and_begun_again(self):
         process = self.begin("--workers", "2")
         self.wait_for_commits(process, 2)
@@ -89,12 +97,7 @@ class Workers(support.Case):
         while any(parent_of(pid) is not None for pid in left):
             self.assertLess(time.monotonic(), deadline, "workers outlive the program")
             time.sleep(0.01)  # they leave in good order
-        kept = self.commits()
-        self.finish(self.begin("--workers", "3"))
-        now = self.commits()
-        for path, facts in kept.items():
-            self.assertEqual(now[path], facts, f"{path} was scored again")
-        self.assertEqual(sha256(self.output), self.alone())
+        self.begin_again_and_expect_the_rest()
 
     def test_the_machine_starts_anew_and_the_run_goes_on(self):
         process = self.begin("--workers", "2")
@@ -109,12 +112,7 @@ class Workers(support.Case):
             record = json.loads(path.read_text())
             record["origin"].update(boot="an earlier one", pid=os.getpid(), started=started)
             path.write_text(json.dumps(record))
-        kept = self.commits()
-        self.finish(self.begin("--workers", "3"))
-        now = self.commits()
-        for path, facts in kept.items():
-            self.assertEqual(now[path], facts, f"{path} was scored again")
-        self.assertEqual(sha256(self.output), self.alone())
+        self.begin_again_and_expect_the_rest()
 
     def test_interrupt_keeps_what_is_done(self):
         process = self.begin("--workers", "2", "--quiet")
