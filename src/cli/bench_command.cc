@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
+#include "base/psnr.h"
 #include "cli/commands.h"
 #include "cli/inputs.h"
 #include "cli/model_library.h"
@@ -114,7 +115,20 @@ Result<void> bench_command(const BenchOptions& options, Console& console, std::s
   const model::LoadedModel model = TRY(load_model(options.model));
   model::RunnerOptions runner_options;
   runner_options.threads = options.threads;
-  const auto runner = TRY(model::make_onednn_runner(model.graph, model.spec, runner_options));
+  auto runner = TRY(model::make_onednn_runner(model.graph, model.spec, runner_options));
+  double quality = 0;
+  if (options.precision == "int8") {
+    const std::unique_ptr<model::Runner> exact = std::move(runner);
+    const FrameBuffer frame = test_frame(size.width, size.height, 0);
+    const model::Size made = TRY(exact->output_size(size));
+    FrameBuffer expected(made.width, made.height, frame.view().format, frame.view().color);
+    FrameBuffer got(made.width, made.height, frame.view().format, frame.view().color);
+    runner_options.precision = model::Precision::int8;
+    runner_options.ranges = TRY(exact->observe({&frame.view(), 1}, {&expected.view(), 1}));
+    runner = TRY(model::make_onednn_runner(model.graph, model.spec, runner_options));
+    TRY(runner->score(frame.view(), got.view()));
+    quality = squared_error(expected.view(), got.view()).psnr();
+  }
   const double seconds = TRY(median_score_seconds(*runner, size, options.repeats, clock, stop));
   const auto layers = TRY(runner->time_layers(size, options.repeats));
   const MediaRates rates = TRY(media_rates(size, options.threads, clock));
@@ -140,19 +154,17 @@ Result<void> bench_command(const BenchOptions& options, Console& console, std::s
       "score {:.4f} s a frame ({:.2f} fps, {:.1f} GFLOP/s, {} MiB), decode {:.1f} fps, encode "
       "{:.1f} fps",
       seconds, 1 / seconds, gflop / seconds, memory >> 20, rates.decode_fps, rates.encode_fps));
-  console.object(json{{"model", model.spec.name},
-                      {"width", size.width},
-                      {"height", size.height},
-                      {"threads", options.threads},
-                      {"isa", model::isa_name()},
-                      {"score_seconds_per_frame", seconds},
-                      {"gflop_per_frame", gflop},
-                      {"memory_bytes", memory},
-                      {"decode_fps", rates.decode_fps},
-                      {"encode_fps", rates.encode_fps},
-                      {"layers", rows}}
-                     .dump(2) +
-                 "\n");
+  if (options.precision == "int8") {
+    console.say(fmt::format("int8 against f32: {:.2f} dB PSNR of this frame", quality));
+  }
+  json result{{"model", model.spec.name},       {"width", size.width},
+              {"height", size.height},          {"threads", options.threads},
+              {"isa", model::isa_name()},       {"score_seconds_per_frame", seconds},
+              {"gflop_per_frame", gflop},       {"memory_bytes", memory},
+              {"decode_fps", rates.decode_fps}, {"encode_fps", rates.encode_fps},
+              {"precision", options.precision}, {"layers", rows}};
+  if (options.precision == "int8") result["psnr_db"] = quality;
+  console.object(result.dump(2) + "\n");
   return {};
 }
 

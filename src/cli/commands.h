@@ -31,6 +31,8 @@ struct RunOptions {
   std::string encoder_options;
   std::string keep_frames;
   bool deinterlace = false;
+  std::string precision = "auto";
+  double min_psnr = 32;
   int workers = 0;  // 0: default_workers()
   std::string sandbox = "on";
   std::string trace;  // a file for a Chrome trace; empty: none
@@ -97,6 +99,7 @@ Result<void> gc_command(const GcOptions& options, Console& console, const std::s
 struct BenchOptions {
   std::string model = "starry-night";
   std::string size = "1280x720";
+  std::string precision = "f32";
   int threads = 0;
   int repeats = 7;
 };

@@ -30,8 +30,6 @@ struct Options {
   std::string run_url;
 };
 
-const CLI::IsMember kPrecisions({"auto", "f32"});
-
 void add_sandbox(CLI::App& command, std::string& sandbox) {
   command
       .add_option("--sandbox", sandbox,
@@ -58,12 +56,21 @@ void add_workers(CLI::App& command, RunOptions& o) {
 }
 
 // What the result is to be.
-void add_result(CLI::App& command, RunOptions& o, std::string& precision) {
+void add_result(CLI::App& command, RunOptions& o) {
   command.add_option("--size", o.size, "Output size WxH; one of them 0 keeps the aspect");
   command.add_option("--from", o.from, "Start here: seconds or [h:]m:s from the first frame");
   command.add_option("--to", o.to, "End before this time");
-  command.add_option("--precision", precision, "Precision of scoring: auto or f32")
-      ->check(kPrecisions);
+  command
+      .add_option("--precision", o.precision,
+                  "f32, int8 (what gains by it in eight bits), or auto: int8 if its pictures are "
+                  "within 40 dB PSNR of f32's on frames of the video")
+      ->check(CLI::IsMember({"auto", "f32", "int8"}))
+      ->capture_default_str();
+  command
+      .add_option("--min-psnr", o.min_psnr,
+                  "int8 below this many dB PSNR on frames of the video becomes f32")
+      ->check(CLI::Range(0.0, 200.0))
+      ->capture_default_str();
   command.add_flag("--deinterlace", o.deinterlace,
                    "Make whole frames of interlaced ones; progressive frames stay as they are");
   command.add_option("--codec", o.codec,
@@ -81,7 +88,7 @@ void add_result(CLI::App& command, RunOptions& o, std::string& precision) {
                      "Further options K=V:K=V of the encoder or of the library behind it");
 }
 
-void add_run(CLI::App& app, Options& o, std::string& precision) {
+void add_run(CLI::App& app, Options& o) {
   CLI::App* run = app.add_subcommand("run", "Score a video with a model; the same command resumes");
   run->add_option("INPUT", o.run.input, "The video to score")->required();
   run->add_option(
@@ -99,7 +106,7 @@ void add_run(CLI::App& app, Options& o, std::string& precision) {
       ->capture_default_str();
   run->add_flag("--no-reuse", o.run.no_reuse, "Forget what an earlier run of this command left");
   run->add_flag("--force", o.run.force, "Replace an existing output");
-  add_result(*run, o.run, precision);
+  add_result(*run, o.run);
   run->add_option("--trace", o.run.trace,
                   "Write what each worker did when as a Chrome trace (chrome://tracing, Perfetto)");
   run->add_option("--keep-frames", o.run.keep_frames,
@@ -107,7 +114,7 @@ void add_run(CLI::App& app, Options& o, std::string& precision) {
       ->check(CLI::IsMember({"png", "jpg"}));
 }
 
-void add_drill(CLI::App& app, Options& o, std::string& precision) {
+void add_drill(CLI::App& app, Options& o) {
   CLI::App* drill = app.add_subcommand(
       "drill",
       "Score a video while workers are killed and frozen and store calls fail, and compare the "
@@ -145,10 +152,10 @@ void add_drill(CLI::App& app, Options& o, std::string& precision) {
   drill->get_option("--workers")
       ->description("Processes that score chunks at the same time")
       ->check(CLI::Range(1, 1024));
-  add_result(*drill, d.run, precision);
+  add_result(*drill, d.run);
 }
 
-void add_others(CLI::App& app, Options& o, std::string& precision) {
+void add_others(CLI::App& app, Options& o) {
   CLI::App* preview =
       app.add_subcommand("preview", "Three frames of a video, before and after, as a PNG");
   preview->add_option("INPUT", o.preview.input)->required();
@@ -184,7 +191,11 @@ void add_others(CLI::App& app, Options& o, std::string& precision) {
       "bench", "Seconds per frame of a model, by layer; decode and encode rates");
   bench->add_option("--model", o.bench.model)->capture_default_str();
   bench->add_option("--size", o.bench.size)->capture_default_str();
-  bench->add_option("--precision", precision)->check(kPrecisions);
+  bench
+      ->add_option("--precision", o.bench.precision,
+                   "int8: what gains by it in eight bits, ranges as in the frame that is scored")
+      ->check(CLI::IsMember({"f32", "int8"}))
+      ->capture_default_str();
   bench->add_option("--threads", o.bench.threads)->check(CLI::Range(0, 1024));
   bench->add_option("--repeats", o.bench.repeats)
       ->check(CLI::Range(1, 1000))
@@ -279,12 +290,11 @@ int run_program(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   Options options;
-  std::string precision = "auto";
   app.add_flag("--json", options.json, "Print one JSON object and nothing else on stdout");
   app.add_flag("--quiet", options.quiet, "Print nothing but errors");
-  add_run(app, options, precision);
-  add_others(app, options, precision);
-  add_drill(app, options, precision);
+  add_run(app, options);
+  add_others(app, options);
+  add_drill(app, options);
   add_gc(app, options);
   for (CLI::App* command : app.get_subcommands(nullptr)) {
     command->footer(

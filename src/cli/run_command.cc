@@ -80,6 +80,8 @@ Result<run::Parameters> parameters_of(const RunOptions& options, Console& consol
   p.preset = std::move(encoder.preset);
   p.keep_frames = options.keep_frames;
   p.deinterlace = options.deinterlace;
+  p.precision = options.precision;
+  p.min_psnr = options.min_psnr;
   return p;
 }
 
@@ -399,6 +401,11 @@ void say_plan(Console& console, const run::Manifest& manifest, const RunOptions&
                           manifest.scored_size.height, manifest.chunks.size(),
                           manifest.chunks.size() == 1 ? "" : "s", manifest.model.name,
                           manifest.encode.width, manifest.encode.height, manifest.encode.codec));
+  if (manifest.precision.name == model::Precision::int8) {
+    console.say(
+        fmt::format("Scored in int8: at least {:.1f} dB PSNR against f32 on {} frames of it.",
+                    manifest.precision.sampled_psnr, manifest.precision.frames));
+  }
   const int threads = engine::threads_of_each(workers, options.threads);
   console.say(fmt::format("{} worker{} of {} thread{}.", workers, workers == 1 ? "" : "s", threads,
                           threads == 1 ? "" : "s"));

@@ -19,6 +19,7 @@
 #include "model/pixels.h"
 #include "model/plan.h"
 #include "model/plan_plain.h"
+#include "model/range_finder.h"
 #include "model/runner.h"
 #include "model/specialise.h"
 
@@ -172,6 +173,18 @@ class OnednnRunner final : public Runner {
     return layers;
   }
 
+  Result<Ranges> observe(std::span<const FrameView> in, std::span<FrameView> out) override {
+    std::map<std::string, RangeFinder> finders;
+    observing_ = &finders;
+    Result<void> scored;
+    for (size_t i = 0; i < in.size() && scored.ok(); i++) scored = score(in[i], out[i]);
+    observing_ = nullptr;
+    TRY(scored);
+    Ranges ranges;
+    for (const auto& [node, finder] : finders) ranges[node] = finder.range();
+    return ranges;
+  }
+
   Result<double> gflop(Size input) override {
     const Loaded* loaded = TRY(load_image(TRY(geometry(input)).fit.net));
     double sum = 0;
@@ -255,7 +268,8 @@ class OnednnRunner final : public Runner {
     ConcreteGraph concrete =
         alone ? TRY(specialise_batch(inputs)) : TRY(specialise(graph_, inputs));
     if (image && concrete.graph.outputs.size() > 1) keep_output(concrete.graph, output_name());
-    NetPlan made = TRY(build_plan(std::move(concrete), options_.plan, weights_));
+    const PlanOptions choice{options_.plan, options_.precision, options_.ranges, isa_};
+    NetPlan made = TRY(build_plan(std::move(concrete), choice, weights_));
     const int64_t bytes =
         (made.arena_floats + made.scratch_floats(threads_)) * static_cast<int64_t>(sizeof(float)) +
         made.plain_bytes;
@@ -466,7 +480,13 @@ class OnednnRunner final : public Runner {
   }
 
   static void clear_halo(const NetPlan& plan, const StepContext& context, int value) {
-    kernels::zero_halo(context.view(value), plan.values[static_cast<size_t>(value)].halo);
+    const Value& v = plan.values[static_cast<size_t>(value)];
+    if (v.bytes) {
+      kernels::fill_halo(context.byte_view(value), v.halo,
+                         static_cast<uint8_t>(v.quantization.zero_point));
+    } else {
+      kernels::zero_halo(context.view(value), v.halo);
+    }
   }
 
   Result<void> execute(const NetPlan& plan, const StepContext& context,
@@ -474,6 +494,9 @@ class OnednnRunner final : public Runner {
     for (const auto& [name, value] : plan.inputs) clear_halo(plan, context, value);
     for (size_t i = 0; i < plan.steps.size(); i++) {
       const Step& step = plan.steps[i];
+      if (observing_ && step.observed >= 0) {
+        (*observing_)[step.label.node].see(context.view(step.observed));
+      }
       const double start = seconds_now();
       TRY(step.run(context));
       if (!step.in_place && step.writes >= 0) clear_halo(plan, context, step.writes);
@@ -508,11 +531,24 @@ class OnednnRunner final : public Runner {
   Size geometry_for_;
   Floats memory_;
   int64_t capacity_ = 0;
+  std::map<std::string, RangeFinder>* observing_ = nullptr;  // while observe() scores
 };
 
 bool has_avx512() {
   return dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core &&
          __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+}
+
+bool has_vnni() {
+  return has_avx512() && dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_vnni &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vnni");
+}
+
+kernels::Isa own_isa() {
+  return has_vnni()     ? kernels::Isa::avx512_vnni
+         : has_avx512() ? kernels::Isa::avx512
+                        : kernels::Isa::avx2;
 }
 
 }  // namespace
@@ -526,8 +562,7 @@ Result<std::unique_ptr<Runner>> make_onednn_runner(const Graph& graph, const Mod
   if (graph.inputs.empty() || graph.outputs.empty()) {
     return make_error(Code::invalid_argument, "Model '{}' has no input or no output.", spec.name);
   }
-  return std::unique_ptr<Runner>(std::make_unique<OnednnRunner>(
-      graph, spec, options, has_avx512() ? kernels::Isa::avx512 : kernels::Isa::avx2));
+  return std::unique_ptr<Runner>(std::make_unique<OnednnRunner>(graph, spec, options, own_isa()));
 }
 
 std::map<std::string, std::string> library_versions() {

@@ -36,9 +36,11 @@ struct Value {
   int root = 0;                     // index of the value that owns the memory
   int64_t group = 0, y = 0, x = 0;  // of this value's first pixel in the root
   bool view = false;                // a part of the root: must not be written, has no halo
-  kernels::Halo halo;               // of a root
-  int first = 0, last = 0;          // of a root: steps during which it must exist
-  int64_t offset = 0;               // of a root: floats into the arena
+  bool bytes = false;               // eight bits an element, as `quantization` says; no view then
+  kernels::Quantization quantization;
+  kernels::Halo halo;       // of a root
+  int first = 0, last = 0;  // of a root: steps during which it must exist
+  int64_t offset = 0;       // of a root: floats into the arena
 };
 
 // A tensor on the heap, freed after the last step that reads it.
@@ -56,6 +58,7 @@ struct StepContext {
   const std::vector<Value>& values;
   std::vector<Tensor>& plain;  // one for each PlainValue, empty while it is not alive
   kernels::TensorView view(int value) const;
+  kernels::ByteView byte_view(int value) const;
 };
 
 struct Step {
@@ -63,6 +66,8 @@ struct Step {
   double gflop = 0;
   std::vector<int> reads;  // blocked values
   int writes = -1;         // -1: no blocked value
+  // The input of a convolution that could take it in eight bits, if its range were known; else -1.
+  int observed = -1;
   bool in_place = false;
   std::vector<int> plain_reads;
   std::vector<int> plain_writes;
@@ -90,13 +95,20 @@ struct NetPlan {
 struct WeightCache {
   std::map<std::string, std::shared_ptr<const kernels::WinogradWeights>> winograd;
   std::map<std::string, std::shared_ptr<const kernels::DirectWeights>> direct;
+  std::map<std::string, std::shared_ptr<const kernels::Int8Weights>> int8;
   int64_t floats() const;
 };
 
-// `wanted`: empty, or the steps to obey. Errors: invalid_argument: a step of `wanted` that cannot
-// be had here.
-Result<NetPlan> build_plan(ConcreteGraph graph, const std::vector<PlanStep>& wanted,
-                           WeightCache& weights);
+// What there is to choose from.
+struct PlanOptions {
+  std::vector<PlanStep> wanted;  // empty, or the steps to obey
+  Precision precision = Precision::f32;
+  Ranges ranges;
+  kernels::Isa isa = kernels::Isa::avx2;
+};
+
+// Errors: invalid_argument: a step of `wanted` that cannot be had here.
+Result<NetPlan> build_plan(ConcreteGraph graph, const PlanOptions& options, WeightCache& weights);
 
 // Sets the offset of every root and arena_floats.
 void place_values(NetPlan& plan);

@@ -11,16 +11,31 @@ namespace {
 // More than any machine has; sums stay far from overflow.
 constexpr int64_t kMostFloats = int64_t{1} << 42;
 
-int64_t row_floats(const Value& v) {
+int64_t row_elements(const Value& v) {
   return (v.halo.left + v.shape.width + v.halo.right) * v.block;
 }
-int64_t plane_floats(const Value& v) {
-  return (v.halo.top + v.shape.height + v.halo.bottom) * row_floats(v);
+int64_t plane_elements(const Value& v) {
+  return (v.halo.top + v.shape.height + v.halo.bottom) * row_elements(v);
 }
 int64_t value_floats(const Value& v) {
   const int64_t groups = (v.shape.channels + v.block - 1) / v.block;
+  const int64_t elements = groups * plane_elements(v);
   // A cache line more between neighbours, and everything starts on one.
-  return (groups * plane_floats(v) + 31) / 16 * 16;
+  return ((v.bytes ? (elements + 3) / 4 : elements) + 31) / 16 * 16;
+}
+
+template <class Element>
+kernels::BasicView<Element> view_of(const Value& v, const Value& root, Element* data) {
+  kernels::BasicView<Element> view;
+  view.channels = static_cast<int>(v.shape.channels);
+  view.height = static_cast<int>(v.shape.height);
+  view.width = static_cast<int>(v.shape.width);
+  view.block = v.block;
+  view.row = row_elements(root);
+  view.plane = plane_elements(root);
+  view.data = data + v.group * view.plane + (root.halo.top + v.y) * view.row +
+              (root.halo.left + v.x) * v.block;
+  return view;
 }
 
 }  // namespace
@@ -28,16 +43,12 @@ int64_t value_floats(const Value& v) {
 kernels::TensorView StepContext::view(int value) const {
   const Value& v = values[static_cast<size_t>(value)];
   const Value& root = values[static_cast<size_t>(v.root)];
-  kernels::TensorView view;
-  view.channels = static_cast<int>(v.shape.channels);
-  view.height = static_cast<int>(v.shape.height);
-  view.width = static_cast<int>(v.shape.width);
-  view.block = v.block;
-  view.row = row_floats(root);
-  view.plane = plane_floats(root);
-  view.data = arena + root.offset + v.group * view.plane + (root.halo.top + v.y) * view.row +
-              (root.halo.left + v.x) * v.block;
-  return view;
+  return view_of(v, root, arena + root.offset);
+}
+
+kernels::ByteView StepContext::byte_view(int value) const {
+  const Value& v = values[static_cast<size_t>(value)];
+  return view_of(v, v, reinterpret_cast<uint8_t*>(arena + v.offset));
 }
 
 int64_t NetPlan::scratch_floats(int threads) const {
@@ -53,6 +64,10 @@ int64_t WeightCache::floats() const {
   for (const auto& [name, w] : direct) {
     sum += w->bias.size();
     for (const auto& phase : w->phases) sum += phase.packed.size();
+  }
+  for (const auto& [name, w] : int8) {
+    for (const auto& phase : w->phases)
+      sum += phase.packed.size() / sizeof(float) + phase.scale.size() + phase.shift.size();
   }
   return static_cast<int64_t>(sum);
 }

@@ -299,9 +299,8 @@ const PlanStep* PlanBuilder::wanted_step(const Node& node) const {
 
 void PlanBuilder::add_step(Step step) { plan_.steps.push_back(std::move(step)); }
 
-Result<NetPlan> build_plan(ConcreteGraph graph, const std::vector<PlanStep>& wanted,
-                           WeightCache& weights) {
-  PlanBuilder builder(find_fast(std::move(graph)), wanted, weights);
+Result<NetPlan> build_plan(ConcreteGraph graph, const PlanOptions& options, WeightCache& weights) {
+  PlanBuilder builder(find_fast(std::move(graph)), options, weights);
   return builder.build();
 }
 

@@ -3,6 +3,7 @@
 // and fuses; plan_conv.cc, plan_point.cc and plan_plain.cc make the steps.
 #pragma once
 
+#include <optional>
 #include <set>
 
 #include "model/kernels/pointwise.h"
@@ -13,8 +14,8 @@ namespace atelier::model {
 
 class PlanBuilder {
  public:
-  PlanBuilder(FastGraph graph, const std::vector<PlanStep>& wanted, WeightCache& weights)
-      : fast_(std::move(graph)), wanted_(wanted), weights_(weights) {}
+  PlanBuilder(FastGraph graph, const PlanOptions& options, WeightCache& weights)
+      : fast_(std::move(graph)), options_(options), wanted_(options.wanted), weights_(weights) {}
   Result<NetPlan> build();
 
  private:
@@ -36,7 +37,23 @@ class PlanBuilder {
   struct ConvJob;
   void absorb_crop(ConvJob& job);
   void absorb_epilogue(ConvJob& job);
-  Result<void> lower_own_conv(const ConvJob& job, bool winograd);
+  Result<void> lower_winograd(const ConvJob& job);
+  Result<void> lower_direct(const ConvJob& job);
+  std::shared_ptr<const kernels::DirectWeights> direct_weights(const ConvJob& job);
+  static std::string direct_key(const ConvJob& job);
+
+  // plan_int8.cc
+  // Whether our kernels could compute the convolution in eight bits, were the range known.
+  bool fits_bytes(const Node& conv) const;
+  // Whether they are to. `resize`: the enlargement that it takes in, or null.
+  bool takes_bytes(const Node& conv) const;
+  Result<void> lower_int8(const ConvJob& job);
+  // How the only reader of this value wants it in bytes; nothing if it does not.
+  std::optional<kernels::Quantization> wanted_in_bytes(const std::string& value) const;
+  kernels::Quantization quantization_for(const Node& conv) const;
+  int add_bytes(const std::string& name, const PictureShape& shape,
+                const kernels::Quantization& quantization);
+  int in_bytes(const std::string& value, const kernels::Quantization& quantization);
   Result<void> lower_dnnl_conv(const ConvJob& job, const std::string& implementation);
 
   // plan_point.cc
@@ -92,6 +109,7 @@ class PlanBuilder {
   const Graph& graph() const { return fast_.concrete.graph; }
 
   const FastGraph fast_;
+  const PlanOptions& options_;
   const std::vector<PlanStep>& wanted_;
   WeightCache& weights_;
   NetPlan plan_;
@@ -104,5 +122,7 @@ class PlanBuilder {
 };
 
 inline constexpr const char* kOwnKernel = "atelier:f32x8";
+inline constexpr const char* kOwnPrefix = "atelier:";
+inline constexpr const char* kInt8Kernel = "atelier:u8s8";
 
 }  // namespace atelier::model

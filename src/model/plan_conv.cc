@@ -3,36 +3,31 @@
 //
 // The rule: 3x3 with stride 1 and enough channels goes through Winograd; everything else in one
 // group is direct, by our kernel; groups are oneDNN's. A plan to obey may name any of the three.
+#include "model/plan_conv.h"
+
 #include <algorithm>
 #include <bit>
 
 #include "model/dnnl_conv.h"
-#include "model/plan_build.h"
 
 namespace atelier::model {
 
 namespace k = kernels;
-
-struct PlanBuilder::ConvJob {
-  const Node& node;
-  std::string in;
-  std::string out;    // after what was fused
-  std::string label;  // "Conv+Add+Relu"
-  Pads pads;
-  PictureShape out_shape;
-  const Tensor* weights;
-  const Tensor* bias;
-  int enlarge = 1;
-  int add = -1;
-  float low = -std::numeric_limits<float>::infinity();
-  float high = std::numeric_limits<float>::infinity();
-};
 
 namespace {
 
 // Below this the transforms cost more than the products they save.
 constexpr int64_t kWinogradChannels = 16;
 constexpr int64_t kWinogradEnlarged = 64;
+
+double gflop_of(const Node& node, const Tensor& weights, const PictureShape& in,
+                const PictureShape& out) {
+  const PictureShape& each = node.op == "Conv" ? out : in;
+  return 2e-9 * static_cast<double>(weights.count()) *
+         static_cast<double>(each.height * each.width);
+}
+
+}  // namespace
 
 k::ConvShape conv_shape(const Node& node, const Tensor& weights) {
   k::ConvShape s;
@@ -56,8 +51,10 @@ bool winograd_can(const k::ConvShape& s) {
          s.out_channels >= k::kLanes;
 }
 
-// Names a node and its weights: those of one node may depend on the shapes that a plan is for, and
-// so may the enlargement before it.
+bool winograd_pays(const k::ConvShape& s) {
+  return winograd_can(s) && std::min(s.in_channels, s.out_channels) >= kWinogradChannels;
+}
+
 std::string cache_key(const Node& node, const Tensor& weights, const Tensor* bias, int enlarge) {
   uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
   const auto add = [&](const Tensor& tensor) {
@@ -70,14 +67,23 @@ std::string cache_key(const Node& node, const Tensor& weights, const Tensor* bia
   return fmt::format("{} {:016x} {} x{}", node.name, hash, fmt::join(weights.shape, ","), enlarge);
 }
 
-double gflop_of(const Node& node, const Tensor& weights, const PictureShape& in,
-                const PictureShape& out) {
-  const PictureShape& each = node.op == "Conv" ? out : in;
-  return 2e-9 * static_cast<double>(weights.count()) *
-         static_cast<double>(each.height * each.width);
+Step conv_step(const Node& node, const std::string& label, const Tensor& weights,
+               const PictureShape& in, const PictureShape& out) {
+  Step step;
+  step.label = {node.name, label, "direct", kOwnKernel};
+  step.gflop = gflop_of(node, weights, in, out);
+  return step;
 }
 
-}  // namespace
+std::string PlanBuilder::direct_key(const ConvJob& job) {
+  return fmt::format("{} {} {}", cache_key(job.node, *job.weights, job.bias, job.enlarge),
+                     job.pads.top, job.pads.left);
+}
+
+k::Halo halo_of(const k::DirectWeights& weights, const PictureShape& in, const PictureShape& out) {
+  return k::direct_halo(weights, static_cast<int>(in.height), static_cast<int>(in.width),
+                        static_cast<int>(out.height), static_cast<int>(out.width));
+}
 
 // A crop of a transposed convolution is more padding: what is cut off is never computed.
 void PlanBuilder::absorb_crop(ConvJob& job) {
@@ -133,8 +139,9 @@ bool PlanBuilder::takes_resize(const Node& resize, const Node& conv) const {
     return false;
   }
   if (const PlanStep* wanted = wanted_step(conv)) {
-    return wanted->op.starts_with("Resize+") && wanted->implementation == kOwnKernel;
+    return wanted->op.starts_with("Resize+") && wanted->implementation.starts_with(kOwnPrefix);
   }
+  if (takes_bytes(conv)) return true;
   return !winograd_can(s) || std::min(s.in_channels, s.out_channels) < kWinogradEnlarged;
 }
 
@@ -149,7 +156,8 @@ Result<void> PlanBuilder::lower_conv(const Node& node, const Node* resize) {
               constant(node, 2)};
   if (resize) job.enlarge = static_cast<int>(constant(*resize, 2)->floats[2]);
   const PlanStep* wanted = wanted_step(node);
-  const bool own = wanted ? wanted->implementation == kOwnKernel : node.attr_int("group", 1) == 1;
+  const bool own =
+      wanted ? wanted->implementation.starts_with(kOwnPrefix) : node.attr_int("group", 1) == 1;
   // Each phase has weights of its own: absurd strides would make millions of them.
   const k::ConvShape stated = conv_shape(node, *job.weights);
   const bool many_phases = stated.transposed && stated.stride_h * stated.stride_w > 64;
@@ -158,70 +166,83 @@ Result<void> PlanBuilder::lower_conv(const Node& node, const Node* resize) {
   }
   absorb_crop(job);
   absorb_epilogue(job);
+  if (takes_bytes(node)) return lower_int8(job);
   const k::ConvShape s = conv_shape(node, *job.weights);
-  const bool winograd = !resize && winograd_can(s) &&
-                        (wanted ? wanted->algorithm == "winograd_f4x3"
-                                : std::min(s.in_channels, s.out_channels) >= kWinogradChannels);
-  return lower_own_conv(job, winograd);
+  const bool winograd = !resize && (wanted ? winograd_can(s) && wanted->algorithm == "winograd_f4x3"
+                                           : winograd_pays(s));
+  return winograd ? lower_winograd(job) : lower_direct(job);
 }
 
-Result<void> PlanBuilder::lower_own_conv(const ConvJob& job, bool winograd) {
-  k::ConvShape s = conv_shape(job.node, *job.weights);
-  s.enlarge = job.enlarge;
+Result<void> PlanBuilder::lower_winograd(const ConvJob& job) {
+  const k::ConvShape s = conv_shape(job.node, *job.weights);
   const PictureShape& in_shape = shape(job.in);
   const int pad_top = static_cast<int>(job.pads.top), pad_left = static_cast<int>(job.pads.left);
-  const int in_h = static_cast<int>(in_shape.height), in_w = static_cast<int>(in_shape.width);
-  const int out_h = static_cast<int>(job.out_shape.height);
-  const int out_w = static_cast<int>(job.out_shape.width);
-  const float* bias = job.bias ? job.bias->floats.data() : nullptr;
-  const float* weights = job.weights->floats.data();
-
-  Step step;
-  step.label = {job.node.name, job.label, winograd ? "winograd_f4x3" : "direct", kOwnKernel};
-  step.gflop = gflop_of(job.node, *job.weights, in_shape, shape(job.node.outputs[0]));
-  const int add = job.add;
-  const float low = job.low, high = job.high;
-  if (winograd) {
-    auto& packed = weights_.winograd[cache_key(job.node, *job.weights, job.bias, job.enlarge)];
-    if (!packed) {
-      packed = std::make_shared<const k::WinogradWeights>(
-          k::pack_winograd(weights, bias, s.out_channels, s.in_channels));
-    }
-    const k::Halo halo{pad_top, pad_left, k::winograd_overhang(out_h, in_h, pad_top),
-                       k::winograd_overhang(out_w, in_w, pad_left)};
-    const int in = with_halo(value_of(job.in), halo);
-    const int out = add_value(job.out, job.out_shape);
-    step.scratch_each = k::winograd_scratch(*packed);
-    step.reads = {in};
-    step.writes = out;
-    step.run = [=, packed = packed](const StepContext& c) -> Result<void> {
-      const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
-      k::conv_winograd(c.isa, c.view(in), pad_top, pad_left, *packed,
-                       {add < 0 ? nullptr : &other, low, high}, c.scratch, c.view(out), c.threads);
-      return {};
-    };
-  } else {
-    auto& packed = weights_.direct[fmt::format(
-        "{} {} {}", cache_key(job.node, *job.weights, job.bias, job.enlarge), pad_top, pad_left)];
-    if (!packed) {
-      packed = std::make_shared<const k::DirectWeights>(
-          k::pack_direct(s, weights, bias, pad_top, pad_left));
-    }
-    const int in = with_halo(value_of(job.in), k::direct_halo(*packed, in_h, in_w, out_h, out_w));
-    const int out = add_value(job.out, job.out_shape);
-    step.scratch_each = k::direct_scratch(*packed);
-    step.reads = {in};
-    step.writes = out;
-    step.run = [=, packed = packed](const StepContext& c) -> Result<void> {
-      const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
-      k::conv_direct(c.isa, c.view(in), *packed, {add < 0 ? nullptr : &other, low, high}, c.scratch,
-                     c.view(out), c.threads);
-      return {};
-    };
+  auto& packed = weights_.winograd[cache_key(job.node, *job.weights, job.bias, job.enlarge)];
+  if (!packed) {
+    packed = std::make_shared<const k::WinogradWeights>(
+        k::pack_winograd(job.weights->floats.data(), job.bias ? job.bias->floats.data() : nullptr,
+                         s.out_channels, s.in_channels));
   }
+  const k::Halo halo{pad_top, pad_left,
+                     k::winograd_overhang(static_cast<int>(job.out_shape.height),
+                                          static_cast<int>(in_shape.height), pad_top),
+                     k::winograd_overhang(static_cast<int>(job.out_shape.width),
+                                          static_cast<int>(in_shape.width), pad_left)};
+  Step step = conv_step(job.node, job.label, *job.weights, in_shape, shape(job.node.outputs[0]));
+  step.label.algorithm = "winograd_f4x3";
+  const int in = with_halo(value_of(job.in), halo);
+  const int out = add_value(job.out, job.out_shape);
+  step.scratch_each = k::winograd_scratch(*packed);
+  step.reads = {in};
+  step.writes = out;
+  step.observed = fits_bytes(job.node) ? in : -1;
+  const int add = job.add;
   if (add >= 0) step.reads.push_back(add);
+  step.run = [=, low = job.low, high = job.high,
+              packed = packed](const StepContext& c) -> Result<void> {
+    const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
+    k::conv_winograd(c.isa, c.view(in), pad_top, pad_left, *packed,
+                     {add < 0 ? nullptr : &other, low, high}, c.scratch, c.view(out), c.threads);
+    return {};
+  };
   add_step(std::move(step));
   return {};
+}
+
+Result<void> PlanBuilder::lower_direct(const ConvJob& job) {
+  const std::shared_ptr<const k::DirectWeights> packed = direct_weights(job);
+  const PictureShape& in_shape = shape(job.in);
+  Step step = conv_step(job.node, job.label, *job.weights, in_shape, shape(job.node.outputs[0]));
+  const int in = with_halo(value_of(job.in), halo_of(*packed, in_shape, job.out_shape));
+  const int out = add_value(job.out, job.out_shape);
+  step.scratch_each = k::direct_scratch(*packed);
+  step.reads = {in};
+  step.writes = out;
+  step.observed = fits_bytes(job.node) ? in : -1;
+  const int add = job.add;
+  if (add >= 0) step.reads.push_back(add);
+  step.run = [=, low = job.low, high = job.high](const StepContext& c) -> Result<void> {
+    const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
+    k::conv_direct(c.isa, c.view(in), *packed, {add < 0 ? nullptr : &other, low, high}, c.scratch,
+                   c.view(out), c.threads);
+    return {};
+  };
+  add_step(std::move(step));
+  return {};
+}
+
+// Packed for this padding; kept for other sizes of frame.
+std::shared_ptr<const k::DirectWeights> PlanBuilder::direct_weights(const ConvJob& job) {
+  k::ConvShape s = conv_shape(job.node, *job.weights);
+  s.enlarge = job.enlarge;
+  const int pad_top = static_cast<int>(job.pads.top), pad_left = static_cast<int>(job.pads.left);
+  auto& packed = weights_.direct[direct_key(job)];
+  if (!packed) {
+    packed = std::make_shared<const k::DirectWeights>(
+        k::pack_direct(s, job.weights->floats.data(), job.bias ? job.bias->floats.data() : nullptr,
+                       pad_top, pad_left));
+  }
+  return packed;
 }
 
 // oneDNN takes and gives dense pictures: the input is copied if it may have a halo, and so is the
@@ -231,9 +252,8 @@ Result<void> PlanBuilder::lower_dnnl_conv(const ConvJob& job, const std::string&
   std::shared_ptr<DnnlConv> layer = TRY(make_dnnl_conv(spec, implementation));
   const int in = copy_of(value_of(job.in), "/" + job.node.name + "/in");
   const int dense = add_made(job.out + "/dense", job.out_shape);
-  Step step;
-  step.label = {job.node.name, job.label, "direct", layer->implementation()};
-  step.gflop = gflop_of(job.node, *job.weights, shape(job.in), job.out_shape);
+  Step step = conv_step(job.node, job.label, *job.weights, shape(job.in), job.out_shape);
+  step.label.implementation = layer->implementation();
   step.reads = {in};
   step.writes = dense;
   step.scratch_shared = layer->scratch_floats();

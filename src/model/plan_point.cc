@@ -220,8 +220,14 @@ Result<void> PlanBuilder::finish_chain(const Node& node, Chain chain,
     in_place = in_place && plan_.values[static_cast<size_t>(other)].root != source.root;
   const int root = source.root;
   const PictureShape out_shape = shape(chain.value);
-  const int out =
-      in_place ? add_alias(chain.value, out_shape, root) : add_value(chain.value, out_shape);
+  const auto bytes = wanted_in_bytes(chain.value);
+  if (bytes) {
+    in_place = false;
+    chain.label += "+Quantize";
+  }
+  const int out = bytes      ? add_bytes(chain.value, out_shape, *bytes)
+                  : in_place ? add_alias(chain.value, out_shape, root)
+                             : add_value(chain.value, out_shape);
   Step step;
   step.label = {node.name, chain.label, "own", kOwnKernel};
   step.reads = chain.others;
@@ -239,7 +245,11 @@ Result<void> PlanBuilder::finish_chain(const Node& node, Chain chain,
               others = std::move(chain.others)](const StepContext& c) -> Result<void> {
     std::vector<k::TensorView> views;
     for (int other : others) views.push_back(c.view(other));
-    if (norm) {
+    if (norm && bytes) {
+      k::run_norm(*norm, ops, views, c.view(in), c.scratch, c.byte_view(out), *bytes, c.threads);
+    } else if (bytes) {
+      k::run_program(ops, views, c.view(in), c.byte_view(out), *bytes, c.threads);
+    } else if (norm) {
       k::run_norm(*norm, ops, views, c.view(in), c.scratch, c.view(out), c.threads);
     } else {
       k::run_program(ops, views, c.view(in), c.view(out), c.threads);

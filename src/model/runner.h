@@ -31,6 +31,9 @@ struct PlanStep {
   bool operator==(const PlanStep&) const = default;
 };
 
+// Of the steps that compute in int8.
+inline constexpr const char* kInt8Algorithm = "direct_int8";
+
 struct LayerTime {
   PlanStep step;
   double seconds = 0;  // median
@@ -38,11 +41,28 @@ struct LayerTime {
       0;  // arithmetic of the layer as the model states it, in 1e9 operations (a MAC is two)
 };
 
+// What convolutions compute in. int8: those whose input has a range, and that are faster so, take
+// bytes and sum exactly in 32 bits; all else is f32.
+enum class Precision { f32, int8 };
+inline const char* name_of(Precision precision) {
+  return precision == Precision::int8 ? "int8" : "f32";
+}
+
+// What a tensor holds, but for a few values that are better cut off.
+struct Range {
+  float low = 0;
+  float high = 0;
+  bool operator==(const Range&) const = default;
+};
+using Ranges = std::map<std::string, Range>;  // of inputs of convolutions, by the node's name
+
 struct RunnerOptions {
   int threads = 0;  // 0: one per core; never changes the bits
   // Obey this plan for frames of its size; empty: choose. Errors then: invalid_argument if this
   // processor has no such implementation.
   std::vector<PlanStep> plan;
+  Precision precision = Precision::f32;  // unless there is a plan to obey
+  Ranges ranges{};                       // for int8, as observe() gave them
 };
 
 // One thread calls it; it runs `threads` inside. Plans are cached per frame size.
@@ -62,6 +82,9 @@ class Runner {
   virtual Result<std::vector<PlanStep>> plan(Size input) = 0;
   // Times every layer on frames of this size, `repeats` times.
   virtual Result<std::vector<LayerTime>> time_layers(Size input, int repeats) = 0;
+  // Scores `in` into `out`, as many, and says what the inputs of convolutions held: the ranges for
+  // int8.
+  virtual Result<Ranges> observe(std::span<const FrameView> in, std::span<FrameView> out) = 0;
   // Arithmetic for one frame of this size as the model states it, in 1e9 operations (a MAC is two).
   virtual Result<double> gflop(Size input) = 0;
   // Bytes of the arena and packed weights for frames of this size.

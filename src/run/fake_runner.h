@@ -41,6 +41,9 @@ class FakeRunner final : public model::Runner {
       const std::map<std::string, model::Tensor>&) override {
     return make_error(Code::internal, "Not for tensors.");
   }
+  Result<model::Ranges> observe(std::span<const FrameView>, std::span<FrameView>) override {
+    return model::Ranges();
+  }
   Result<std::vector<model::PlanStep>> plan(model::Size) override {
     return std::vector<model::PlanStep>{{"all", "Negative", "own", "integer"}};
   }

@@ -35,7 +35,9 @@ json parameters_json(const Parameters& p) {
           {"preset", p.preset},
           {"encoder_options", p.encoder_options},
           {"keep_frames", p.keep_frames},
-          {"deinterlace", p.deinterlace}};
+          {"deinterlace", p.deinterlace},
+          {"precision", p.precision},
+          {"min_psnr", p.min_psnr}};
 }
 
 Parameters parameters_from(const json& j) {
@@ -51,6 +53,32 @@ Parameters parameters_from(const json& j) {
   p.encoder_options = j.at("encoder_options").get<std::map<std::string, std::string>>();
   p.keep_frames = j.at("keep_frames").get<std::string>();
   p.deinterlace = j.value("deinterlace", false);
+  p.precision = j.value("precision", p.precision);  // older versions had f32 alone
+  p.min_psnr = j.value("min_psnr", p.min_psnr);
+  return p;
+}
+
+json precision_json(const ChosenPrecision& p) {
+  json ranges = json::object();
+  for (const auto& [node, range] : p.ranges) ranges[node] = json::array({range.low, range.high});
+  return {{"name", model::name_of(p.name)},
+          {"ranges", ranges},
+          {"sampled_psnr", p.sampled_psnr},
+          {"frames", p.frames}};
+}
+
+ChosenPrecision precision_from(const json& manifest) {
+  ChosenPrecision p;
+  if (!manifest.contains("precision")) return p;
+  const json& j = manifest.at("precision");
+  if (j.at("name").get<std::string>() == model::name_of(model::Precision::int8)) {
+    p.name = model::Precision::int8;
+  }
+  for (const auto& [node, range] : j.at("ranges").items()) {
+    p.ranges[node] = {range.at(0).get<float>(), range.at(1).get<float>()};
+  }
+  p.sampled_psnr = j.at("sampled_psnr").get<double>();
+  p.frames = j.at("frames").get<uint64_t>();
   return p;
 }
 
@@ -224,6 +252,7 @@ Manifest manifest_from(const json& j) {
   m.encode = encode_from(j.at("encode"));
   m.chunks = chunks_from(j.at("chunks"));
   m.plan = plan_from(j.at("plan"));
+  m.precision = precision_from(j);
   m.copied = copied_from(j.at("copied"));
   m.damaged_packets = j.at("damaged_packets").get<uint64_t>();
   m.scorer_bytes = j.value("scorer_bytes", uint64_t{0});
@@ -261,6 +290,7 @@ std::string to_json(const Manifest& m) {
                   {"encode", encode_json(m.encode)},
                   {"chunks", chunks_json(m.chunks)},
                   {"plan", plan_json(m.plan)},
+                  {"precision", precision_json(m.precision)},
                   {"copied", copied_json(m.copied)},
                   {"damaged_packets", m.damaged_packets},
                   {"scorer_bytes", m.scorer_bytes},

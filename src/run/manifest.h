@@ -33,6 +33,16 @@ struct Parameters {
   std::map<std::string, std::string> encoder_options;
   std::string keep_frames;  // "", "png" or "jpg"
   bool deinterlace = false;
+  std::string precision = "f32";  // or "int8", or "auto"; the manifest says what was chosen
+  double min_psnr = 32;           // int8 below it becomes f32
+};
+
+// What convolutions compute in, as prepare decided on frames of the video (run/precision.h).
+struct ChosenPrecision {
+  model::Precision name = model::Precision::f32;
+  model::Ranges ranges;     // of int8: the convolutions that may take it
+  double sampled_psnr = 0;  // of int8: dB against f32, of the worst of those frames
+  uint64_t frames = 0;      // that were looked at
 };
 
 struct InputIdentity {
@@ -62,6 +72,7 @@ struct Manifest {
   media::EncodeSettings encode;
   std::vector<ChunkPlan> chunks;
   std::vector<model::PlanStep> plan;
+  ChosenPrecision precision;
   std::vector<media::CopiedStream> copied;
   uint64_t damaged_packets = 0;
   uint64_t scorer_bytes = 0;  // memory that one scorer needs, about; 0: not known (older versions)

@@ -28,6 +28,12 @@ std::string text_of(const json& j) {
   return j.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
+json precision_json(const ChosenPrecision& p) {
+  json result = {{"name", model::name_of(p.name)}, {"frames_compared", p.frames}};
+  if (p.name != model::Precision::f32) result["sampled_psnr_db"] = p.sampled_psnr;
+  return result;
+}
+
 }  // namespace
 
 std::string to_json(const RunReport& report, const Manifest& manifest) {
@@ -42,6 +48,7 @@ std::string to_json(const RunReport& report, const Manifest& manifest) {
                   {"model", manifest.model.name},
                   {"width", manifest.encode.width},
                   {"height", manifest.encode.height},
+                  {"precision", precision_json(manifest.precision)},
                   {"chunks", manifest.chunks.size()},
                   {"frames", finish.frames},
                   {"frames_expected", finish.frames_expected},

@@ -119,18 +119,7 @@ class Pipeline {
 
   // False if the pipeline was stopped.
   Result<bool> decode_chunk(const ChunkPlan& chunk, Stopwatch& watch) {
-    const Manifest& manifest = *job_.manifest;
-    media::ReadRequest request;
-    request.stream = manifest.video_stream;
-    request.first_pts = chunk.first_pts;
-    request.end_pts = chunk.end_pts;
-    request.key_dts = chunk.key_dts;
-    request.deinterlace = manifest.parameters.deinterlace;
-    request.context_pts = chunk.context_pts;
-    request.last_packet_pts = chunk.last_pts;
-    request.width = manifest.scored_size.width;
-    request.height = manifest.scored_size.height;
-    request.threads = job_.threads;
+    const media::ReadRequest request = read_request(*job_.manifest, chunk, job_.threads);
     // A file with few key frames would else be decoded from the same one for every chunk.
     if (!reader_ || !reader_->go_on(request)) {
       reader_.reset();
@@ -281,6 +270,21 @@ class Pipeline {
 };
 
 }  // namespace
+
+media::ReadRequest read_request(const Manifest& manifest, const ChunkPlan& chunk, int threads) {
+  media::ReadRequest request;
+  request.stream = manifest.video_stream;
+  request.first_pts = chunk.first_pts;
+  request.end_pts = chunk.end_pts;
+  request.key_dts = chunk.key_dts;
+  request.deinterlace = manifest.parameters.deinterlace;
+  request.context_pts = chunk.context_pts;
+  request.last_packet_pts = chunk.last_pts;
+  request.width = manifest.scored_size.width;
+  request.height = manifest.scored_size.height;
+  request.threads = threads;
+  return request;
+}
 
 Result<void> score_chunks(const ScoreJob& job, ChunkDesk& desk, Progress& progress,
                           std::stop_token stop) {

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "media/frame_reader.h"
 #include "model/runner.h"
 #include "run/manifest.h"
 #include "run/run_folder.h"
@@ -54,6 +55,9 @@ struct ScoreJob {
   TraceRecorder* trace = nullptr;
   bool unpainted = false;  // the network is left out, see model/pass_through.h
 };
+
+// How the frames of a chunk are read.
+media::ReadRequest read_request(const Manifest& manifest, const ChunkPlan& chunk, int threads);
 
 // Scores chunks until the desk has none or something fails; the first error wins. Memory: a few
 // frames per stage, whatever the length of a chunk. Blocks; three threads inside. Errors: those of

@@ -11,6 +11,7 @@
 #include "media/muxer.h"
 #include "run/channel.h"
 #include "run/model_files.h"
+#include "run/precision.h"
 #include "run/prepare.h"
 #include "run/sandbox.h"
 #include "run/scorer.h"
@@ -116,12 +117,16 @@ class Program {
     const Standing standing = TRY(report(request.model, model.spec, fit));
     model::RunnerOptions options;
     options.threads = head.at("threads").get<int>();
-    if (standing.manifest) options.plan = standing.manifest->plan;
-    const auto runner = TRY(model::make_onednn_runner(model.graph, model.spec, options));
+    const RunnerFactory make = [&](const model::RunnerOptions& wanted) {
+      return model::make_onednn_runner(model.graph, model.spec, wanted);
+    };
     const Manifest manifest =
         standing.manifest
             ? *standing.manifest
-            : TRY(publish(TRY(plan_run(request, input, info, *runner, standing.run_id, {}))));
+            : TRY(prepare_run(request, input, info, standing.run_id, make, options.threads));
+    options.plan = manifest.plan;
+    options.ranges = manifest.precision.ranges;
+    const auto runner = TRY(make(options));
     TRY(ask(control_, {{"do", "ready"}}, message));
 
     const SystemClock clock;
@@ -177,6 +182,17 @@ class Program {
       standing.manifest = TRY(manifest_from_json(as_text(answer.body)));
     }
     return standing;
+  }
+
+  Result<Manifest> prepare_run(const PrepareRequest& request, ByteSource& input,
+                               const media::MediaInfo& info, const std::string& run_id,
+                               const RunnerFactory& make, int threads) {
+    model::RunnerOptions options;
+    options.threads = threads;
+    const auto runner = TRY(make(options));
+    Manifest manifest = TRY(plan_run(request, input, info, *runner, run_id, {}));
+    TRY(choose_precision(manifest, input, info, *runner, make, threads));
+    return publish(manifest);
   }
 
   Result<Manifest> publish(const Manifest& manifest) {

@@ -5,6 +5,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 namespace atelier::model::kernels {
@@ -108,27 +109,62 @@ Phase pack_phase(const DirectWeights& d, const float* weights, int out_y, int ou
   return phase;
 }
 
-// One row of one phase, as the threads see it.
-struct RowJob {
+// One phase, as the threads see it. `Args` says in which precision.
+template <class Args>
+struct PhaseJob {
   Isa isa;
-  const TensorView& in;
-  const DirectWeights& weights;
+  const BasicView<typename Args::Input>& in;
+  const DirectWeights& weights;  // the layout, and the weights in floats
+  const Phase& phase;
+  const Int8Phase* int8;         // null: in floats
+  std::vector<int64_t> offsets;  // of the segments, in the input
   const ConvEpilogue& epilogue;
   const TensorView& out;
 };
 
-void blocked_row(const RowJob& job, const Phase& phase, const std::vector<int64_t>& offsets,
-                 int y) {
+// What all rows of a phase have in common.
+GemmArgs start_args(const PhaseJob<GemmArgs>& job) {
+  GemmArgs args;
+  args.length = job.phase.length;
+  args.w = job.phase.packed.data();
+  return args;
+}
+
+Int8GemmArgs start_args(const PhaseJob<Int8GemmArgs>& job) {
+  Int8GemmArgs args;
+  args.length = job.int8->length;
+  args.w = job.int8->packed.data();
+  return args;
+}
+
+template <class Args>
+Args phase_args(const PhaseJob<Args>& job) {
+  Args args = start_args(job);
+  args.offsets = job.offsets.data();
+  args.segments = static_cast<int>(job.phase.segments.size());
+  args.a_stride = static_cast<int64_t>(job.weights.in_step_x) * job.weights.in_block;
+  return args;
+}
+
+// Those lanes' own; `bias` is the layer's, for output channels.
+void set_lane(const PhaseJob<GemmArgs>& job, int lane, bool bias, GemmArgs& args) {
+  const std::vector<float>& values = job.weights.bias;
+  args.epilogue.bias = !bias || values.empty() ? nullptr : &values[static_cast<size_t>(lane)];
+}
+
+void set_lane(const PhaseJob<Int8GemmArgs>& job, int lane, bool, Int8GemmArgs& args) {
+  args.scale = &job.int8->scale[static_cast<size_t>(lane)];
+  args.epilogue.bias = &job.int8->shift[static_cast<size_t>(lane)];
+}
+
+template <class Args>
+void blocked_row(const PhaseJob<Args>& job, int y) {
   const DirectWeights& d = job.weights;
+  const Phase& phase = job.phase;
   const int row = phase.out_y + y * d.out_step_y;
   const int pixels = (job.out.width - phase.out_x + d.out_step_x - 1) / d.out_step_x;
-  GemmArgs args;
+  Args args = phase_args(job);
   args.a = job.in.row_at(0, y * d.in_step_y);
-  args.offsets = offsets.data();
-  args.segments = static_cast<int>(phase.segments.size());
-  args.length = phase.length;
-  args.a_stride = static_cast<int64_t>(d.in_step_x) * d.in_block;
-  args.w = phase.packed.data();
   args.c_stride = static_cast<int64_t>(d.out_step_x) * kLanes;
   args.c_block = job.out.plane;
   args.add_block = job.epilogue.add ? job.epilogue.add->plane : 0;
@@ -138,7 +174,7 @@ void blocked_row(const RowJob& job, const Phase& phase, const std::vector<int64_
     const int blocks = std::min(2, (d.lanes - lane) / kLanes);
     args.c = job.out.at(lane / kLanes, row, phase.out_x);
     if (job.epilogue.add) args.epilogue.add = job.epilogue.add->at(lane / kLanes, row, phase.out_x);
-    args.epilogue.bias = d.bias.empty() ? nullptr : &d.bias[static_cast<size_t>(lane)];
+    set_lane(job, lane, true, args);
     gemm_row(job.isa, args, pixels, blocks);
     args.w += static_cast<int64_t>(args.segments) * args.length * kLanes * blocks;
   }
@@ -148,9 +184,10 @@ void blocked_row(const RowJob& job, const Phase& phase, const std::vector<int64_
 #pragma GCC target("avx2,fma")
 
 // Adds the taps of each pixel from the lanes of its neighbours and takes the channels apart.
-void fold(const RowJob& job, const float* lanes, const Phase& phase, int row, int first,
-          int pixels) {
+template <class Args>
+void fold(const PhaseJob<Args>& job, const float* lanes, int row, int first, int pixels) {
   const DirectWeights& d = job.weights;
+  const Phase& phase = job.phase;
   const int channels = d.shape.out_channels;
   const int taps = d.unfold ? d.shape.kernel_w : 1;
   const int64_t step = static_cast<int64_t>(d.unfold ? d.shape.dilation_w : 0) * d.lanes + channels;
@@ -177,33 +214,29 @@ void fold(const RowJob& job, const float* lanes, const Phase& phase, int row, in
 #pragma GCC pop_options
 
 // Output pixels x to x + count of one row.
-void picture_piece(const RowJob& job, const Phase& phase, const std::vector<int64_t>& offsets,
-                   int y, int x, int count, float* scratch) {
+template <class Args>
+void picture_piece(const PhaseJob<Args>& job, int y, int x, int count, float* scratch) {
   const DirectWeights& d = job.weights;
   const int extra = d.unfold ? (d.shape.kernel_w - 1) * d.shape.dilation_w : 0;
-  GemmArgs args;
-  args.offsets = offsets.data();
-  args.segments = static_cast<int>(phase.segments.size());
-  args.length = phase.length;
-  args.a_stride = static_cast<int64_t>(d.in_step_x) * d.in_block;
+  Args args = phase_args(job);
   args.c_stride = d.lanes;
   args.c_block = kLanes;
   args.a = job.in.row_at(0, y * d.in_step_y) + x * args.a_stride;
-  args.w = phase.packed.data();
   for (int lane = 0; lane < d.lanes; lane += 16) {
     const int blocks = std::min(2, (d.lanes - lane) / kLanes);
     args.c = scratch + lane;
+    set_lane(job, lane, false, args);
     gemm_row(job.isa, args, count + extra, blocks);
     args.w += static_cast<int64_t>(args.segments) * args.length * kLanes * blocks;
   }
-  fold(job, scratch, phase, phase.out_y + y * d.out_step_y, x, count);
+  fold(job, scratch, job.phase.out_y + y * d.out_step_y, x, count);
 }
 
-void picture_phase(const RowJob& job, const Phase& phase, const std::vector<int64_t>& offsets,
-                   int rows, float* scratch, int threads) {
+template <class Args>
+void picture_phase(const PhaseJob<Args>& job, int rows, float* scratch, int threads) {
   const int64_t each = direct_scratch(job.weights);
   const int step = job.weights.out_step_x;
-  const int pixels = (job.out.width - phase.out_x + step - 1) / step;
+  const int pixels = (job.out.width - job.phase.out_x + step - 1) / step;
   const int pieces = (pixels + kColumns - 1) / kColumns;
   const int wide = (pixels + pieces - 1) / pieces;
   const int bands = (rows + kBand - 1) / kBand;
@@ -212,7 +245,59 @@ void picture_phase(const RowJob& job, const Phase& phase, const std::vector<int6
     const int first = i / pieces * kBand, x = i % pieces * wide;
     float* mine = scratch + each * omp_get_thread_num();
     for (int y = first; y < std::min(first + kBand, rows); y++) {
-      picture_piece(job, phase, offsets, y, x, std::min(wide, pixels - x), mine);
+      picture_piece(job, y, x, std::min(wide, pixels - x), mine);
+    }
+  }
+}
+
+template <class Args>
+void run_phases(Isa isa, const BasicView<typename Args::Input>& in, const DirectWeights& weights,
+                const std::vector<Int8Phase>* int8, const ConvEpilogue& epilogue, float* scratch,
+                const TensorView& out, int threads) {
+  for (size_t i = 0; i < weights.phases.size(); i++) {
+    const Phase& phase = weights.phases[i];
+    if (phase.out_y >= out.height || phase.out_x >= out.width) continue;
+    PhaseJob<Args> job{isa, in, weights, phase, int8 ? &(*int8)[i] : nullptr, {}, epilogue, out};
+    for (const Segment& s : phase.segments) {
+      job.offsets.push_back(s.group * in.plane + s.dy * in.row + s.dx * weights.in_block);
+    }
+    const int rows = (out.height - phase.out_y + weights.out_step_y - 1) / weights.out_step_y;
+    if (out.block != kLanes) {
+      picture_phase(job, rows, scratch, threads);
+      continue;
+    }
+#pragma omp parallel for schedule(dynamic, 2) num_threads(threads)
+    for (int y = 0; y < rows; y++) blocked_row(job, y);
+  }
+}
+
+// One panel of a phase in eight bits: lanes `panel` to `panel` + `wide`.
+void quantize_panel(const Phase& phase, int panel, int wide, const float* packed, Int8Phase& to) {
+  const int segments = static_cast<int>(phase.segments.size());
+  const auto weight = [&](int s, int l, int o) {
+    return l < phase.length ? packed[(static_cast<int64_t>(s) * phase.length + l) * wide + o] : 0;
+  };
+  for (int o = 0; o < wide; o++) {
+    float most = 0;
+    for (int s = 0; s < segments; s++)
+      for (int l = 0; l < to.length; l += 2)
+        most = std::max(most, std::abs(weight(s, l, o)) + std::abs(weight(s, l + 1, o)));
+    // Rounding may add a half to each of the two.
+    to.scale[static_cast<size_t>(panel + o)] =
+        most > 0 ? most / static_cast<float>(kMostWeightPair - 1) : 1;
+  }
+  for (int s = 0; s < segments; s++) {
+    for (int l = 0; l < to.length; l += 4) {
+      for (int o = 0; o < wide; o++) {
+        const float scale = to.scale[static_cast<size_t>(panel + o)];
+        for (int k = 0; k < 4; k++) {
+          const float q = std::nearbyint(weight(s, l + k, o) / scale);
+          // A weight may be anything in a file; what is no number counts as none.
+          to.packed.push_back(std::isfinite(q) ? static_cast<int8_t>(std::clamp(q, -127.0f, 127.0f))
+                                               : int8_t{0});
+          to.shift[static_cast<size_t>(panel + o)] += to.packed.back();
+        }
+      }
     }
   }
 }
@@ -270,23 +355,42 @@ int64_t direct_scratch(const DirectWeights& weights) {
   return static_cast<int64_t>(kColumns + extra) * weights.lanes + kLanes;
 }
 
+Int8Weights quantize_direct(DirectWeights weights, const Quantization& input) {
+  Int8Weights result;
+  for (Phase& phase : weights.phases) {
+    Int8Phase made;
+    made.length = round_up(phase.length, 4);
+    made.scale.resize(static_cast<size_t>(weights.lanes));
+    made.shift.resize(static_cast<size_t>(weights.lanes));
+    const float* packed = phase.packed.data();
+    for (int panel = 0; panel < weights.lanes; panel += 16) {
+      const int wide = std::min(16, weights.lanes - panel);
+      quantize_panel(phase, panel, wide, packed, made);
+      packed += static_cast<int64_t>(phase.segments.size()) * phase.length * wide;
+    }
+    // So far the sum of the lane's weights, each of which was multiplied with the zero point.
+    const bool own_bias = weights.shape.out_channels >= kLanes && !weights.bias.empty();
+    for (size_t o = 0; o < made.shift.size(); o++) {
+      made.scale[o] *= input.scale;
+      made.shift[o] *= -made.scale[o] * static_cast<float>(input.zero_point);
+      if (own_bias) made.shift[o] += weights.bias[o];
+    }
+    phase.packed = {};
+    result.phases.push_back(std::move(made));
+  }
+  result.layout = std::move(weights);
+  return result;
+}
+
 void conv_direct(Isa isa, const TensorView& in, const DirectWeights& weights,
                  const ConvEpilogue& epilogue, float* scratch, const TensorView& out, int threads) {
-  const RowJob job{isa, in, weights, epilogue, out};
-  for (const Phase& phase : weights.phases) {
-    std::vector<int64_t> offsets;
-    for (const Segment& s : phase.segments) {
-      offsets.push_back(s.group * in.plane + s.dy * in.row + s.dx * weights.in_block);
-    }
-    if (phase.out_y >= out.height || phase.out_x >= out.width) continue;
-    const int rows = (out.height - phase.out_y + weights.out_step_y - 1) / weights.out_step_y;
-    if (out.block != kLanes) {
-      picture_phase(job, phase, offsets, rows, scratch, threads);
-      continue;
-    }
-#pragma omp parallel for schedule(dynamic, 2) num_threads(threads)
-    for (int y = 0; y < rows; y++) blocked_row(job, phase, offsets, y);
-  }
+  run_phases<GemmArgs>(isa, in, weights, nullptr, epilogue, scratch, out, threads);
+}
+
+void conv_direct(Isa isa, const ByteView& in, const Int8Weights& weights,
+                 const ConvEpilogue& epilogue, float* scratch, const TensorView& out, int threads) {
+  run_phases<Int8GemmArgs>(isa, in, weights.layout, &weights.phases, epilogue, scratch, out,
+                           threads);
 }
 
 }  // namespace atelier::model::kernels

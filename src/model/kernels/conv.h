@@ -19,7 +19,7 @@
 
 #include <vector>
 
-#include "model/kernels/gemm.h"
+#include "model/kernels/gemm_int8.h"
 #include "model/kernels/tensor_view.h"
 
 namespace atelier::model::kernels {
@@ -62,12 +62,30 @@ struct DirectWeights {
   std::vector<float> bias;  // padded to 8; empty: none
 };
 
+// The same in eight bits (gemm_int8.h): each output lane of a phase has a scale of its own, such
+// that its largest pair of neighbouring weights is the largest allowed.
+struct Int8Phase {
+  int length = 0;  // bytes a segment, a multiple of four
+  std::vector<int8_t>
+      packed;                // [panels of 16 lanes, a last one of 8][segments][length / 4][16|8][4]
+  std::vector<float> scale;  // per lane, of weights times activations
+  std::vector<float> shift;  // per lane: takes the zero point out of the sum; with the bias
+};
+
+struct Int8Weights {
+  DirectWeights layout;  // its phases have no weights
+  std::vector<Int8Phase> phases;
+};
+
 struct Halo {
   int top = 0, left = 0, bottom = 0, right = 0;
 };
 
 DirectWeights pack_direct(const ConvShape& shape, const float* weights, const float* bias,
                           int pad_top, int pad_left);
+
+// `weights` for an input in eight bits.
+Int8Weights quantize_direct(DirectWeights weights, const Quantization& input);
 
 // What the input must have around it for an output of this size.
 Halo direct_halo(const DirectWeights& weights, int in_h, int in_w, int out_h, int out_w);
@@ -83,6 +101,8 @@ int64_t direct_scratch(const DirectWeights& weights);
 
 // `out` of any size that the input's halo allows; block 8, or 1 if it has fewer than 8 channels.
 void conv_direct(Isa isa, const TensorView& in, const DirectWeights& weights,
+                 const ConvEpilogue& epilogue, float* scratch, const TensorView& out, int threads);
+void conv_direct(Isa isa, const ByteView& in, const Int8Weights& weights,
                  const ConvEpilogue& epilogue, float* scratch, const TensorView& out, int threads);
 
 }  // namespace atelier::model::kernels

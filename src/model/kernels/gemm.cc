@@ -126,7 +126,7 @@ void row_avx512(const GemmArgs& g, int pixels) {
 
 void gemm_row(Isa isa, const GemmArgs& args, int pixels, int blocks) {
   if (blocks == 1) return row_avx2<1>(args, pixels);
-  if (isa == Isa::avx512) return row_avx512(args, pixels);
+  if (isa != Isa::avx2) return row_avx512(args, pixels);
   row_avx2<2>(args, pixels);
 }
 

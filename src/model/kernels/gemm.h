@@ -17,7 +17,8 @@
 
 namespace atelier::model::kernels {
 
-enum class Isa { avx2, avx512 };
+// Each can do what the ones before it can. avx512_vnni has products of bytes (gemm_int8.h), too.
+enum class Isa { avx2, avx512, avx512_vnni };
 
 // What follows the sum: c = min(max(sum + bias + add, low), high).
 struct Epilogue {
@@ -28,6 +29,7 @@ struct Epilogue {
 };
 
 struct GemmArgs {
+  using Input = float;
   const float* a = nullptr;
   const int64_t* offsets = nullptr;  // floats, one a segment
   int segments = 1;

@@ -112,10 +112,43 @@ struct Program {
   const std::vector<PointOp>& ops;
   const std::vector<TensorView>& others;
   const TensorView& in;
-  const TensorView& out;
+  const TensorView* out;  // null: bytes
+  const ByteView* bytes;  // null: out
+  Quantization quantization;
   const float* scale = nullptr;  // of the statistics, for the first operation; null: its own
   const float* shift = nullptr;
 };
+
+inline __attribute__((always_inline)) __m256i quantize8(const float* from, __m256 factor,
+                                                        __m256 zero) {
+  const __m256 v = _mm256_fmadd_ps(_mm256_loadu_ps(from), factor, zero);
+  // The bound second: what is no number becomes one.
+  return _mm256_cvtps_epi32(
+      _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(255)));
+}
+
+void quantize(const float* from, int count, const Quantization& q, uint8_t* to) {
+  const __m256 factor = _mm256_set1_ps(1 / q.scale);
+  const __m256 zero = _mm256_set1_ps(static_cast<float>(q.zero_point));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  int i = 0;
+  for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
+    const __m256i a = _mm256_packs_epi32(quantize8(from + i, factor, zero),
+                                         quantize8(from + i + kLanes, factor, zero));
+    const __m256i b = _mm256_packs_epi32(quantize8(from + i + 2 * kLanes, factor, zero),
+                                         quantize8(from + i + 3 * kLanes, factor, zero));
+    const __m256i packed = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), packed);
+  }
+  for (; i < count; i += kLanes) {
+    alignas(32) float rest[kLanes] = {};
+    alignas(32) int32_t values[kLanes];
+    const int n = std::min(kLanes, count - i);
+    std::copy_n(from + i, n, rest);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(values), quantize8(rest, factor, zero));
+    for (int l = 0; l < n; l++) to[i + l] = static_cast<uint8_t>(values[l]);
+  }
+}
 
 void program_row(const Program& p, int group, int y) {
   const int block = p.in.block;
@@ -124,8 +157,10 @@ void program_row(const Program& p, int group, int y) {
   for (int l = 0; l < kLanes; l++) on[l] = block == 1 || group * block + l < p.in.channels ? -1 : 0;
   const __m256 live = _mm256_castsi256_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(on)));
   for (int x = 0; x < floats; x += kChunk) {
+    const int count = std::min(kChunk, floats - x);
+    alignas(32) float made[kChunk];
     const float* from = p.in.row_at(group, y) + x;
-    float* to = p.out.row_at(group, y) + x;
+    float* to = p.bytes ? made : p.out->row_at(group, y) + x;
     for (size_t i = 0; i < p.ops.size(); i++) {
       const PointOp& op = p.ops[i];
       const bool given = i == 0 && p.scale;
@@ -134,9 +169,10 @@ void program_row(const Program& p, int group, int y) {
       const __m256 shift = given ? _mm256_loadu_ps(p.shift + at) : lanes_of(op.shift, group, block);
       const float* other =
           op.other < 0 ? nullptr : p.others[static_cast<size_t>(op.other)].row_at(group, y) + x;
-      run_op(op, {from, to, other, std::min(kChunk, floats - x)}, scale, shift, live);
+      run_op(op, {from, to, other, count}, scale, shift, live);
       from = to;
     }
+    if (p.bytes) quantize(from, count, p.quantization, p.bytes->row_at(group, y) + x);
   }
 }
 
@@ -227,9 +263,10 @@ void merge_group(const Norm& norm, const TensorView& in, float* scratch, int gro
 
 }  // namespace
 
-void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>& others,
-                 const TensorView& in, const TensorView& out, int threads) {
-  const Program program{ops, others, in, out};
+namespace {
+
+void run_rows(const Program& program, int threads) {
+  const TensorView& in = program.in;
   const int64_t rows = static_cast<int64_t>(in.groups()) * in.height;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t i = 0; i < rows; i++) {
@@ -237,19 +274,34 @@ void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>&
   }
 }
 
+}  // namespace
+
+void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>& others,
+                 const TensorView& in, const TensorView& out, int threads) {
+  run_rows({ops, others, in, &out, nullptr, {}}, threads);
+}
+
+void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>& others,
+                 const TensorView& in, const ByteView& out, const Quantization& quantization,
+                 int threads) {
+  run_rows({ops, others, in, nullptr, &out, quantization}, threads);
+}
+
 int64_t norm_scratch(int channels, int block, int height) {
   const int64_t groups = (channels + block - 1) / block;
   return groups * kLanes * 2 + groups * height * 2 * kLanes;
 }
 
-void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
-              const std::vector<TensorView>& others, const TensorView& in, float* scratch,
-              const TensorView& out, int threads) {
+namespace {
+
+void normalise(const Norm& norm, Program program, float* scratch, int threads) {
+  const TensorView& in = program.in;
   const int groups = in.groups();
   float* scale = scratch;
   float* shift = scale + static_cast<int64_t>(groups) * kLanes;
   float* moments = shift + static_cast<int64_t>(groups) * kLanes;
-  const Program program{ops, others, in, out, scale, shift};
+  program.scale = scale;
+  program.shift = shift;
   if (groups >= 4 * threads || groups % threads == 0) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int g = 0; g < groups; g++) {
@@ -272,6 +324,20 @@ void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
     for (int64_t i = 0; i < rows; i++)
       program_row(program, static_cast<int>(i / in.height), static_cast<int>(i % in.height));
   }
+}
+
+}  // namespace
+
+void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
+              const std::vector<TensorView>& others, const TensorView& in, float* scratch,
+              const TensorView& out, int threads) {
+  normalise(norm, {ops, others, in, &out, nullptr, {}}, scratch, threads);
+}
+
+void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
+              const std::vector<TensorView>& others, const TensorView& in, float* scratch,
+              const ByteView& out, const Quantization& quantization, int threads) {
+  normalise(norm, {ops, others, in, nullptr, &out, quantization}, scratch, threads);
 }
 
 }  // namespace atelier::model::kernels

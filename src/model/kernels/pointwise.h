@@ -43,6 +43,12 @@ struct Norm {
 void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>& others,
                  const TensorView& in, const TensorView& out, int threads);
 
+// The same into bytes: round((result) / scale) + zero_point, to the even one half-way, cut off to 0
+// to 255. `ops` may be empty.
+void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>& others,
+                 const TensorView& in, const ByteView& out, const Quantization& quantization,
+                 int threads);
+
 // Floats of scratch for run_norm.
 int64_t norm_scratch(int channels, int block, int height);
 
@@ -51,5 +57,8 @@ int64_t norm_scratch(int channels, int block, int height);
 void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
               const std::vector<TensorView>& others, const TensorView& in, float* scratch,
               const TensorView& out, int threads);
+void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
+              const std::vector<TensorView>& others, const TensorView& in, float* scratch,
+              const ByteView& out, const Quantization& quantization, int threads);
 
 }  // namespace atelier::model::kernels

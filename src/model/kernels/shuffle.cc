@@ -112,20 +112,31 @@ void take_channels(const TensorView& in, int first, int step, const TensorView& 
   }
 }
 
-void zero_halo(const TensorView& view, const Halo& halo) {
+namespace {
+
+template <class Element>
+void fill_around(const BasicView<Element>& view, const Halo& halo, Element value) {
   const int64_t block = view.block;
   const int64_t whole = (halo.left + view.width + halo.right) * block;
   for (int g = 0; g < view.groups(); g++) {
     for (int y = -halo.top; y < view.height + halo.bottom; y++) {
-      float* row = view.row_at(g, y);
+      Element* row = view.row_at(g, y);
       if (y < 0 || y >= view.height) {
-        std::fill_n(row - halo.left * block, whole, 0.0f);
+        std::fill_n(row - halo.left * block, whole, value);
       } else {
-        std::fill_n(row - halo.left * block, halo.left * block, 0.0f);
-        std::fill_n(row + view.width * block, halo.right * block, 0.0f);
+        std::fill_n(row - halo.left * block, halo.left * block, value);
+        std::fill_n(row + view.width * block, halo.right * block, value);
       }
     }
   }
+}
+
+}  // namespace
+
+void zero_halo(const TensorView& view, const Halo& halo) { fill_around(view, halo, 0.0f); }
+
+void fill_halo(const ByteView& view, const Halo& halo, uint8_t value) {
+  fill_around(view, halo, value);
 }
 
 }  // namespace atelier::model::kernels

@@ -31,5 +31,6 @@ void take_channels(const TensorView& in, int first, int step, const TensorView& 
 
 // Writes zeros around the picture.
 void zero_halo(const TensorView& view, const Halo& halo);
+void fill_halo(const ByteView& view, const Halo& halo, uint8_t value);
 
 }  // namespace atelier::model::kernels

@@ -15,20 +15,31 @@ namespace atelier::model::kernels {
 
 inline constexpr int kLanes = 8;
 
-struct TensorView {
-  float* data = nullptr;  // pixel (0, 0) of group 0, inside the halo
+template <class Element>
+struct BasicView {
+  Element* data = nullptr;  // pixel (0, 0) of group 0, inside the halo
   int channels = 0;
   int height = 0;
   int width = 0;
   int block = kLanes;
-  int64_t row = 0;    // floats from one row to the next, halo included
-  int64_t plane = 0;  // floats from one group to the next
+  int64_t row = 0;    // elements from one row to the next, halo included
+  int64_t plane = 0;  // elements from one group to the next
 
   int groups() const { return (channels + block - 1) / block; }
-  float* at(int group, int y, int x) const {
+  Element* at(int group, int y, int x) const {
     return data + group * plane + y * row + static_cast<int64_t>(x) * block;
   }
-  float* row_at(int group, int y) const { return data + group * plane + y * row; }
+  Element* row_at(int group, int y) const { return data + group * plane + y * row; }
 };
+
+using TensorView = BasicView<float>;
+
+// Activations in eight bits: q stands for scale * (q - zero_point). The halo holds zero_point.
+struct Quantization {
+  float scale = 1;
+  int zero_point = 0;  // 0 to 255
+  bool operator==(const Quantization&) const = default;
+};
+using ByteView = BasicView<uint8_t>;
 
 }  // namespace atelier::model::kernels

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/kernels/gemm_int8.h"
+
+#include <immintrin.h>
+
+#include <cstring>
+
+namespace atelier::model::kernels {
+namespace {
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+
+// Eight sums of one pixel to floats.
+inline __attribute__((always_inline)) void finish(const Int8GemmArgs& g, int64_t pixel, int b,
+                                                  __m256i sum) {
+  const Epilogue& e = g.epilogue;
+  __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(g.scale + 8 * b));
+  if (e.bias) v = _mm256_add_ps(v, _mm256_loadu_ps(e.bias + 8 * b));
+  if (e.add) {
+    v = _mm256_add_ps(v, _mm256_loadu_ps(e.add + pixel * g.c_stride + b * g.add_block));
+  }
+  v = _mm256_min_ps(_mm256_set1_ps(e.high), _mm256_max_ps(_mm256_set1_ps(e.low), v));
+  _mm256_storeu_ps(g.c + pixel * g.c_stride + b * g.c_block, v);
+}
+
+inline __attribute__((always_inline)) __m256i four_bytes(const uint8_t* a) {
+  int32_t bytes;
+  std::memcpy(&bytes, a, sizeof bytes);
+  return _mm256_set1_epi32(bytes);
+}
+
+// R pixels, B blocks of eight channels; R * B accumulators.
+template <int R, int B>
+void tile_avx2(const Int8GemmArgs& g, int64_t pixel) {
+  __m256i sum[R][B];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+    for (int b = 0; b < B; b++) sum[r][b] = _mm256_setzero_si256();
+  const __m256i one = _mm256_set1_epi16(1);
+  const int8_t* w = g.w;
+  const uint8_t* base = g.a + pixel * g.a_stride;
+  const int64_t stride = g.a_stride;
+  for (int s = 0; s < g.segments; s++) {
+    const uint8_t* a = base + g.offsets[s];
+    const uint8_t* end = a + g.length;
+    for (; a != end; a += 4, w += 32 * B) {
+      __m256i weight[B];
+#pragma GCC unroll 2
+      for (int b = 0; b < B; b++)
+        weight[b] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 32 * b));
+#pragma GCC unroll 8
+      for (int r = 0; r < R; r++) {
+        const __m256i value = four_bytes(a + r * stride);
+#pragma GCC unroll 2
+        for (int b = 0; b < B; b++) {
+          const __m256i pairs = _mm256_maddubs_epi16(value, weight[b]);
+          sum[r][b] = _mm256_add_epi32(sum[r][b], _mm256_madd_epi16(pairs, one));
+        }
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+    for (int b = 0; b < B; b++) finish(g, pixel + r, b, sum[r][b]);
+}
+
+// Four pixels: with six, sums and products no longer fit sixteen registers (a seventh slower).
+template <int B>
+void row_avx2(const Int8GemmArgs& g, int pixels) {
+  int64_t p = 0;
+  for (; p + 4 <= pixels; p += 4) tile_avx2<4, B>(g, p);
+  switch (pixels - p) {
+    case 3: return tile_avx2<3, B>(g, p);
+    case 2: return tile_avx2<2, B>(g, p);
+    case 1: return tile_avx2<1, B>(g, p);
+    default: return;
+  }
+}
+
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx512vnni,avx2,fma")
+
+template <int R>
+void tile_vnni(const Int8GemmArgs& g, int64_t pixel) {
+  __m512i sum[R];
+#pragma GCC unroll 12
+  for (int r = 0; r < R; r++) sum[r] = _mm512_setzero_si512();
+  const int8_t* w = g.w;
+  const uint8_t* base = g.a + pixel * g.a_stride;
+  const int64_t stride = g.a_stride;
+  for (int s = 0; s < g.segments; s++) {
+    const uint8_t* a = base + g.offsets[s];
+    const uint8_t* end = a + g.length;
+    for (; a != end; a += 4, w += 64) {
+      const __m512i weight = _mm512_loadu_si512(w);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; r++) {
+        int32_t bytes;
+        std::memcpy(&bytes, a + r * stride, sizeof bytes);
+        sum[r] = _mm512_dpbusd_epi32(sum[r], _mm512_set1_epi32(bytes), weight);
+      }
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < R; r++) {
+    alignas(64) int32_t halves[16];
+    _mm512_store_si512(halves, sum[r]);
+#pragma GCC unroll 2
+    for (int b = 0; b < 2; b++) {
+      finish(g, pixel + r, b, _mm256_load_si256(reinterpret_cast<const __m256i*>(halves + 8 * b)));
+    }
+  }
+}
+
+void row_vnni(const Int8GemmArgs& g, int pixels) {
+  int64_t p = 0;
+  for (; p + 12 <= pixels; p += 12) tile_vnni<12>(g, p);
+  for (; p + 4 <= pixels; p += 4) tile_vnni<4>(g, p);
+  for (; p < pixels; p++) tile_vnni<1>(g, p);
+}
+
+#pragma GCC pop_options
+
+}  // namespace
+
+void gemm_row(Isa isa, const Int8GemmArgs& args, int pixels, int blocks) {
+  if (blocks == 1) return row_avx2<1>(args, pixels);
+  if (isa == Isa::avx512_vnni) return row_vnni(args, pixels);
+  row_avx2<2>(args, pixels);
+}
+
+}  // namespace atelier::model::kernels

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolutions in eight bits (kernels/gemm_int8.h), and who makes the bytes that they read.
+//
+// The rule: with AVX2, bytes go through twice as fast as floats, so what would be direct in floats
+// is in bytes; 3x3 stays with Winograd in floats, which needs a quarter of the multiplications and
+// so half the time of bytes. With VNNI bytes are four times as fast and all of them are in bytes.
+// Sums leave a convolution as floats: statistics and additions lose nothing. The step that makes
+// its input (a normalisation with its ReLU, say) writes bytes itself: a quarter of the memory.
+#include <algorithm>
+#include <cmath>
+
+#include "model/plan_conv.h"
+
+namespace atelier::model {
+
+namespace k = kernels;
+
+namespace {
+
+// Products an output below which making the bytes costs more than they save.
+constexpr int64_t kLeastProducts = 64;
+// A deconvolution has weights for each phase: see lower_conv.
+constexpr int kMostPhases = 64;
+
+}  // namespace
+
+bool PlanBuilder::fits_bytes(const Node& conv) const {
+  const Tensor* weights = constant(conv, 1);
+  if (!weights || conv.attr_int("group", 1) != 1) return false;
+  const k::ConvShape s = conv_shape(conv, *weights);
+  if (s.transposed && s.stride_h * s.stride_w > kMostPhases) return false;
+  // A picture to a picture: segments of one byte, of which three in four would be padding.
+  if (s.in_channels < k::kLanes && s.out_channels < k::kLanes) return false;
+  return static_cast<int64_t>(s.in_channels) * s.kernel_h * s.kernel_w >= kLeastProducts;
+}
+
+bool PlanBuilder::takes_bytes(const Node& conv) const {
+  if (!options_.ranges.contains(conv.name) || !fits_bytes(conv)) return false;
+  if (!wanted_.empty()) {
+    const PlanStep* wanted = wanted_step(conv);
+    return wanted && wanted->algorithm == kInt8Algorithm;
+  }
+  if (options_.precision != Precision::int8) return false;
+  return options_.isa == k::Isa::avx512_vnni ||
+         !winograd_pays(conv_shape(conv, *constant(conv, 1)));
+}
+
+// Zero is one of the values: it is what lies around a picture.
+k::Quantization PlanBuilder::quantization_for(const Node& conv) const {
+  const Range& range = options_.ranges.at(conv.name);
+  const float low = std::min(range.low, 0.0f), high = std::max(range.high, 0.0f);
+  const float scale = (high - low) / 255;
+  if (!std::isfinite(scale) || scale < std::numeric_limits<float>::min()) return {};
+  return {scale, std::clamp(static_cast<int>(std::nearbyint(-low / scale)), 0, 255)};
+}
+
+std::optional<k::Quantization> PlanBuilder::wanted_in_bytes(const std::string& value) const {
+  const Node* next = only_reader(value);
+  if (next && next->op == "Resize") {
+    const Node* conv = only_reader(next->outputs[0]);
+    if (!conv || conv->op != "Conv" || !takes_resize(*next, *conv)) return std::nullopt;
+    next = conv;
+  }
+  if (!next || (next->op != "Conv" && next->op != "ConvTranspose") || !takes_bytes(*next)) {
+    return std::nullopt;
+  }
+  return quantization_for(*next);
+}
+
+int PlanBuilder::add_bytes(const std::string& name, const PictureShape& shape,
+                           const k::Quantization& quantization) {
+  const int index = add_value(name, shape);
+  plan_.values[static_cast<size_t>(index)].bytes = true;
+  plan_.values[static_cast<size_t>(index)].quantization = quantization;
+  return index;
+}
+
+// The value in bytes: its maker made them (finish_chain), or a step of their own does.
+int PlanBuilder::in_bytes(const std::string& value, const k::Quantization& quantization) {
+  const int made = value_of(value);
+  const Value source = plan_.values[static_cast<size_t>(made)];
+  if (source.bytes) return made;
+  const int to = add_made(source.name + "/bytes", source.shape);
+  plan_.values[static_cast<size_t>(to)].bytes = true;
+  plan_.values[static_cast<size_t>(to)].quantization = quantization;
+  Step step;
+  step.label = {source.name + "/bytes", "Quantize", "own", kOwnKernel};
+  step.reads = {made};
+  step.writes = to;
+  step.run = [=](const StepContext& c) -> Result<void> {
+    k::run_program({}, {}, c.view(made), c.byte_view(to), quantization, c.threads);
+    return {};
+  };
+  add_step(std::move(step));
+  return to;
+}
+
+Result<void> PlanBuilder::lower_int8(const ConvJob& job) {
+  const k::Quantization quantization = quantization_for(job.node);
+  auto& packed = weights_.int8[fmt::format("{} {} {}", direct_key(job), quantization.scale,
+                                           quantization.zero_point)];
+  if (!packed) {
+    packed = std::make_shared<const k::Int8Weights>(
+        k::quantize_direct(*direct_weights(job), quantization));
+    weights_.direct.erase(direct_key(job));
+  }
+  const PictureShape& in_shape = shape(job.in);
+  const k::Halo halo = halo_of(packed->layout, in_shape, job.out_shape);
+  const int in = with_halo(in_bytes(job.in, quantization), halo);
+  const int out = add_value(job.out, job.out_shape);
+  Step step = conv_step(job.node, job.label, *job.weights, in_shape, shape(job.node.outputs[0]));
+  step.label.algorithm = kInt8Algorithm;
+  step.label.implementation = kInt8Kernel;
+  step.scratch_each = k::direct_scratch(packed->layout);
+  step.reads = {in};
+  step.writes = out;
+  const int add = job.add;
+  if (add >= 0) step.reads.push_back(add);
+  step.run = [=, low = job.low, high = job.high,
+              packed = packed](const StepContext& c) -> Result<void> {
+    const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
+    k::conv_direct(c.isa, c.byte_view(in), *packed, {add < 0 ? nullptr : &other, low, high},
+                   c.scratch, c.view(out), c.threads);
+    return {};
+  };
+  add_step(std::move(step));
+  return {};
+}
+
+}  // namespace atelier::model

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which precision a run scores in. Prepare decides it on a few frames of the very video, once, and
+// the manifest says it: f32 always stands, int8 has to show that its pictures are near enough.
+//
+// Sampled frames go through the network in f32, which gives the pictures to compare with and the
+// ranges of the activations, then in int8. If the worst of them is too far away, each convolution
+// is tried in int8 alone on that frame; squared errors of layers add up, nearly, so as many as fit
+// below the limit stay in int8 and the others are f32. That is checked on all sampled frames
+// again. Cost: about as many frames as are sampled, three times, and one for each layer.
+#pragma once
+
+#include <functional>
+
+#include "run/manifest.h"
+
+namespace atelier::run {
+
+// int8 by choice of "auto" is at least so near to f32, and no video is so short that trying costs
+// more than it saves.
+inline constexpr double kAutoPsnr = 40;
+inline constexpr uint64_t kAutoFrames = 250;
+
+using RunnerFactory =
+    std::function<Result<std::unique_ptr<model::Runner>>(const model::RunnerOptions&)>;
+
+// `manifest` is planned for f32, as `exact` scores; int8, if it is wanted and good enough, changes
+// plan, precision and memory, and refused int8 adds a note if it was asked for by name. Errors:
+// those of reading frames and of the runners.
+Result<void> choose_precision(Manifest& manifest, ByteSource& input, const media::MediaInfo& info,
+                              model::Runner& exact, const RunnerFactory& make, int threads);
+
+}  // namespace atelier::run
