@@ -34,6 +34,7 @@ class PlanBuilder {
   // `resize`: null, or the enlargement just before the convolution, which it takes in.
   Result<void> lower_conv(const Node& node, const Node* resize = nullptr);
   bool takes_resize(const Node& resize, const Node& conv) const;
+  bool enlarges_cheaply(const Node& conv) const;
   struct ConvJob;
   void absorb_crop(ConvJob& job);
   void absorb_epilogue(ConvJob& job);
@@ -45,8 +46,8 @@ class PlanBuilder {
   // plan_int8.cc
   // Whether our kernels could compute the convolution in eight bits, were the range known.
   bool fits_bytes(const Node& conv) const;
-  // Whether they are to. `resize`: the enlargement that it takes in, or null.
-  bool takes_bytes(const Node& conv) const;
+  // Whether they are to. `resize`: the enlargement before it that it could take in, or null.
+  bool takes_bytes(const Node& conv, const Node* resize) const;
   Result<void> lower_int8(const ConvJob& job);
   // How the only reader of this value wants it in bytes; nothing if it does not.
   std::optional<kernels::Quantization> wanted_in_bytes(const std::string& value) const;

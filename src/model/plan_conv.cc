@@ -141,7 +141,13 @@ bool PlanBuilder::takes_resize(const Node& resize, const Node& conv) const {
   if (const PlanStep* wanted = wanted_step(conv)) {
     return wanted->op.starts_with("Resize+") && wanted->implementation.starts_with(kOwnPrefix);
   }
-  if (takes_bytes(conv)) return true;
+  if (takes_bytes(conv, &resize)) return true;
+  return enlarges_cheaply(conv);
+}
+
+// In floats, direct phases of the small picture against Winograd of the large one.
+bool PlanBuilder::enlarges_cheaply(const Node& conv) const {
+  const k::ConvShape s = conv_shape(conv, *constant(conv, 1));
   return !winograd_can(s) || std::min(s.in_channels, s.out_channels) < kWinogradEnlarged;
 }
 
@@ -166,7 +172,7 @@ Result<void> PlanBuilder::lower_conv(const Node& node, const Node* resize) {
   }
   absorb_crop(job);
   absorb_epilogue(job);
-  if (takes_bytes(node)) return lower_int8(job);
+  if (takes_bytes(node, resize)) return lower_int8(job);
   const k::ConvShape s = conv_shape(node, *job.weights);
   const bool winograd = !resize && (wanted ? winograd_can(s) && wanted->algorithm == "winograd_f4x3"
                                            : winograd_pays(s));

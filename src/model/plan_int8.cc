@@ -34,14 +34,14 @@ bool PlanBuilder::fits_bytes(const Node& conv) const {
   return static_cast<int64_t>(s.in_channels) * s.kernel_h * s.kernel_w >= kLeastProducts;
 }
 
-bool PlanBuilder::takes_bytes(const Node& conv) const {
+bool PlanBuilder::takes_bytes(const Node& conv, const Node* resize) const {
   if (!options_.ranges.contains(conv.name) || !fits_bytes(conv)) return false;
   if (!wanted_.empty()) {
     const PlanStep* wanted = wanted_step(conv);
     return wanted && wanted->algorithm == kInt8Algorithm;
   }
   if (options_.precision != Precision::int8) return false;
-  return options_.isa == k::Isa::avx512_vnni ||
+  return options_.isa == k::Isa::avx512_vnni || (resize && enlarges_cheaply(conv)) ||
          !winograd_pays(conv_shape(conv, *constant(conv, 1)));
 }
 
@@ -56,12 +56,13 @@ k::Quantization PlanBuilder::quantization_for(const Node& conv) const {
 
 std::optional<k::Quantization> PlanBuilder::wanted_in_bytes(const std::string& value) const {
   const Node* next = only_reader(value);
+  const Node* resize = nullptr;
   if (next && next->op == "Resize") {
-    const Node* conv = only_reader(next->outputs[0]);
-    if (!conv || conv->op != "Conv" || !takes_resize(*next, *conv)) return std::nullopt;
-    next = conv;
+    resize = next;
+    next = only_reader(resize->outputs[0]);
+    if (!next || next->op != "Conv" || !takes_resize(*resize, *next)) return std::nullopt;
   }
-  if (!next || (next->op != "Conv" && next->op != "ConvTranspose") || !takes_bytes(*next)) {
+  if (!next || (next->op != "Conv" && next->op != "ConvTranspose") || !takes_bytes(*next, resize)) {
     return std::nullopt;
   }
   return quantization_for(*next);
