@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/bytes.h"
 #include "run/base64.h"
 
@@ -26,6 +28,9 @@ Manifest sample() {
   m.chunks = {{0, -5, 20, std::nullopt, 0, 25, std::nullopt, 19},
               {1, 20, std::nullopt, 18, 25, 3, 19, 22}};
   m.plan = {{"conv1", "Conv+Relu", "direct", "jit:avx2"}};
+  m.parameters.precision = "auto";
+  m.parameters.min_psnr = 35.5;
+  m.precision = {model::Precision::int8, {{"conv1", {-0.1F, 1e20F}}}, 41.25, 4};
   m.copied = {{0, "ff", 12}};
   m.isa = "avx2";
   m.tools = {{"libavcodec", "59"}};
@@ -45,6 +50,22 @@ TEST(Manifest, SurvivesAsText) {
   EXPECT_EQ(back.encode.hdr.mastering_display, m.encode.hdr.mastering_display);
   EXPECT_EQ(back.parameters.range.from, 0.1);
   EXPECT_EQ(back.frames_expected(), 28u);
+  EXPECT_EQ(back.parameters.precision, "auto");
+  EXPECT_EQ(back.parameters.min_psnr, 35.5);
+  EXPECT_EQ(back.precision.name, model::Precision::int8);
+  EXPECT_EQ(back.precision.ranges, m.precision.ranges) << "ranges decide bits: not one is lost";
+  EXPECT_EQ(back.precision.sampled_psnr, 41.25);
+  EXPECT_EQ(back.precision.frames, 4u);
+}
+
+TEST(Manifest, OfAVersionWithoutPrecisionsIsF32) {
+  nlohmann::json j = nlohmann::json::parse(to_json(sample()));
+  j.erase("precision");
+  j.at("parameters").erase("precision");
+  j.at("parameters").erase("min_psnr");
+  const Manifest back = manifest_from_json(j.dump()).value();
+  EXPECT_EQ(back.precision.name, model::Precision::f32);
+  EXPECT_EQ(back.parameters.precision, "f32");
 }
 
 TEST(Manifest, RunIdChangesWithWhateverChangesTheResult) {
@@ -65,6 +86,12 @@ TEST(Manifest, RunIdChangesWithWhateverChangesTheResult) {
   auto coarser = m.parameters;
   coarser.crf = 30;
   EXPECT_NE(make_run_id(m.input, m.model, coarser), id);
+  auto finer = m.parameters;
+  finer.precision = "f32";
+  EXPECT_NE(make_run_id(m.input, m.model, finer), id);
+  auto stricter = m.parameters;
+  stricter.min_psnr = 45;
+  EXPECT_NE(make_run_id(m.input, m.model, stricter), id);
   auto whole_frames = m.parameters;
   whole_frames.deinterlace = true;
   EXPECT_NE(make_run_id(m.input, m.model, whole_frames), id);
