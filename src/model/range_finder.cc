@@ -34,7 +34,7 @@ void RangeFinder::add(float value) {
   if (magnitude >= reach_ || bins_.empty()) widen(magnitude);
   low_ = std::min(low_, value);
   high_ = std::max(high_, value);
-  const int bin = static_cast<int>((value / reach_ + 1) * (kBins / 2));
+  const int bin = static_cast<int>((static_cast<double>(value / reach_) + 1) * kHalf);
   bins_[static_cast<size_t>(std::clamp(bin, 0, kBins - 1))]++;
 }
 
@@ -54,7 +54,7 @@ double RangeFinder::cost(double low, double high) const {
   for (int i = 0; i < kBins; i++) {
     const int64_t n = bins_[static_cast<size_t>(i)];
     if (n == 0) continue;
-    const double value = ((i + 0.5) / (kBins / 2) - 1) * static_cast<double>(reach_);
+    const double value = ((i + 0.5) / kHalf - 1) * static_cast<double>(reach_);
     const double cut = value < low ? low - value : value > high ? value - high : 0;
     sum += static_cast<double>(n) * cut * cut;
     count += n;

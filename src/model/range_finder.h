@@ -23,6 +23,7 @@ class RangeFinder {
 
  private:
   static constexpr int kBins = 4096;
+  static constexpr double kHalf = kBins * 0.5;  // zero is in the middle
   void add(float value);
   void widen(float magnitude);
   double cost(double low, double high) const;
