@@ -10,9 +10,14 @@ namespace atelier::model::kernels {
 namespace {
 
 constexpr int kPoints = 36;
-// Tiles of a block, at most: the weights of a point are read once a block, from L3, and its
-// products pay for that; more tiles push the points out of L2 (96 measured the same as 48).
-constexpr int kTiles = 48;
+// A block's points and products stay in L2, where the transforms scatter them and the products read
+// them: so many floats, of half a megabyte, beside the weights that stream through it. Blocks that
+// did not (48 tiles of 128 channels) spent a quarter of their time on lines fetched to be written.
+constexpr int kBlockFloats = 64 * 1024;
+// Tiles are multiplied six at a time.
+constexpr int kTileStep = 6, kLeastTiles = 12, kMostTiles = 48;
+// Output channels whose products are made and transformed before the next ones.
+constexpr int kOutputs = 32;
 
 // G of the paper: how a 3-tap kernel enters the domain of points 0, 1, -1, 2, -2, infinity.
 constexpr double kG[6][3] = {{1.0 / 4, 0, 0},
@@ -22,11 +27,19 @@ constexpr double kG[6][3] = {{1.0 / 4, 0, 0},
                              {1.0 / 24, -1.0 / 12, 1.0 / 6},
                              {0, 0, 1}};
 
+int padded(int channels) { return (channels + kLanes - 1) / kLanes * kLanes; }
+
+// Tiles of a block, at most.
+int block_tiles(int in_channels, int out_channels) {
+  const int each = kPoints * (padded(in_channels) + std::min(kOutputs, padded(out_channels)));
+  return std::clamp(kBlockFloats / each / kTileStep * kTileStep, kLeastTiles, kMostTiles);
+}
+
 // Floats from one point to the next. Never a multiple of a page: 36 stores would meet in one set of
 // the L1 cache and evict each other.
-int64_t point_stride(int channels) { return static_cast<int64_t>(kTiles) * channels + 16; }
-
-int padded(int channels) { return (channels + kLanes - 1) / kLanes * kLanes; }
+int64_t point_stride(int tiles, int channels) {
+  return static_cast<int64_t>(tiles) * channels + 16;
+}
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
@@ -127,60 +140,57 @@ struct Job {
   const ConvEpilogue& epilogue;
   const TensorView& out;
   int tiles_x;
+  int64_t in_point, out_point;  // floats from one point to the next
 };
 
+// Two groups, a whole cache line of each point, before the next tile: neither is written in halves.
 void inputs_of_block(const Job& job, int first, int count, float* points) {
-  const int channels = padded(job.weights.in_channels);
-  const int64_t point = point_stride(channels);
-  for (int t = 0; t < count; t++) {
-    const int y = (first + t) / job.tiles_x * 4 - job.pad_top;
-    const int x = (first + t) % job.tiles_x * 4 - job.pad_left;
-    for (int g = 0; g < channels / kLanes; g++) {
-      transform_in(job.in.at(g, y, x), job.in.row, points + t * channels + g * kLanes, point);
+  const int channels = padded(job.weights.in_channels), groups = channels / kLanes;
+  for (int pair = 0; pair < groups; pair += 2) {
+    for (int t = 0; t < count; t++) {
+      const int y = (first + t) / job.tiles_x * 4 - job.pad_top;
+      const int x = (first + t) % job.tiles_x * 4 - job.pad_left;
+      for (int g = pair; g < std::min(pair + 2, groups); g++) {
+        transform_in(job.in.at(g, y, x), job.in.row, points + t * channels + g * kLanes,
+                     job.in_point);
+      }
     }
   }
 }
 
-void products_of_block(const Job& job, int count, const float* points, float* products) {
-  const int in = padded(job.weights.in_channels), out = padded(job.weights.out_channels);
+// Of output channels `from` to `to`, which lie side by side in `products`.
+void products_of_block(const Job& job, int count, const float* points, int from, int to,
+                       float* products) {
+  const int in = job.weights.in_channels, out = padded(job.weights.out_channels);
   const int64_t zero = 0;
-  const float* w = job.weights.packed.data();
   for (int p = 0; p < kPoints; p++) {
-    for (int o = 0; o < out; o += 2 * kLanes) {
-      const int blocks = std::min(2, (out - o) / kLanes);
+    for (int o = from; o < to; o += 2 * kLanes) {
       GemmArgs args;
-      args.a = points + p * point_stride(in);
+      args.a = points + p * job.in_point;
       args.offsets = &zero;
-      args.length = job.weights.in_channels;
-      args.a_stride = in;
-      args.w = w;
-      args.c = products + p * point_stride(out) + o;
-      args.c_stride = out;
+      args.length = in;
+      args.a_stride = padded(in);
+      args.w = job.weights.packed.data() + (static_cast<int64_t>(p) * out + o) * in;
+      args.c = products + p * job.out_point + (o - from);
+      args.c_stride = to - from;
       args.c_block = kLanes;
-      gemm_row(job.isa, args, count, blocks);
-      w += static_cast<int64_t>(job.weights.in_channels) * kLanes * blocks;
+      gemm_row(job.isa, args, count, std::min(2, (to - o) / kLanes));
     }
   }
 }
 
-void outputs_of_block(const Job& job, int first, int count, const float* products) {
-  const int channels = padded(job.weights.out_channels);
-  const int64_t point = point_stride(channels);
+void outputs_of_block(const Job& job, int first, int count, const float* products, int from,
+                      int to) {
   const TensorView* add = job.epilogue.add;
-  for (int t = 0; t < count; t++) {
-    const int y = (first + t) / job.tiles_x * 4, x = (first + t) % job.tiles_x * 4;
-    OutputTile tile{nullptr,
-                    nullptr,
-                    job.out.row,
-                    add ? add->row : 0,
-                    std::min(4, job.out.height - y),
-                    std::min(4, job.out.width - x)};
-    for (int g = 0; g < channels / kLanes; g++) {
-      tile.out = job.out.at(g, y, x);
-      tile.add = add ? add->at(g, y, x) : nullptr;
-      const float* bias = job.weights.bias.empty() ? nullptr : &job.weights.bias[g * kLanes];
-      transform_out(products + t * channels + g * kLanes, point, bias, job.epilogue.low,
-                    job.epilogue.high, tile);
+  for (int g = from / kLanes; g < to / kLanes; g++) {
+    const float* bias = job.weights.bias.empty() ? nullptr : &job.weights.bias[g * kLanes];
+    for (int t = 0; t < count; t++) {
+      const int y = (first + t) / job.tiles_x * 4, x = (first + t) % job.tiles_x * 4;
+      const OutputTile tile{
+          job.out.at(g, y, x), add ? add->at(g, y, x) : nullptr, job.out.row,
+          add ? add->row : 0,  std::min(4, job.out.height - y),  std::min(4, job.out.width - x)};
+      transform_out(products + t * (to - from) + g * kLanes - from, job.out_point, bias,
+                    job.epilogue.low, job.epilogue.high, tile);
     }
   }
 }
@@ -221,8 +231,9 @@ WinogradWeights pack_winograd(const float* weights, const float* bias, int out_c
 }
 
 int64_t winograd_scratch(const WinogradWeights& weights) {
-  return kPoints *
-         (point_stride(padded(weights.in_channels)) + point_stride(padded(weights.out_channels)));
+  const int in = padded(weights.in_channels), out = padded(weights.out_channels);
+  const int tiles = block_tiles(in, out);
+  return kPoints * (point_stride(tiles, in) + point_stride(tiles, std::min(kOutputs, out)));
 }
 
 int winograd_overhang(int outputs, int inputs, int pad) {
@@ -235,20 +246,31 @@ void conv_winograd(Isa isa, const TensorView& in, int pad_top, int pad_left,
                    const TensorView& out, int threads) {
   const int tiles_x = (out.width + 3) / 4;
   const int tiles = tiles_x * ((out.height + 3) / 4);
-  // As many blocks for each thread, all of one size.
-  const int blocks = ((tiles + kTiles - 1) / kTiles + threads - 1) / threads * threads;
-  const int size = (tiles + blocks - 1) / blocks;
-  const Job job{isa, in, pad_top, pad_left, weights, epilogue, out, tiles_x};
+  const int in_channels = padded(weights.in_channels), outputs = padded(weights.out_channels);
+  const int size = block_tiles(in_channels, outputs);
+  const int blocks = (tiles + size - 1) / size;
+  const Job job{isa,
+                in,
+                pad_top,
+                pad_left,
+                weights,
+                epilogue,
+                out,
+                tiles_x,
+                point_stride(size, in_channels),
+                point_stride(size, std::min(kOutputs, outputs))};
   const int64_t each = winograd_scratch(weights);
-  const int64_t inputs = kPoints * point_stride(padded(weights.in_channels));
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (int b = 0; b < blocks; b++) {
     float* points = scratch + each * omp_get_thread_num();
+    float* products = points + kPoints * job.in_point;
     const int first = b * size, count = std::min(size, tiles - first);
-    if (count <= 0) continue;
     inputs_of_block(job, first, count, points);
-    products_of_block(job, count, points, points + inputs);
-    outputs_of_block(job, first, count, points + inputs);
+    for (int from = 0; from < outputs; from += kOutputs) {
+      const int to = std::min(from + kOutputs, outputs);
+      products_of_block(job, count, points, from, to, products);
+      outputs_of_block(job, first, count, products, from, to);
+    }
   }
 }
 
