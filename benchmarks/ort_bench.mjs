@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times onnxruntime-node on one model, everything it has switched on; prints one JSON object.
-// Usage: node ort_bench.mjs MODEL HEIGHT WIDTH THREADS REPEATS
+// Usage: node ort_bench.mjs '{"model":, "width":, "height":, "threads":, "warm_up":, "repeats":, "frame": FILE.rgb,
+//                             "out": FILE.f32 for the first output, "scalars": true prints all outputs}'
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 // Installed, at a pinned version, by tools/golden/package.json.
 const require = createRequire(new URL('../tools/golden/package.json', import.meta.url));
 const ort = require('onnxruntime-node');
 
-const [model, ...numbers] = process.argv.slice(2);
-const [height, width, threads, repeats] = numbers.map(Number);
-if (!model || numbers.length !== 4 || ![height, width, threads, repeats].every((n) => n > 0)) {
-  console.error('Usage: node ort_bench.mjs MODEL HEIGHT WIDTH THREADS REPEATS');
+const settings = JSON.parse(process.argv[2] ?? '{}');
+const { model, width, height, threads, warm_up: warmUp, repeats, frame, out, scalars } = settings;
+if (!model || !frame || ![height, width, threads].every((n) => n > 0) || !(warmUp >= 0 && repeats >= 0)) {
+  console.error('error: ort_bench.mjs needs model, frame, width, height, threads, warm_up and repeats');
   process.exit(2);
 }
 
@@ -25,11 +27,22 @@ const options = {
   logSeverityLevel: 3,
 };
 const session = await ort.InferenceSession.create(model, options);
-const data = Float32Array.from({ length: 3 * height * width }, (_, i) => (i * 7919) % 256);
+const pixels = readFileSync(frame);
+const area = width * height;
+const data = new Float32Array(3 * area);
+for (let i = 0; i < area; ++i) for (let c = 0; c < 3; ++c) data[c * area + i] = pixels[3 * i + c];
 const feeds = { [session.inputNames[0]]: new ort.Tensor('float32', data, [1, 3, height, width]) };
 
-const WARM_UP = 3;
-for (let i = 0; i < WARM_UP; ++i) await session.run(feeds);
+const answer = { runtime: 'onnxruntime-node', version: require('onnxruntime-node/package.json').version, options };
+if (scalars || out) {
+  const results = await session.run(feeds);
+  if (scalars) answer.scalars = Object.fromEntries(session.outputNames.map((name) => [name, Number(results[name].data[0])]));
+  if (out) {
+    const { data: made } = results[session.outputNames[0]];
+    writeFileSync(out, Buffer.from(made.buffer, made.byteOffset, made.byteLength));
+  }
+}
+for (let i = 0; i < warmUp; ++i) await session.run(feeds);
 const seconds = [];
 for (let i = 0; i < repeats; ++i) {
   const start = process.hrtime.bigint();
@@ -38,9 +51,6 @@ for (let i = 0; i < repeats; ++i) {
 }
 const sorted = [...seconds].sort((a, b) => a - b);
 const middle = sorted.length >> 1;
-const median = sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-const { version } = require('onnxruntime-node/package.json');
-console.log(JSON.stringify({
-  runtime: 'onnxruntime-node', version, threads, model, height, width, warm_up: WARM_UP,
-  seconds_median: median, seconds_all: seconds, optimisations: options,
-}));
+answer.seconds = seconds;
+answer.seconds_median = sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+console.log(JSON.stringify(answer));
