@@ -42,9 +42,9 @@ tidy: ## clang-tidy over src/
 	@tools/setup build test
 	@tools/test.py tidy
 
-bench: ## speed beside a peer, job overhead, memory: prints its settings
-	@tools/setup build test node
-	@tools/build release
+bench: ## speed beside the peers, the machine's floor, whole jobs, memory: prints its settings
+	@tools/setup build test node bench
+	@tools/build release atelier bench_floor
 	@benchmarks/run
 
 peers: ## the operator cases of the ONNX project that we pass, and that OpenCV passes

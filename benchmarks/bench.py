@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Prints what Atelier's speed claims rest on, beside ONNX Runtime in the same run.
+"""Prints the whole job against scoring alone, and the peak memory of short, long and very long videos.
 
-Three tables: seconds per frame against onnxruntime-node (same threads, warm, all its optimisations); whole job against
-scoring alone; peak memory of short, long and very long videos. Nothing here asserts a time: machines are noisy.
+Nothing here asserts a time: machines are noisy.
 
 usage: bench.py [--quick]      environment: ATELIER (program), SHARED (folder with models/ and media/)
 """
@@ -18,8 +17,6 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ATELIER = os.environ.get("ATELIER", str(ROOT / "build/release/atelier"))
 SHARED = pathlib.Path(os.environ.get("SHARED", ROOT.parent / "shared"))
-GOLDEN = ROOT / "tools/golden"
-THREADS = os.cpu_count() or 1
 ROUNDS = 3
 # A video of a few frames needs less memory than one that keeps every stage busy.
 PIPELINE_FRAMES = 60
@@ -28,40 +25,6 @@ PIPELINE_FRAMES = 60
 def atelier_json(*args):
     out = subprocess.run([ATELIER, *map(str, args), "--json"], check=True, stdout=subprocess.PIPE).stdout
     return json.loads(out)
-
-
-def ort_json(model, height, width, repeats):
-    script = ROOT / "benchmarks/ort_bench.mjs"
-    out = subprocess.run(["node", str(script), str(model), str(height), str(width), str(THREADS), str(repeats)],
-                         check=True, stdout=subprocess.PIPE, cwd=GOLDEN).stdout
-    return json.loads(out)
-
-
-def against_onnxruntime(quick):
-    """Rounds alternate between the two, so that a noisy minute hits both."""
-    cases = [(ROOT / "models/starry-night.onnx", 1280, 720), (ROOT / "models/starry-night.onnx", 1920, 1080)]
-    wave = SHARED / "models/dyn/wave.onnx"
-    if wave.exists():
-        cases.insert(0, (wave, 512, 512))
-        if not quick:
-            cases.insert(1, (wave, 1920, 1080))
-    else:
-        print(f"SKIPPED: {wave} is not there; wave.onnx is not measured")
-    print(f"\nSeconds per frame, {THREADS} threads, medians of {ROUNDS} alternating rounds")
-    print(f"{'model':14} {'size':>10} {'atelier':>9} {'onnxruntime':>12} {'ratio':>6}")
-    settings = None
-    for model, width, height in cases:
-        ours, theirs = [], []
-        repeats = 3 if model.name.startswith("wave") and width > 1000 else 9
-        for _ in range(ROUNDS):
-            theirs_now = ort_json(model, height, width, repeats)
-            settings = {k: v for k, v in theirs_now.items() if k in ("runtime", "version", "threads", "optimisations")}
-            theirs.append(theirs_now["seconds_median"])
-            ours.append(atelier_json("bench", "--model", model, "--size", f"{width}x{height}", "--threads", THREADS,
-                                     "--repeats", repeats)["score_seconds_per_frame"])
-        a, b = statistics.median(ours), statistics.median(theirs)
-        print(f"{model.stem:14} {f'{width}x{height}':>10} {a:9.4f} {b:12.4f} {b / a:6.2f}", flush=True)
-    print(f"peer settings: {json.dumps(settings)}; atelier includes colour conversion of the frame, the peer does not")
 
 
 def whole_job():
@@ -126,7 +89,6 @@ def memory_table(title, clips, *options):
 
 def main():
     quick = "--quick" in sys.argv[1:]
-    against_onnxruntime(quick)
     whole_job()
     peak_memory(quick)
 

@@ -71,7 +71,7 @@ def psnr(a, b):
 def last_words(text):
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line for line in lines if "rror" in line]
-    return (told or lines or ["it ended without a word"])[-1][:160]
+    return (told or lines or ["it ended without a word"])[-1][:240]
 
 
 def call(command, timeout=300, **keywords):

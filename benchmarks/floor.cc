@@ -41,6 +41,7 @@ __attribute__((target("avx2,fma"))) double fma_avx2() {
   for (int64_t i = 0; i < kSteps; ++i) {
     ATELIER_TOUCH(a);
     ATELIER_TOUCH(b);
+#pragma GCC unroll 10
     for (auto& s : sum) s = _mm256_fmadd_ps(a, b, s);
   }
   for (auto& s : sum) ATELIER_TOUCH(s);
@@ -54,6 +55,7 @@ __attribute__((target("avx512f"))) double fma_avx512() {
   __m512 b = _mm512_set1_ps(0.5F);
   for (int64_t i = 0; i < kSteps; ++i) {
     asm volatile("" : "+v"(a), "+v"(b));
+#pragma GCC unroll 12
     for (auto& s : sum) s = _mm512_fmadd_ps(a, b, s);
   }
   for (auto& s : sum) asm volatile("" : "+v"(s));
@@ -62,23 +64,22 @@ __attribute__((target("avx512f"))) double fma_avx512() {
 
 // Bytes without VNNI: vpmaddubsw, vpmaddwd and vpaddd for 32 products, as exact sums need it.
 __attribute__((target("avx2"))) double bytes_avx2() {
-  __m256i sum[8];
+  __m256i sum[10];
+#pragma GCC unroll 10
   for (auto& s : sum) s = _mm256_setzero_si256();
   const __m256i one = _mm256_set1_epi16(1);
-  __m256i value[4];
-  for (auto& v : value) v = _mm256_set1_epi8(3);
-  __m256i weight[2] = {_mm256_set1_epi8(5), _mm256_set1_epi8(-5)};
+  __m256i value = _mm256_set1_epi8(3);
+  const __m256i weight = _mm256_set1_epi8(5);
   for (int64_t i = 0; i < kSteps / 2; ++i) {
-    for (int r = 0; r < 4; ++r) {
-      ATELIER_TOUCH(value[r]);
-      for (int c = 0; c < 2; ++c) {
-        const __m256i pairs = _mm256_maddubs_epi16(value[r], weight[c]);
-        sum[2 * r + c] = _mm256_add_epi32(sum[2 * r + c], _mm256_madd_epi16(pairs, one));
-      }
+#pragma GCC unroll 10
+    for (auto& s : sum) {
+      ATELIER_TOUCH(value);
+      s = _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_maddubs_epi16(value, weight), one));
     }
   }
+#pragma GCC unroll 10
   for (auto& s : sum) ATELIER_TOUCH(s);
-  return 8.0 * 32 * 2 * (kSteps / 2);
+  return 10.0 * 32 * 2 * (kSteps / 2);
 }
 
 __attribute__((target("avx512f,avx512vnni"))) double bytes_vnni() {
@@ -88,6 +89,7 @@ __attribute__((target("avx512f,avx512vnni"))) double bytes_vnni() {
   __m512i b = _mm512_set1_epi8(5);
   for (int64_t i = 0; i < kSteps; ++i) {
     asm volatile("" : "+v"(a), "+v"(b));
+#pragma GCC unroll 12
     for (auto& s : sum) s = _mm512_dpbusd_epi32(s, a, b);
   }
   for (auto& s : sum) asm volatile("" : "+v"(s));
@@ -98,6 +100,7 @@ __attribute__((target("avx2"))) double read_memory(const std::vector<float>& fro
   __m256 sum[4];
   for (auto& s : sum) s = _mm256_setzero_ps();
   for (size_t i = 0; i < from.size(); i += 32) {
+#pragma GCC unroll 4
     for (size_t k = 0; k < 4; ++k)
       sum[k] = _mm256_add_ps(sum[k], _mm256_loadu_ps(&from[i + 8 * k]));
   }

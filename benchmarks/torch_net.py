@@ -89,19 +89,32 @@ class Net(torch.nn.Module):
     Div = staticmethod(torch.div)
 
 
+def traced(path, image):
+    with torch.no_grad():
+        return torch.jit.freeze(torch.jit.trace(Net(onnx.load(path)).eval(), image, check_trace=False))
+
+
+def fastest(path, image):
+    """The network with all optimisations that run, and which these are."""
+    try:
+        net = torch.jit.optimize_for_inference(traced(path, image))
+        with torch.no_grad():
+            # What it fuses is compiled in the second call.
+            for _ in range(3):
+                net(image)
+        return net, "traced, frozen, optimize_for_inference"
+    except RuntimeError as error:
+        words = str(error).strip().splitlines()[0]
+        # A new one: the old one was changed in place.
+        return traced(path, image), f"traced, frozen (optimize_for_inference does not run: {words})"
+
+
 def main():
     arguments = json.loads(sys.argv[1])
     torch.set_num_threads(arguments["threads"])
     image = torch.from_numpy(common.picture(arguments["frame"], arguments["width"], arguments["height"]))
-    with torch.inference_mode():
-        traced = torch.jit.freeze(torch.jit.trace(Net(onnx.load(arguments["model"])).eval(), image, check_trace=False))
+    net, way = fastest(arguments["model"], image)
     with torch.no_grad():
-        try:
-            net = torch.jit.optimize_for_inference(traced)
-            net(image)
-            way = "traced, frozen, optimize_for_inference"
-        except RuntimeError:
-            net, way = traced, "traced, frozen (optimize_for_inference failed on it)"
         if arguments.get("out"):
             net(image).numpy().astype(numpy.float32).tofile(arguments["out"])
         found = common.timed(arguments, lambda: net(image))
