@@ -62,23 +62,21 @@ __attribute__((target("avx512f"))) double fma_avx512() {
   return 12.0 * 16 * 2 * kSteps;
 }
 
-// Bytes without VNNI: vpmaddubsw, vpmaddwd and vpaddd for 32 products, as exact sums need it.
+// Bytes without VNNI: the two multiplications (vpmaddubsw, vpmaddwd) that 32 products need. The
+// addition behind them goes to other units, and is left out so that this is a bound for any order
+// of the three.
 __attribute__((target("avx2"))) double bytes_avx2() {
-  __m256i sum[10];
-#pragma GCC unroll 10
-  for (auto& s : sum) s = _mm256_setzero_si256();
   const __m256i one = _mm256_set1_epi16(1);
-  __m256i value = _mm256_set1_epi8(3);
   const __m256i weight = _mm256_set1_epi8(5);
+  __m256i value = _mm256_set1_epi8(3);
   for (int64_t i = 0; i < kSteps / 2; ++i) {
 #pragma GCC unroll 10
-    for (auto& s : sum) {
+    for (int k = 0; k < 10; ++k) {
       ATELIER_TOUCH(value);
-      s = _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_maddubs_epi16(value, weight), one));
+      __m256i products = _mm256_madd_epi16(_mm256_maddubs_epi16(value, weight), one);
+      ATELIER_TOUCH(products);
     }
   }
-#pragma GCC unroll 10
-  for (auto& s : sum) ATELIER_TOUCH(s);
   return 10.0 * 32 * 2 * (kSteps / 2);
 }
 
@@ -178,7 +176,7 @@ int main(int argc, char** argv) {
   nlohmann::json told{
       {"threads", threads},
       {"f32_instruction", wide ? "vfmadd 512 bit" : "vfmadd 256 bit"},
-      {"int8_instruction", vnni ? "vpdpbusd 512 bit" : "vpmaddubsw + vpmaddwd + vpaddd 256 bit"}};
+      {"int8_instruction", vnni ? "vpdpbusd 512 bit" : "vpmaddubsw + vpmaddwd 256 bit"}};
   for (const int n : {1, threads}) {
     const std::string who = n == threads ? "all" : "one";
     told[who] = {
