@@ -54,6 +54,10 @@ class Tables(unittest.TestCase):
         self.assertEqual(str(found["bad"][0]), "no such thing")
         self.assertEqual(common.median(found["good"]), 3)
 
+    def test_what_takes_too_long_is_asked_once(self):
+        found = common.alternate({"slow": lambda: 1}, 3, patience=-1)
+        self.assertEqual(found["slow"], [1])
+
     def test_a_program_that_fails_is_quoted(self):
         with self.assertRaisesRegex(common.Failed, r"error: no, really \(exit code 3\)"):
             common.call(["sh", "-c", "echo 'error: no, really' >&2; echo later >&2; exit 3"])

@@ -28,20 +28,24 @@ def median(values):
     return statistics.median(values)
 
 
-def alternate(work, rounds):
+def alternate(work, rounds, patience=math.inf):
     """Calls each of {name: function} once a round, so that a noisy minute hits all of them; {name: [results]}.
 
-    What raises Failed has that as its only result and is not called again.
+    What raises Failed has that as its only result and is not called again, nor is what takes over `patience` seconds.
     """
-    found = {name: [] for name in work}
+    found, done = {name: [] for name in work}, set()
     for _ in range(rounds):
         for name, function in work.items():
-            if any(isinstance(result, Failed) for result in found[name]):
+            if name in done:
                 continue
+            begin = time.monotonic()
             try:
                 found[name].append(function())
             except Failed as failure:
                 found[name] = [failure]
+                done.add(name)
+            if time.monotonic() - begin > patience:
+                done.add(name)
     return found
 
 

@@ -5,7 +5,9 @@
 Each round calls every runtime once in a process of its own; what is printed is the median over the rounds of the medians of
 their runs. A peer that is not installed or does not take the network is a line with its own words.
 
-usage: peers.py [--quick]      environment: ATELIER (program), SHARED (folder with models/ and media/)
+usage: peers.py [--quick] [NETWORK-WIDTH...], such as wave-1920
+
+environment: ATELIER (program), SHARED (folder with models/ and media/)
 """
 import json
 import pathlib
@@ -15,15 +17,17 @@ import tempfile
 import common
 
 ROUNDS = 3
+PATIENCE = 30  # seconds: a runtime whose round takes longer is called in one round only
 WARM_UP = 1
 GOALS = {"f32": (2.0, 2.3), "int8": (3.5, 4.5)}  # of wave.onnx over ONNX Runtime f32: at least, aim
 REFERENCE = "onnxruntime f32"
 
 
-def cases(quick):
+def cases(quick, wanted):
     """Network, size, runs a round."""
     found = [(common.WAVE, 512, 512, 3), (common.WAVE, 1920, 1080, 1), (common.LEAN, 1280, 720, 5), (common.LEAN, 1920, 1080, 3)]
     found = [case for case in found if not (quick and case[1] == 1920)]
+    found = [case for case in found if not wanted or f"{case[0].stem}-{case[1]}" in wanted]
     return [case for case in found if not common.missing(case[0])]
 
 
@@ -95,7 +99,7 @@ def quality(name, answers, folder):
 
 def measure(model, width, height, repeats, folder, settings):
     source = common.make_frame(folder / "frame.rgb", width, height)
-    found = common.alternate(runtimes(model, width, height, repeats, folder), ROUNDS)
+    found = common.alternate(runtimes(model, width, height, repeats, folder), ROUNDS, PATIENCE)
     seconds = {name: common.median([answer["seconds_median"] for answer in answers])
                for name, answers in found.items() if not isinstance(answers[0], common.Failed)}
     rows = []
@@ -112,6 +116,9 @@ def measure(model, width, height, repeats, folder, settings):
     print(f"\n{model.stem} at {width}x{height}: seconds per frame, medians of {ROUNDS} alternating rounds of {repeats}, "
           f"frame of {source}")
     print(common.table(["", "s/frame", "over ORT f32", "PSNR dB"], rows), flush=True)
+    once = [name for name in seconds if len(found[name]) < ROUNDS]
+    if once:
+        print(f"  one round only, since it takes over {PATIENCE} s: {', '.join(once)}")
     if model == common.WAVE and REFERENCE in seconds:
         for precision, (least, aim) in GOALS.items():
             if f"atelier {precision}" in seconds:
@@ -123,7 +130,7 @@ def measure(model, width, height, repeats, folder, settings):
 def main():
     print(f"\nPEERS  {common.machine()}; {WARM_UP} warm-up; every process alone on the machine")
     settings = {}
-    for model, width, height, repeats in cases("--quick" in sys.argv[1:]):
+    for model, width, height, repeats in cases("--quick" in sys.argv[1:], set(sys.argv[1:]) - {"--quick"}):
         with tempfile.TemporaryDirectory() as folder:
             measure(model, width, height, repeats, pathlib.Path(folder), settings)
     print("\n  atelier's time includes the colour conversion of the frame, the peers' does not; its PSNR is of its own test "

@@ -100,7 +100,7 @@ def fastest(path, image):
         net = torch.jit.optimize_for_inference(traced(path, image))
         with torch.no_grad():
             # What it fuses is compiled in the second call.
-            for _ in range(3):
+            for _ in range(2):
                 net(image)
         return net, "traced, frozen, optimize_for_inference"
     except RuntimeError as error:
