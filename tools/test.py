@@ -39,6 +39,15 @@ class Totals:
             self.failures.append(name)
 
 
+def machine():
+    """The processor and the vector instructions that decide which kernels the tests ran."""
+    info = pathlib.Path("/proc/cpuinfo").read_text()
+    name = re.search(r"^model name\s*: (.*)$", info, re.MULTILINE)
+    flags = set(re.search(r"^flags\s*: (.*)$", info, re.MULTILINE).group(1).split())
+    vectors = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16") if flag in flags]
+    return f"{name.group(1) if name else 'unknown'}, {JOBS} processors, {' '.join(vectors)}"
+
+
 def say(text):
     print(f"\n== {text}", flush=True)
 
@@ -204,8 +213,9 @@ def main(arguments):
         say("failed")
         for name in totals.failures:
             print(f"   {name}")
+    print(f"\non {machine()}")
     skipped = f", {totals.skipped} skipped" if totals.skipped else ""
-    print(f"\n{totals.passed} passed, {totals.failed} failed{skipped}", flush=True)
+    print(f"{totals.passed} passed, {totals.failed} failed{skipped}", flush=True)
     return 1 if totals.failed or not totals.passed else 0
 
 
