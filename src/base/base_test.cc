@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -52,6 +53,34 @@ TEST(MediaTime, SecondsTypedInDecimalHitTheirTick) {
 TEST(MediaTime, SecondsBeyondEveryVideoStayOnTheirSide) {
   EXPECT_GT(ticks_at_or_after(1e30, {1, 90000}), int64_t{1} << 60);
   EXPECT_LT(ticks_at_or_after(-1e300, {1, 90000}), -(int64_t{1} << 60));
+}
+
+TEST(SamePicture, LooksAtEverySampleAndAtWhatItMeans) {
+  const PixelFormat format{PixelFormat::Family::yuv, 10, 1, 1, true};
+  const auto filled = [](FrameBuffer frame) {
+    for (int p = 0; p < frame.view().format.planes(); ++p) {
+      for (int y = 0; y < frame.view().plane_height(p); ++y) {
+        const auto& plane = frame.view().plane[static_cast<size_t>(p)];
+        std::fill_n(plane.data + y * plane.stride, frame.view().plane_width(p) * 2, std::byte(p));
+      }
+    }
+    return frame;
+  };
+  const FrameBuffer one = filled(FrameBuffer(5, 3, format, {}));
+  const FrameBuffer same = filled(FrameBuffer(5, 3, format, {}));
+  EXPECT_TRUE(same_picture(one.view(), same.view()));
+  for (int p = 0; p < format.planes(); ++p) {
+    FrameBuffer other = filled(FrameBuffer(5, 3, format, {}));
+    const auto& plane = other.view().plane[static_cast<size_t>(p)];
+    const int last = (other.view().plane_height(p) - 1) * static_cast<int>(plane.stride) +
+                     other.view().plane_width(p) * 2 - 1;
+    plane.data[last] = std::byte(77);
+    EXPECT_FALSE(same_picture(one.view(), other.view())) << "the last byte of plane " << p;
+  }
+  ColorSpec full;
+  full.range = ColorSpec::Range::full;
+  EXPECT_FALSE(same_picture(one.view(), filled(FrameBuffer(5, 3, format, full)).view()));
+  EXPECT_FALSE(same_picture(one.view(), filled(FrameBuffer(4, 3, format, {})).view()));
 }
 
 TEST(FrameBuffer, OddSizesRoundChromaUp) {

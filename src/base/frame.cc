@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/frame.h"
 
+#include <cstring>
 #include <new>
 
 namespace atelier {
@@ -31,6 +32,23 @@ FrameBuffer::FrameBuffer(int width, int height, PixelFormat format, ColorSpec co
   for (int p = 0; p < format.planes(); ++p) {
     view_.plane[static_cast<size_t>(p)].data = bytes_.get() + offset[static_cast<size_t>(p)];
   }
+}
+
+bool same_picture(const FrameView& a, const FrameView& b) {
+  if (a.width != b.width || a.height != b.height || a.format != b.format || a.color != b.color) {
+    return false;
+  }
+  for (int p = 0; p < a.format.planes(); ++p) {
+    const FrameView::Plane& left = a.plane[static_cast<size_t>(p)];
+    const FrameView::Plane& right = b.plane[static_cast<size_t>(p)];
+    const auto row = static_cast<size_t>(a.plane_width(p) * a.format.bytes_per_sample());
+    for (int y = 0; y < a.plane_height(p); ++y) {
+      if (std::memcmp(left.data + y * left.stride, right.data + y * right.stride, row) != 0) {
+        return false;
+      }
+    }
+  }
+  return true;
 }
 
 }  // namespace atelier

@@ -64,6 +64,9 @@ struct FrameView {
   }
 };
 
+// Whether both hold the same samples with the same meaning: size, format, colour, every plane.
+bool same_picture(const FrameView& a, const FrameView& b);
+
 // An owning picture with 64-byte aligned rows.
 class FrameBuffer {
  public:

@@ -61,6 +61,7 @@ Result<std::vector<ChunkCommit>> read_commits(const Manifest& manifest, RunFolde
     report.decode_errors += commit->decode_errors;
     report.retimed += commit->retimed;
     report.interlaced += commit->interlaced;
+    report.repeated += commit->repeated;
     captions_lost += commit->captions_lost;
     report.seconds.decode += commit->seconds.decode;
     report.seconds.score += commit->seconds.score;

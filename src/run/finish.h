@@ -30,6 +30,7 @@ struct FinishReport {
   uint64_t decode_errors = 0;
   uint64_t retimed = 0;     // frames whose time in the input was missing or another's
   uint64_t interlaced = 0;  // frames flagged interlaced in the input
+  uint64_t repeated = 0;    // frames equal to the one before, so not scored again
   uint64_t unpainted = 0;   // frames that show the input's own picture
   uint64_t copied_packets = 0;
   uint64_t bytes = 0;

@@ -56,6 +56,7 @@ std::string to_json(const RunReport& report, const Manifest& manifest) {
                   {"decode_errors", finish.decode_errors},
                   {"retimed_frames", finish.retimed},
                   {"interlaced_frames", finish.interlaced},
+                  {"repeated_frames", finish.repeated},
                   {"unpainted_frames", finish.unpainted},
                   {"damaged_packets", manifest.damaged_packets},
                   {"copied_streams", manifest.copied.size()},

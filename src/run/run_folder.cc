@@ -30,6 +30,7 @@ std::string to_json(const ChunkCommit& c) {
       {"decode_errors", c.decode_errors},
       {"retimed", c.retimed},
       {"interlaced", c.interlaced},
+      {"repeated", c.repeated},
       {"captions_lost", c.captions_lost},
       {"seconds",
        {{"decode", c.seconds.decode}, {"score", c.seconds.score}, {"encode", c.seconds.encode}}},
@@ -51,6 +52,7 @@ Result<ChunkCommit> commit_from_json(int chunk, std::string_view text) {
     c.decode_errors = j.at("decode_errors").get<uint64_t>();
     c.retimed = j.at("retimed").get<uint64_t>();
     c.interlaced = j.value("interlaced", uint64_t{0});
+    c.repeated = j.value("repeated", uint64_t{0});
     c.captions_lost = j.value("captions_lost", uint64_t{0});
     const json& seconds = j.at("seconds");
     c.seconds = {seconds.at("decode").get<double>(), seconds.at("score").get<double>(),

@@ -36,6 +36,7 @@ struct ChunkCommit {
   uint64_t decode_errors = 0;  // see media::ReadReport
   uint64_t retimed = 0;        // likewise
   uint64_t interlaced = 0;     // likewise
+  uint64_t repeated = 0;       // of `frames`: equal to the one before, so not scored again
   uint64_t captions_lost = 0;  // see media::EncodeReport
   StageSeconds seconds;
   std::string worker;  // who scored it; empty, and the attempt 0, in the records of older versions

@@ -25,11 +25,12 @@ struct ChunkEnd {
   media::ReadReport report;
 };
 struct FrameItem {
+  explicit FrameItem(media::DecodedFrame frame) : decoded(std::move(frame)) {}
   media::DecodedFrame decoded;
-  FrameBuffer painted;  // empty until scored
+  std::shared_ptr<const FrameBuffer> painted;  // null until scored; equal frames share one
 };
 // What flows through the queues: a begin, its frames, an end; then the next chunk.
-using Item = std::variant<ChunkBegin, FrameItem, ChunkEnd>;
+using Item = std::variant<ChunkBegin, std::unique_ptr<FrameItem>, ChunkEnd>;
 
 // How long a stage works, and, for a trace, when it works and waits.
 class Stopwatch {
@@ -130,7 +131,7 @@ class Pipeline {
       auto frame = TRY(watch.time([&] { return reader_->next(); }));
       if (!frame) break;
       progress_.decoded++;
-      if (!watch.push(decoded_, FrameItem{*std::move(frame), {}})) return false;
+      if (!watch.push(decoded_, std::make_unique<FrameItem>(*std::move(frame)))) return false;
     }
     {
       MutexLock lock(mutex_);
@@ -139,34 +140,65 @@ class Pipeline {
     return watch.push(decoded_, ChunkEnd{reader_->report()});
   }
 
+  // The frame scored last in this chunk; its samples stay alive for the comparison.
+  struct LastScored {
+    int chunk = -1;
+    FrameView view;
+    std::shared_ptr<const void> keep_alive;  // of the view
+    std::shared_ptr<const FrameBuffer> painted;
+    uint64_t repeated = 0;
+  };
+
   Result<void> score_all() {
     Stopwatch watch(job_, Stage::score);
-    int chunk = -1;
+    LastScored last;
     while (auto item = watch.pop(decoded_)) {
-      if (const auto* begin = std::get_if<ChunkBegin>(&*item)) {
-        chunk = begin->plan.index;
-        watch.begin_chunk(chunk);
-      }
-      if (auto* frame = std::get_if<FrameItem>(&*item)) {
-        frame->painted = TRY(watch.time([&] { return paint(frame->decoded.view); }));
-        // Its samples are no longer needed; its time and its extras are.
-        frame->decoded.view = {};
-        frame->decoded.keep_alive.reset();
-        progress_.scored++;
-      }
-      if (std::holds_alternative<ChunkEnd>(*item)) {
-        MutexLock lock(mutex_);
-        score_seconds_[chunk] = watch.take_seconds();
-      }
+      TRY(score_item(*item, last, watch));
       if (!watch.push(painted_, *std::move(item))) return {};
     }
     painted_.close();
     return {};
   }
 
-  Result<FrameBuffer> paint(const FrameView& in) {
+  Result<void> score_item(Item& item, LastScored& last, Stopwatch& watch) {
+    if (const auto* begin = std::get_if<ChunkBegin>(&item)) {
+      // Chunks begin anew, so that what is counted does not depend on who scored the one before.
+      last = {};
+      last.chunk = begin->plan.index;
+      watch.begin_chunk(last.chunk);
+    } else if (auto* frame = std::get_if<std::unique_ptr<FrameItem>>(&item)) {
+      TRY(watch.time([&] { return score_frame(**frame, last); }));
+      progress_.scored++;
+    } else {
+      MutexLock lock(mutex_);
+      scored_[last.chunk] = {watch.take_seconds(), last.repeated};
+    }
+    return {};
+  }
+
+  // Titles stand still, and film in video repeats frames: a picture equal to the one before it has
+  // its result. A comparison ends at the first difference, so that it costs others nothing.
+  Result<void> score_frame(FrameItem& frame, LastScored& last) {
+    if (last.painted && same_picture(frame.decoded.view, last.view)) {
+      frame.painted = last.painted;
+      ++last.repeated;
+    } else {
+      frame.painted = TRY(paint(frame.decoded.view));
+      last.painted = frame.painted;
+      last.view = frame.decoded.view;
+      last.keep_alive = frame.decoded.keep_alive;
+    }
+    // Its samples are no longer needed; its time and its extras are.
+    frame.decoded.view = {};
+    frame.decoded.keep_alive.reset();
+    return {};
+  }
+
+  Result<std::shared_ptr<const FrameBuffer>> paint(const FrameView& in) {
     const media::EncodeSettings& encode = job_.manifest->encode;
-    FrameBuffer buffer(encode.width, encode.height, encode.format, encode.color);
+    auto made =
+        std::make_shared<FrameBuffer>(encode.width, encode.height, encode.format, encode.color);
+    FrameBuffer& buffer = *made;
     if (job_.unpainted) {
       TRY(model::pass_through(in, buffer.view()));
     } else {
@@ -174,7 +206,7 @@ class Pipeline {
     }
     // Networks paint colour; what was see-through stays so.
     if (encode.format.alpha) TRY(media::copy_alpha(in, buffer.view()));
-    return buffer;
+    return std::shared_ptr<const FrameBuffer>(std::move(made));
   }
 
   struct OpenChunk {
@@ -194,8 +226,8 @@ class Pipeline {
         open = std::make_unique<OpenChunk>();
         open->plan = begin->plan;
         open->file = TRY(desk_.open_result(open->plan));
-      } else if (const auto* frame = std::get_if<FrameItem>(&*item)) {
-        TRY(watch.time([&] { return encode_frame(*open, *frame); }));
+      } else if (const auto* frame = std::get_if<std::unique_ptr<FrameItem>>(&*item)) {
+        TRY(watch.time([&] { return encode_frame(*open, **frame); }));
         progress_.encoded++;
       } else {
         TRY(finish_chunk(*open, std::get<ChunkEnd>(*item).report, watch));
@@ -215,12 +247,12 @@ class Pipeline {
     }
     const std::string& kept = job_.manifest->parameters.keep_frames;
     if (!kept.empty()) {
-      const auto picture = TRY(kept == "png" ? media::encode_png(frame.painted.view())
-                                             : media::encode_jpeg(frame.painted.view(), 95));
+      const auto picture = TRY(kept == "png" ? media::encode_png(frame.painted->view())
+                                             : media::encode_jpeg(frame.painted->view(), 95));
       TRY(desk_.keep_frame(chunk.plan.first_frame + chunk.frames + 1, kept, picture));
     }
     chunk.frames++;
-    return chunk.writer->write(frame.painted.view(), frame.decoded.pts - chunk.first_pts,
+    return chunk.writer->write(frame.painted->view(), frame.decoded.pts - chunk.first_pts,
                                frame.decoded.duration, frame.decoded.extras);
   }
 
@@ -246,8 +278,9 @@ class Pipeline {
     commit.captions_lost = captions_lost;
     {
       MutexLock lock(mutex_);
-      commit.seconds = {decode_seconds_[commit.index], score_seconds_[commit.index],
-                        watch.take_seconds()};
+      const Scored& scored = scored_[commit.index];
+      commit.seconds = {decode_seconds_[commit.index], scored.seconds, watch.take_seconds()};
+      commit.repeated = scored.repeated;
     }
     if (job_.trace) TRY(desk_.keep_trace(commit.index, job_.trace->take()));
     TRY(desk_.commit(std::move(commit), *chunk.file));
@@ -266,7 +299,11 @@ class Pipeline {
   Mutex mutex_;
   std::optional<Error> error_ GUARDED_BY(mutex_);
   std::map<int, double> decode_seconds_ GUARDED_BY(mutex_);
-  std::map<int, double> score_seconds_ GUARDED_BY(mutex_);
+  struct Scored {
+    double seconds = 0;
+    uint64_t repeated = 0;
+  };
+  std::map<int, Scored> scored_ GUARDED_BY(mutex_);
 };
 
 }  // namespace

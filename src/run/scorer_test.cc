@@ -19,8 +19,8 @@ std::byte sample(int frame, int x, int y) {
   return static_cast<std::byte>((frame * 9 + x * 3 + y * 5) & 255);
 }
 
-// 25 fps, lossless, gray.
-std::vector<std::byte> make_video() {
+// 25 fps, lossless, gray; so many frames show each picture.
+std::vector<std::byte> make_video(int each = 1) {
   media::EncodeSettings settings;
   settings.codec = "ffv1";
   settings.width = kWidth;
@@ -33,7 +33,7 @@ std::vector<std::byte> make_video() {
     FrameBuffer frame(kWidth, kHeight, settings.format, {});
     for (int y = 0; y < kHeight; ++y) {
       for (int x = 0; x < kWidth; ++x)
-        (frame.view().plane[0].data + y * frame.view().plane[0].stride)[x] = sample(i, x, y);
+        (frame.view().plane[0].data + y * frame.view().plane[0].stride)[x] = sample(i / each, x, y);
     }
     EXPECT_TRUE(writer->write(frame.view(), i, 1, nullptr).ok());
   }
@@ -43,6 +43,7 @@ std::vector<std::byte> make_video() {
 
 class ScorerTest : public testing::Test {
  protected:
+  explicit ScorerTest(int each = 1) : input_(make_video(each)) {}
   void SetUp() override {
     info_ = media::probe(input_, "in.nut").value();
     Parameters parameters;
@@ -71,7 +72,29 @@ class ScorerTest : public testing::Test {
     return score_chunks(job, broker, progress_, std::move(stop));
   }
 
-  MemorySource input_{make_video()};
+  // What is committed shows every picture's negative in so many frames.
+  void expect_negatives(int each) {
+    int frame = 0;
+    for (const ChunkPlan& chunk : manifest_.chunks) {
+      const auto commit = folder_.read_commit(chunk.index).value().value();
+      EXPECT_EQ(commit.frames, chunk.frames);
+      EXPECT_EQ(commit.first_pts, chunk.first_pts);
+      const auto bytes = folder_.open_chunk(commit).value();
+      const auto info = media::probe(*bytes, "chunk.nut").value();
+      media::ReadRequest request;
+      request.stream = info.video_stream;
+      const auto reader = media::FrameReader::open(*bytes, info, request).value();
+      while (const auto decoded = reader->next().value()) {
+        const auto& plane = decoded->view.plane[0];
+        EXPECT_EQ((plane.data + 5 * plane.stride)[7],
+                  static_cast<std::byte>(255 - std::to_integer<int>(sample(frame / each, 7, 5))));
+        ++frame;
+      }
+    }
+    EXPECT_EQ(frame, kFrames);
+  }
+
+  MemorySource input_;
   media::MediaInfo info_;
   std::unique_ptr<ObjectStore> store_ = make_memory_store();
   RunFolder folder_{*store_, "run"};
@@ -82,28 +105,28 @@ class ScorerTest : public testing::Test {
   int workers_ = 0;
 };
 
+class RepeatedFrames : public ScorerTest {
+ protected:
+  RepeatedFrames() : ScorerTest(3) {}
+};
+
+TEST_F(RepeatedFrames, AreScoredOnceInEachChunk) {
+  ASSERT_TRUE(score().ok());
+  EXPECT_EQ(progress_.encoded, 25u);
+  EXPECT_EQ(runner_.scored(), 2 + 3 + 2 + 2 + 3) << "pictures 00011 12223 33444 55566 67778";
+  uint64_t repeated = 0;
+  for (const ChunkPlan& chunk : manifest_.chunks) {
+    repeated += folder_.read_commit(chunk.index).value().value().repeated;
+  }
+  EXPECT_EQ(repeated, 13u);
+  expect_negatives(3);
+}
+
 TEST_F(ScorerTest, EveryFrameOfEveryChunkIsPaintedOnce) {
   ASSERT_EQ(manifest_.chunks.size(), 5u);
   ASSERT_TRUE(score().ok());
   EXPECT_EQ(progress_.encoded, 25u);
-  int frame = 0;
-  for (const ChunkPlan& chunk : manifest_.chunks) {
-    const auto commit = folder_.read_commit(chunk.index).value().value();
-    EXPECT_EQ(commit.frames, chunk.frames);
-    EXPECT_EQ(commit.first_pts, chunk.first_pts);
-    const auto bytes = folder_.open_chunk(commit).value();
-    const auto info = media::probe(*bytes, "chunk.nut").value();
-    media::ReadRequest request;
-    request.stream = info.video_stream;
-    const auto reader = media::FrameReader::open(*bytes, info, request).value();
-    while (const auto decoded = reader->next().value()) {
-      const auto& plane = decoded->view.plane[0];
-      EXPECT_EQ((plane.data + 5 * plane.stride)[7],
-                static_cast<std::byte>(255 - std::to_integer<int>(sample(frame, 7, 5))));
-      ++frame;
-    }
-  }
-  EXPECT_EQ(frame, kFrames);
+  expect_negatives(1);
 }
 
 TEST_F(ScorerTest, AFailureEndsAWorkerThatWaitsForTheChunksOfOthers) {
