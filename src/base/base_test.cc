@@ -69,6 +69,10 @@ TEST(SamePicture, LooksAtEverySampleAndAtWhatItMeans) {
   const FrameBuffer one = filled(FrameBuffer(5, 3, format, {}));
   const FrameBuffer same = filled(FrameBuffer(5, 3, format, {}));
   EXPECT_TRUE(same_picture(one.view(), same.view()));
+  const FrameView::Plane& luma = same.view().plane[0];
+  ASSERT_GT(luma.stride, 10);
+  luma.data[10] = std::byte(77);
+  EXPECT_TRUE(same_picture(one.view(), same.view())) << "behind a row of ten bytes";
   for (int p = 0; p < format.planes(); ++p) {
     FrameBuffer other = filled(FrameBuffer(5, 3, format, {}));
     const auto& plane = other.view().plane[static_cast<size_t>(p)];

@@ -64,7 +64,8 @@ struct FrameView {
   }
 };
 
-// Whether both hold the same samples with the same meaning: size, format, colour, every plane.
+// Whether both hold the same samples with the same meaning: size, format, colour, every plane. What
+// lies between the rows is not looked at.
 bool same_picture(const FrameView& a, const FrameView& b);
 
 // An owning picture with 64-byte aligned rows.

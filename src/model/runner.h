@@ -73,7 +73,7 @@ class Runner {
   // sizes, or gives no image: the sentence says which size to ask for (--size WxH).
   virtual Result<Size> output_size(Size input) = 0;
   // Scores one frame: network, colour conversion, padding and cropping. `out` has output_size() and
-  // any format.
+  // any format. Equal frames (same_picture) have equal results, whatever was scored in between.
   virtual Result<void> score(const FrameView& in, FrameView& out) = 0;
   // Runs plain tensors, NCHW float32, by input name; returns all outputs of the graph by name.
   virtual Result<std::map<std::string, Tensor>> run(

@@ -497,6 +497,56 @@ ALPHA = {
 }
 
 
+class Repeats(support.Case):
+    """Pictures that stand still for a while are scored once; nothing else changes."""
+
+    LOSSLESS = ["--codec", "ffv1", "--json"]
+
+    def setUp(self):
+        super().setUp()
+        # 12 pictures at 25 frames a second, five frames each but one of four: its hole stays.
+        self.source = self.folder / "in.mkv"
+        ffmpeg(*picture(rate=5, frames=12, extra=",fps=25,select='not(eq(n,7))'"), "-vsync", "passthrough", "-c:v", "ffv1",
+               "-pix_fmt", "yuv420p", self.source)
+
+    @staticmethod
+    def pictures(path):
+        lines = tool("ffmpeg", "-v", "error", "-i", path, "-map", "0:v", "-vsync", "passthrough", "-f", "framemd5", "-")
+        return [line.rpartition(",")[2].strip() for line in lines.decode().splitlines() if not line.startswith("#")]
+
+    def paint(self, name, *options, **keywords):
+        output, runs = self.folder / f"{name}.mkv", self.folder / name
+        done = self.score(self.source, output, *self.LOSSLESS, *options, runs=runs, **keywords)
+        folder, = self.run_folders(runs)
+        chunks = [json.loads(path.read_text())["frames"] for path in sorted(folder.glob("chunks/*.json"))]
+        self.assertEqual(json.loads((folder / "report.json").read_text())["repeated_frames"],
+                         json.loads(done.stdout)["repeated_frames"])
+        return output, json.loads(done.stdout), chunks
+
+    def test_frames_that_repeat_are_scored_once(self):
+        frames = self.pictures(self.source)
+        self.assertEqual((len(frames), len(set(frames))), (59, 12))
+        output, report, chunks = self.paint("one", "--chunk-seconds", "60", "--workers", "1")
+        self.assertEqual((report["frames"], report["repeated_frames"], chunks), (59, 47, [59]))
+        self.assertEqual(self.pictures(output), frames, "the identity changed a frame")
+        self.assertEqual(frame_times(output), frame_times(self.source))
+
+    def test_any_workers_and_chunks_give_the_same_pictures(self):
+        frames = self.pictures(self.source)
+        wanted, _, _ = self.paint("one", "--chunk-seconds", "60", "--workers", "1", model="starry-night")
+        painted = self.pictures(wanted)
+        self.assertEqual((len(painted), len(set(painted))), (59, 12))
+        for workers, seconds in (("2", "0.3"), ("1", "0.3"), ("2", "0.04")):
+            output, report, chunks = self.paint(f"{workers}-{seconds}", "--chunk-seconds", seconds, "--workers", workers,
+                                                model="starry-night")
+            self.assertGreater(len(chunks), 5)
+            self.assertEqual(self.pictures(output), painted, f"{workers} workers, chunks of {seconds} s")
+            self.assertEqual(frame_times(output), frame_times(self.source))
+            ends = [sum(chunks[:i]) for i in range(len(chunks))]
+            self.assertEqual(report["repeated_frames"],
+                             sum(frames[i] == frames[i - 1] for i in range(1, 59) if i not in ends))
+
+
 class Alpha(InputCase):
     def alpha(self, path, width=64, height=48):
         # Of VP8 and VP9, ffmpeg shows alpha only by libvpx.
