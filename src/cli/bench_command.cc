@@ -124,7 +124,7 @@ Result<void> bench_command(const BenchOptions& options, Console& console, std::s
     FrameBuffer expected(made.width, made.height, frame.view().format, frame.view().color);
     FrameBuffer got(made.width, made.height, frame.view().format, frame.view().color);
     runner_options.precision = model::Precision::int8;
-    runner_options.ranges = TRY(exact->observe({&frame.view(), 1}, {&expected.view(), 1}));
+    runner_options.ranges = TRY(exact->observe({&frame.view(), 1}, {&expected.view(), 1}, [] {}));
     runner = TRY(model::make_onednn_runner(model.graph, model.spec, runner_options));
     TRY(runner->score(frame.view(), got.view()));
     quality = squared_error(expected.view(), got.view()).psnr();

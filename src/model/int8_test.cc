@@ -3,6 +3,7 @@
 // explains, with the same bits for any number of threads; and the ranges that bytes are given.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -216,6 +217,58 @@ TEST(Int8, RangesThatMeanNothingDoNoHarm) {
   }
 }
 
+TEST(Int8, ALayerThatSawOnlyZerosStaysInFloats) {
+  Net net(13, 8);
+  const Graph graph = net.conv({.out = 8, .kernel = 5, .pad = 2}).graph();
+  const std::map<std::string, Tensor> inputs{{"in", noise({1, 8, 9, 9}, 6)}};
+  const Tensor expected = run_reference(graph, inputs).value().begin()->second;
+  const auto made = int8_runner(graph, {{graph.nodes[0].name, {0, 0}}}, 2);
+  const Tensor got = made->run(inputs).value().begin()->second;
+  for (size_t i = 0; i < got.floats.size(); i++) {
+    ASSERT_NEAR(got.floats[i], expected.floats[i], 1e-4F);
+  }
+}
+
+TEST(Int8, APlanInBytesForAnEmptyRangeIsRefused) {
+  Net net(14, 3);
+  const Graph graph = net.conv({.out = 16, .kernel = 5, .pad = 2}).conv({.out = 3}).graph();
+  const std::string node = graph.nodes[0].name;
+  const auto planned = int8_runner(graph, {{node, {-1, 1}}}, 1)->plan({20, 20}).value();
+  const auto refused = int8_runner(graph, {{node, {0, 0}}}, 1, planned)->plan({20, 20});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::invalid_argument);
+}
+
+// Every product the largest, and more of them than 32 bits could sum.
+TEST(Int8, MoreProductsThanASumHoldsStayInFloats) {
+  constexpr int64_t kChannels = 15000;
+  Net net(15, kChannels);
+  Graph graph = net.conv({.out = 8, .kernel = 3, .pad = 0, .bias = false}).graph();
+  Tensor& weights = graph.initializers.at(graph.nodes.back().inputs[1]);
+  std::fill(weights.floats.begin(), weights.floats.end(), 1.0F);
+  Tensor input;
+  input.shape = {1, kChannels, 3, 3};
+  input.floats.assign(static_cast<size_t>(input.count()), 255.0F);
+  const auto made = int8_runner(graph, {{graph.nodes[0].name, {0, 255}}}, 2);
+  const Tensor got = made->run({{"in", input}}).value().begin()->second;
+  for (const float v : got.floats) ASSERT_NEAR(v / (kChannels * 9 * 255.0F), 1, 1e-2);
+}
+
+TEST(Int8, WeightsNextToNothingGiveNothing) {
+  for (const float magnitude : {1e-43F, 2.6e-43F, 1e-40F, 1e-38F}) {
+    Net net(16, 8);
+    Graph graph = net.conv({.out = 8, .kernel = 5, .pad = 2, .bias = false}).graph();
+    for (float& v : graph.initializers.at(graph.nodes.back().inputs[1]).floats) v = magnitude;
+    const std::map<std::string, Tensor> inputs{{"in", noise({1, 8, 9, 9}, 6, 0, 1)}};
+    const auto made = int8_runner(graph, {{graph.nodes[0].name, {0, 1}}}, 1);
+    const Tensor got = made->run(inputs).value().begin()->second;
+    for (const float v : got.floats) {
+      ASSERT_GE(v, 0) << magnitude;
+      ASSERT_LT(v, 1e-35F) << magnitude;
+    }
+  }
+}
+
 TEST(Int8, RandomGraphsGiveTheSameBitsForAnyThreads) {
   for (uint32_t seed = 1; seed <= 60; seed++) {
     const RandomGraph random = random_picture_graph(seed);
@@ -318,14 +371,36 @@ TEST(Observe, GivesTheRangesOfWhatConvolutionsRead) {
             .data[y * in.view().plane[static_cast<size_t>(p)].stride + x] =
             static_cast<std::byte>((x * 13 + y * 29 + p) % 251);
   const auto made = runner(graph);
-  const Ranges ranges = made->observe({&in.view(), 1}, {&out.view(), 1}).value();
+  const Ranges ranges = made->observe({&in.view(), 1}, {&out.view(), 1}, [] {}).value();
   ASSERT_EQ(ranges.size(), 2u);
   EXPECT_GE(ranges.at(graph.nodes[0].name).low, 0);
-  EXPECT_NEAR(ranges.at(graph.nodes[0].name).high, 250, 20);
+  EXPECT_NEAR(ranges.at(graph.nodes[0].name).high, 255, 20);
   EXPECT_EQ(ranges.at(graph.nodes[2].name).low, 0) << "after a ReLU";
   EXPECT_GT(ranges.at(graph.nodes[2].name).high, 1);
   ASSERT_TRUE(made->score(in.view(), again.view()).ok());
   EXPECT_EQ(squared_error(out.view(), again.view()).sum, 0) << "and scores as ever";
+}
+
+// A bright frame of a video of which only dark ones were seen.
+TEST(Observe, WhatEntersTheNetworkMayBeBlackOrWhite) {
+  Net net(12, 3);
+  net.then("Div", {net.given({1}, {255})});
+  net.conv({.out = 8, .kernel = 5, .pad = 2}).then("Relu");
+  net.conv({.out = 3, .kernel = 5, .pad = 2});
+  const Graph graph = net.graph();
+  FrameBuffer in(20, 10, {PixelFormat::Family::rgb, 8, 0, 0, false}, {});
+  FrameBuffer out(20, 10, in.view().format, in.view().color);
+  for (const FrameView::Plane& plane : in.view().plane) {
+    if (plane.data) std::fill_n(plane.data, 10 * plane.stride, std::byte{9});
+  }
+  int scored = 0;
+  const auto made = runner(graph);
+  const Ranges ranges = made->observe({&in.view(), 1}, {&out.view(), 1}, [&] { scored++; }).value();
+  EXPECT_EQ(scored, 3);
+  EXPECT_NEAR(ranges.at(graph.nodes[1].name).high, 1, 0.1);
+  FrameBuffer again(20, 10, in.view().format, in.view().color);
+  ASSERT_TRUE(made->score(in.view(), again.view()).ok()) << "its memory is had again";
+  EXPECT_EQ(squared_error(out.view(), again.view()).sum, 0);
 }
 
 }  // namespace

@@ -173,15 +173,18 @@ class OnednnRunner final : public Runner {
     return layers;
   }
 
-  Result<Ranges> observe(std::span<const FrameView> in, std::span<FrameView> out) override {
-    std::map<std::string, RangeFinder> finders;
-    observing_ = &finders;
-    Result<void> scored;
-    for (size_t i = 0; i < in.size() && scored.ok(); i++) scored = score(in[i], out[i]);
+  Result<Ranges> observe(std::span<const FrameView> in, std::span<FrameView> out,
+                         const std::function<void()>& scored_one) override {
+    Observation seen;
+    observing_ = &seen;
+    const Result<void> scored = observe_all(in, out, scored_one, seen);
     observing_ = nullptr;
+    // Whoever asks scores with another runner next: two arenas need not stand at once.
+    memory_.reset();
+    capacity_ = 0;
     TRY(scored);
     Ranges ranges;
-    for (const auto& [node, finder] : finders) ranges[node] = finder.range();
+    for (const auto& [node, finder] : seen.finders) ranges[node] = finder.range();
     return ranges;
   }
 
@@ -201,6 +204,32 @@ class OnednnRunner final : public Runner {
   }
 
  private:
+  struct Observation {
+    std::map<std::string, RangeFinder> finders;
+    bool first_only = false;
+  };
+
+  Result<void> observe_all(std::span<const FrameView> in, std::span<FrameView> out,
+                           const std::function<void()>& scored_one, Observation& seen) {
+    for (size_t i = 0; i < in.size(); i++) {
+      TRY(score(in[i], out[i]));
+      scored_one();
+    }
+    if (in.empty()) return {};
+    seen.first_only = true;
+    FrameBuffer made(out[0].width, out[0].height, out[0].format, out[0].color);
+    for (const int level : {0, 255}) {
+      FrameBuffer even(in[0].width, in[0].height, {PixelFormat::Family::gray, 8, 0, 0, false}, {});
+      const FrameView::Plane& plane = even.view().plane[0];
+      for (int y = 0; y < in[0].height; y++) {
+        std::fill_n(plane.data + y * plane.stride, in[0].width, static_cast<std::byte>(level));
+      }
+      TRY(score(even.view(), made.view()));
+      scored_one();
+    }
+    return {};
+  }
+
   const std::string& input_name() const {
     return spec_.input.empty() ? graph_.inputs[0].name : spec_.input;
   }
@@ -494,8 +523,8 @@ class OnednnRunner final : public Runner {
     for (const auto& [name, value] : plan.inputs) clear_halo(plan, context, value);
     for (size_t i = 0; i < plan.steps.size(); i++) {
       const Step& step = plan.steps[i];
-      if (observing_ && step.observed >= 0) {
-        (*observing_)[step.label.node].see(context.view(step.observed));
+      if (observing_ && step.observed >= 0 && (step.first || !observing_->first_only)) {
+        observing_->finders[step.label.node].see(context.view(step.observed));
       }
       const double start = seconds_now();
       TRY(step.run(context));
@@ -531,7 +560,7 @@ class OnednnRunner final : public Runner {
   Size geometry_for_;
   Floats memory_;
   int64_t capacity_ = 0;
-  std::map<std::string, RangeFinder>* observing_ = nullptr;  // while observe() scores
+  Observation* observing_ = nullptr;  // while observe() scores
 };
 
 bool has_avx512() {

@@ -22,6 +22,7 @@ Result<NetPlan> PlanBuilder::build() {
   }
   set_outputs();
   TRY(check_wanted());
+  mark_first();
   set_lifetimes();
   set_plain_lifetimes();
   place_values(plan_);
@@ -193,6 +194,18 @@ Result<void> PlanBuilder::check_wanted() const {
                       wanted_[i].node);
   }
   return {};
+}
+
+void PlanBuilder::mark_first() {
+  std::set<std::string> convolved, first;
+  for (const Node& node : graph().nodes) {
+    const bool after = std::any_of(node.inputs.begin(), node.inputs.end(),
+                                   [&](const auto& input) { return convolved.contains(input); });
+    const bool convolves = node.op == "Conv" || node.op == "ConvTranspose";
+    if (convolves && !after) first.insert(node.name);
+    if (convolves || after) convolved.insert(node.outputs.begin(), node.outputs.end());
+  }
+  for (Step& step : plan_.steps) step.first = first.contains(step.label.node);
 }
 
 // Inputs live from before the first step, outputs until after the last.

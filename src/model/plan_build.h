@@ -28,6 +28,7 @@ class PlanBuilder {
   Result<void> check_wanted() const;
   void add_inputs();
   void set_outputs();
+  void mark_first();
   void set_lifetimes();
 
   // plan_conv.cc
@@ -51,7 +52,8 @@ class PlanBuilder {
   Result<void> lower_int8(const ConvJob& job);
   // How the only reader of this value wants it in bytes; nothing if it does not.
   std::optional<kernels::Quantization> wanted_in_bytes(const std::string& value) const;
-  kernels::Quantization quantization_for(const Node& conv) const;
+  // Of the range of its input; nothing if there is none, or none that bytes could divide.
+  std::optional<kernels::Quantization> quantization_of(const Node& conv) const;
   int add_bytes(const std::string& name, const PictureShape& shape,
                 const kernels::Quantization& quantization);
   int in_bytes(const std::string& value, const kernels::Quantization& quantization);

@@ -31,11 +31,15 @@ bool PlanBuilder::fits_bytes(const Node& conv) const {
   if (s.transposed && s.stride_h * s.stride_w > kMostPhases) return false;
   // A picture to a picture: segments of one byte, of which three in four would be padding.
   if (s.in_channels < k::kLanes && s.out_channels < k::kLanes) return false;
-  return static_cast<int64_t>(s.in_channels) * s.kernel_h * s.kernel_w >= kLeastProducts;
+  // Whole groups of channels and whole fours of taps are multiplied.
+  const int64_t channels = (s.in_channels + k::kLanes - 1) / k::kLanes * k::kLanes;
+  const int64_t most = channels * s.kernel_h * ((s.kernel_w + 3) / 4 * 4);
+  return most <= k::kMostInt8Products &&
+         static_cast<int64_t>(s.in_channels) * s.kernel_h * s.kernel_w >= kLeastProducts;
 }
 
 bool PlanBuilder::takes_bytes(const Node& conv, const Node* resize) const {
-  if (!options_.ranges.contains(conv.name) || !fits_bytes(conv)) return false;
+  if (!quantization_of(conv) || !fits_bytes(conv)) return false;
   if (!wanted_.empty()) {
     const PlanStep* wanted = wanted_step(conv);
     return wanted && wanted->algorithm == kInt8Algorithm;
@@ -45,13 +49,16 @@ bool PlanBuilder::takes_bytes(const Node& conv, const Node* resize) const {
          !winograd_pays(conv_shape(conv, *constant(conv, 1)));
 }
 
-// Zero is one of the values: it is what lies around a picture.
-k::Quantization PlanBuilder::quantization_for(const Node& conv) const {
-  const Range& range = options_.ranges.at(conv.name);
+// Zero is one of the values: it is what lies around a picture. Where nothing but zeros was seen,
+// bytes could hold nothing else.
+std::optional<k::Quantization> PlanBuilder::quantization_of(const Node& conv) const {
+  const auto found = options_.ranges.find(conv.name);
+  if (found == options_.ranges.end()) return std::nullopt;
+  const Range& range = found->second;
   const float low = std::min(range.low, 0.0f), high = std::max(range.high, 0.0f);
   const float scale = (high - low) / 255;
-  if (!std::isfinite(scale) || scale < std::numeric_limits<float>::min()) return {};
-  return {scale, std::clamp(static_cast<int>(std::nearbyint(-low / scale)), 0, 255)};
+  if (!std::isfinite(scale) || scale < std::numeric_limits<float>::min()) return std::nullopt;
+  return k::Quantization{scale, std::clamp(static_cast<int>(std::nearbyint(-low / scale)), 0, 255)};
 }
 
 std::optional<k::Quantization> PlanBuilder::wanted_in_bytes(const std::string& value) const {
@@ -65,7 +72,7 @@ std::optional<k::Quantization> PlanBuilder::wanted_in_bytes(const std::string& v
   if (!next || (next->op != "Conv" && next->op != "ConvTranspose") || !takes_bytes(*next, resize)) {
     return std::nullopt;
   }
-  return quantization_for(*next);
+  return quantization_of(*next);
 }
 
 int PlanBuilder::add_bytes(const std::string& name, const PictureShape& shape,
@@ -97,7 +104,7 @@ int PlanBuilder::in_bytes(const std::string& value, const k::Quantization& quant
 }
 
 Result<void> PlanBuilder::lower_int8(const ConvJob& job) {
-  const k::Quantization quantization = quantization_for(job.node);
+  const k::Quantization quantization = quantization_of(job.node).value();
   auto& packed = weights_.int8[fmt::format("{} {} {}", direct_key(job), quantization.scale,
                                            quantization.zero_point)];
   if (!packed) {

@@ -2,6 +2,7 @@
 // Scores frames with a network.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -83,8 +84,11 @@ class Runner {
   // Times every layer on frames of this size, `repeats` times.
   virtual Result<std::vector<LayerTime>> time_layers(Size input, int repeats) = 0;
   // Scores `in` into `out`, as many, and says what the inputs of convolutions held: the ranges for
-  // int8.
-  virtual Result<Ranges> observe(std::span<const FrameView> in, std::span<FrameView> out) = 0;
+  // int8. A black and a white picture are scored besides for the convolutions that no other comes
+  // before: their input may be anything from black to white, whatever these frames show.
+  // `scored_one` is called after each picture.
+  virtual Result<Ranges> observe(std::span<const FrameView> in, std::span<FrameView> out,
+                                 const std::function<void()>& scored_one) = 0;
   // Arithmetic for one frame of this size as the model states it, in 1e9 operations (a MAC is two).
   virtual Result<double> gflop(Size input) = 0;
   // Bytes of the arena and packed weights for frames of this size.

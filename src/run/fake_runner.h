@@ -41,7 +41,8 @@ class FakeRunner final : public model::Runner {
       const std::map<std::string, model::Tensor>&) override {
     return make_error(Code::internal, "Not for tensors.");
   }
-  Result<model::Ranges> observe(std::span<const FrameView>, std::span<FrameView>) override {
+  Result<model::Ranges> observe(std::span<const FrameView>, std::span<FrameView>,
+                                const std::function<void()>&) override {
     return model::Ranges();
   }
   Result<std::vector<model::PlanStep>> plan(model::Size) override {

@@ -48,8 +48,9 @@ Result<std::vector<media::DecodedFrame>> sample_frames(const Manifest& manifest,
 
 class Search {
  public:
-  Search(const Manifest& manifest, const RunnerFactory& make, int threads)
-      : manifest_(manifest), make_(make), threads_(threads) {}
+  Search(const Manifest& manifest, const RunnerFactory& make, int threads,
+         const std::function<void()>& scored_one)
+      : manifest_(manifest), make_(make), threads_(threads), scored_one_(scored_one) {}
 
   Result<void> sample(ByteSource& input, const media::MediaInfo& info, model::Runner& exact) {
     frames_ = TRY(sample_frames(manifest_, input, info, threads_));
@@ -59,7 +60,7 @@ class Search {
       expected_.push_back(picture());
       out.push_back(expected_.back().view());
     }
-    all_ = TRY(exact.observe(in, out));
+    all_ = TRY(exact.observe(in, out, scored_one_));
     return {};
   }
 
@@ -115,6 +116,7 @@ class Search {
     for (size_t i = frame.value_or(0); i < (frame ? *frame + 1 : frames_.size()); i++) {
       FrameBuffer made = picture();
       TRY(runner->score(frames_[i].view, made.view()));
+      scored_one_();
       psnr.push_back(squared_error(expected_[i].view(), made.view()).psnr());
     }
     in_int8_.clear();
@@ -150,6 +152,7 @@ class Search {
   const Manifest& manifest_;
   const RunnerFactory& make_;
   const int threads_;
+  const std::function<void()>& scored_one_;
   std::vector<media::DecodedFrame> frames_;
   std::vector<FrameBuffer> expected_;
   model::Ranges all_;
@@ -161,13 +164,14 @@ class Search {
 }  // namespace
 
 Result<void> choose_precision(Manifest& manifest, ByteSource& input, const media::MediaInfo& info,
-                              model::Runner& exact, const RunnerFactory& make, int threads) {
+                              model::Runner& exact, const RunnerFactory& make, int threads,
+                              const std::function<void()>& scored_one) {
   const Parameters& wanted = manifest.parameters;
   const bool by_name = wanted.precision == "int8";
   if (!by_name && (wanted.precision != "auto" || manifest.frames_expected() < kAutoFrames)) {
     return {};
   }
-  Search search(manifest, make, threads);
+  Search search(manifest, make, threads, scored_one);
   TRY(search.sample(input, info, exact));
   const double target = by_name ? wanted.min_psnr : std::max(wanted.min_psnr, kAutoPsnr);
   manifest.precision = TRY(search.find(target));

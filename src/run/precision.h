@@ -7,6 +7,8 @@
 // is tried in int8 alone on that frame; squared errors of layers add up, nearly, so as many as fit
 // below the limit stay in int8 and the others are f32. That is checked on all sampled frames
 // again. Cost: about as many frames as are sampled, three times, and one for each layer.
+// Frames that were not sampled may be brighter or darker: what enters the network has the range
+// from black to white (Runner::observe).
 #pragma once
 
 #include <functional>
@@ -25,8 +27,9 @@ using RunnerFactory =
 
 // `manifest` is planned for f32, as `exact` scores; int8, if it is wanted and good enough, changes
 // plan, precision and memory, and refused int8 adds a note if it was asked for by name. Errors:
-// those of reading frames and of the runners.
+// those of reading frames and of the runners. `scored_one` is called after each frame.
 Result<void> choose_precision(Manifest& manifest, ByteSource& input, const media::MediaInfo& info,
-                              model::Runner& exact, const RunnerFactory& make, int threads);
+                              model::Runner& exact, const RunnerFactory& make, int threads,
+                              const std::function<void()>& scored_one);
 
 }  // namespace atelier::run

@@ -59,7 +59,8 @@ struct Job {
     f32_plan = manifest.plan;
     f32_bytes = manifest.scorer_bytes;
     made = 0;
-    const auto chosen = choose_precision(manifest, *source, info, *exact, make, 2);
+    const auto chosen =
+        choose_precision(manifest, *source, info, *exact, make, 2, [this] { scored++; });
     EXPECT_TRUE(chosen.ok()) << chosen.error().message;
     return manifest;
   }
@@ -69,7 +70,8 @@ struct Job {
   std::unique_ptr<MemorySource> source;
   media::MediaInfo info;
   RunnerFactory make;
-  int made = 0;  // runners, by choose_precision
+  int made = 0;    // runners, by choose_precision
+  int scored = 0;  // pictures, by it
   std::unique_ptr<model::Runner> exact;
   std::vector<model::PlanStep> f32_plan;
   uint64_t f32_bytes = 0;
@@ -105,6 +107,7 @@ TEST(ChoosePrecision, Int8IsTakenWhereItIsNearEnough) {
   const Manifest manifest = job.plan("int8", 20);
   EXPECT_EQ(manifest.precision.name, model::Precision::int8);
   EXPECT_EQ(manifest.precision.frames, 4u);
+  EXPECT_EQ(job.scored, 4 + 2 + 4) << "in floats, black and white, in int8";
   EXPECT_EQ(in_int8(manifest), 3);
   EXPECT_GE(manifest.precision.sampled_psnr, 20);
   EXPECT_TRUE(manifest.notes.empty());

@@ -37,8 +37,10 @@ class ChunkDesk {
   virtual Result<void> keep_trace(int chunk, std::span<const Span> spans) = 0;
 };
 
-// Read by whoever shows progress; frames that passed each stage since the scorer started.
+// Read by whoever shows progress; frames that passed each stage since the scorer started, and
+// pictures scored to prepare the run.
 struct Progress {
+  std::atomic<uint64_t> prepared{0};
   std::atomic<uint64_t> decoded{0};
   std::atomic<uint64_t> scored{0};
   std::atomic<uint64_t> encoded{0};

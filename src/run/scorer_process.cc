@@ -275,7 +275,8 @@ ScorerProcess::State ScorerProcess::wait_while(State state, const std::stop_toke
 // After each tick. Sets stuck_.
 bool ScorerProcess::is_stuck(State state, Idle& idle) {
   const Progress& progress = progress_.get();
-  const uint64_t steps = progress.decoded + progress.scored + progress.encoded + calls_;
+  const uint64_t steps =
+      progress.prepared + progress.decoded + progress.scored + progress.encoded + calls_;
   const bool moved = std::exchange(idle.steps, steps) != steps;
   const bool committed = std::exchange(idle.commits, commits_.load()) != commits_;
   const bool waits = waits_ && !has_work();

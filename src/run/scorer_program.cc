@@ -191,7 +191,8 @@ class Program {
     options.threads = threads;
     const auto runner = TRY(make(options));
     Manifest manifest = TRY(plan_run(request, input, info, *runner, run_id, {}));
-    TRY(choose_precision(manifest, input, info, *runner, make, threads));
+    TRY(choose_precision(manifest, input, info, *runner, make, threads,
+                         [this] { progress_.prepared++; }));
     return publish(manifest);
   }
 

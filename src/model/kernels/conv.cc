@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 namespace atelier::model::kernels {
@@ -282,9 +283,11 @@ void quantize_panel(const Phase& phase, int panel, int wide, const float* packed
     for (int s = 0; s < segments; s++)
       for (int l = 0; l < to.length; l += 2)
         most = std::max(most, std::abs(weight(s, l, o)) + std::abs(weight(s, l + 1, o)));
-    // Rounding may add a half to each of the two.
+    // Rounding may add a half to each of the two. A scale without all of its digits would let them
+    // grow; weights that small count as none.
+    const float scale = most / static_cast<float>(kMostWeightPair - 1);
     to.scale[static_cast<size_t>(panel + o)] =
-        most > 0 ? most / static_cast<float>(kMostWeightPair - 1) : 1;
+        scale >= std::numeric_limits<float>::min() ? scale : 1;
   }
   for (int s = 0; s < segments; s++) {
     for (int l = 0; l < to.length; l += 4) {

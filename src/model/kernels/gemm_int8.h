@@ -12,12 +12,17 @@
 // VNNI does all of it in one (vpdpbusd). Sums are exact, so bits are the same everywhere.
 #pragma once
 
+#include <limits>
+
 #include "model/kernels/gemm.h"
 
 namespace atelier::model::kernels {
 
 // Most that the magnitudes of two neighbouring weights may add up to.
 inline constexpr int kMostWeightPair = 128;
+// Products an output whose sum 32 bits hold, whatever they are.
+inline constexpr int kMostInt8Products =
+    std::numeric_limits<int32_t>::max() / (255 * kMostWeightPair) * 2;
 
 struct Int8GemmArgs {
   using Input = uint8_t;
