@@ -102,9 +102,43 @@ Result<void> PlanBuilder::lower_pad(const Node& node) {
   };
   const int from = value_of(node.inputs[0]);
   const int to = add_value(node.outputs[0], shape(node.outputs[0]));
-  add_step(gather_step(node, from, to, axis(in.height, 2), axis(in.width, 3),
-                       value ? value->floats[0] : 0.0f));
+  const float constant_value = value ? value->floats[0] : 0.0f;
+  if (!only_reader(node.inputs[0]) || !lay_within(from, to, pads[2], pads[3])) {
+    add_step(gather_step(node, from, to, axis(in.height, 2), axis(in.width, 3), constant_value));
+    return {};
+  }
+  Step step = own_step(node, {from}, to);
+  step.run = [=, y = axis(in.height, 2), x = axis(in.width, 3), top = static_cast<int>(pads[2]),
+              left = static_cast<int>(pads[3])](const StepContext& c) -> Result<void> {
+    k::gather_around(c.view(from), top, left, y, x, constant_value, c.view(to), c.threads);
+    return {};
+  };
+  add_step(std::move(step));
   return {};
+}
+
+// From now on `value`, and whatever it was made from in place, is the part of `outer` that starts
+// at (top, left): its maker writes it there. False, and nothing is changed, where somebody counts
+// on its own memory. Nobody but the maker of `outer` may read it afterwards.
+bool PlanBuilder::lay_within(int value, int outer, int64_t top, int64_t left) {
+  const Value inner = plan_.values[static_cast<size_t>(value)];
+  const k::Halo& halo = plan_.values[static_cast<size_t>(inner.root)].halo;
+  if (inner.block != plan_.values[static_cast<size_t>(outer)].block ||
+      halo.top + halo.left + halo.bottom + halo.right != 0) {
+    return false;
+  }
+  const auto alike = [&](const Value& v) {
+    return v.root != inner.root || (!v.view && !v.bytes && v.shape == inner.shape);
+  };
+  if (!std::all_of(plan_.values.begin(), plan_.values.end(), alike)) return false;
+  for (Value& v : plan_.values) {
+    if (v.root != inner.root) continue;
+    v.root = outer;
+    v.y = top;
+    v.x = left;
+    v.view = true;
+  }
+  return true;
 }
 
 // A crop is a view; only steps over pixels and odd cuts through channels copy.

@@ -22,6 +22,7 @@ class PlanBuilder {
   // plan_build.cc
   Result<void> lower(const Node& node);
   Result<void> lower_pad(const Node& node);
+  bool lay_within(int value, int outer, int64_t top, int64_t left);
   Result<void> lower_slice(const Node& node);
   Result<void> lower_depth_to_space(const Node& node);
   Result<void> lower_resize(const Node& node);
@@ -41,6 +42,7 @@ class PlanBuilder {
   void absorb_epilogue(ConvJob& job);
   Result<void> lower_winograd(const ConvJob& job);
   Result<void> lower_direct(const ConvJob& job);
+  int add_moments(const std::string& name, int made, Step& step);
   std::shared_ptr<const kernels::DirectWeights> direct_weights(const ConvJob& job);
   static std::string direct_key(const ConvJob& job);
 
@@ -118,6 +120,7 @@ class PlanBuilder {
   NetPlan plan_;
   std::map<std::string, int> by_name_;
   std::map<std::string, int> plain_by_name_;
+  std::map<int, int> moments_;  // of values whose maker took them
   std::map<std::string, std::shared_ptr<const Tensor>> constants_;
   std::map<std::string, std::vector<const Node*>> readers_;
   std::set<const Node*> done_;

@@ -224,17 +224,33 @@ Result<void> PlanBuilder::lower_direct(const ConvJob& job) {
   step.scratch_each = k::direct_scratch(*packed);
   step.reads = {in};
   step.writes = out;
+  const int moments = add_moments(job.out, out, step);
   step.observed = fits_bytes(job.node) ? in : -1;
   const int add = job.add;
   if (add >= 0) step.reads.push_back(add);
   step.run = [=, low = job.low, high = job.high](const StepContext& c) -> Result<void> {
     const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
-    k::conv_direct(c.isa, c.view(in), *packed, {add < 0 ? nullptr : &other, low, high}, c.scratch,
-                   c.view(out), c.threads);
+    float* rows = moments < 0 ? nullptr : c.view(moments).data;
+    k::conv_direct(c.isa, c.view(in), *packed, {add < 0 ? nullptr : &other, low, high, rows},
+                   c.scratch, c.view(out), c.threads);
     return {};
   };
   add_step(std::move(step));
   return {};
+}
+
+// A convolution takes the moments of what it makes for the normalisation that alone reads it. They
+// live from its step to that one's. The number of the value; -1: nobody wants them.
+int PlanBuilder::add_moments(const std::string& name, int made, Step& step) {
+  const Node* next = only_reader(name);
+  const PictureShape& out = plan_.values[static_cast<size_t>(made)].shape;
+  if (!next || next->op != "InstanceNormalization" || out.channels < k::kLanes) return -1;
+  const int64_t floats =
+      k::moments_floats(static_cast<int>(out.channels), k::kLanes, static_cast<int>(out.height));
+  const int moments = add_made(name + "/moments", {k::kLanes, floats / k::kLanes, 1});
+  moments_[made] = moments;
+  step.reads.push_back(moments);
+  return moments;
 }
 
 // Packed for this padding; kept for other sizes of frame.

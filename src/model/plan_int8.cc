@@ -122,12 +122,14 @@ Result<void> PlanBuilder::lower_int8(const ConvJob& job) {
   step.scratch_each = k::direct_scratch(packed->layout);
   step.reads = {in};
   step.writes = out;
+  const int moments = add_moments(job.out, out, step);
   const int add = job.add;
   if (add >= 0) step.reads.push_back(add);
   step.run = [=, low = job.low, high = job.high,
               packed = packed](const StepContext& c) -> Result<void> {
     const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
-    k::conv_direct(c.isa, c.byte_view(in), *packed, {add < 0 ? nullptr : &other, low, high},
+    float* rows = moments < 0 ? nullptr : c.view(moments).data;
+    k::conv_direct(c.isa, c.byte_view(in), *packed, {add < 0 ? nullptr : &other, low, high, rows},
                    c.scratch, c.view(out), c.threads);
     return {};
   };

@@ -232,6 +232,9 @@ Result<void> PlanBuilder::finish_chain(const Node& node, Chain chain,
   step.label = {node.name, chain.label, "own", kOwnKernel};
   step.reads = chain.others;
   step.reads.push_back(in);
+  const auto taken = moments_.find(in);
+  const int moments = norm && taken != moments_.end() ? taken->second : -1;
+  if (moments >= 0) step.reads.push_back(moments);
   step.writes = out;
   step.in_place = in_place;
   step.gflop = 1e-9 * static_cast<double>(out_shape.count()) *
@@ -245,12 +248,14 @@ Result<void> PlanBuilder::finish_chain(const Node& node, Chain chain,
               others = std::move(chain.others)](const StepContext& c) -> Result<void> {
     std::vector<k::TensorView> views;
     for (int other : others) views.push_back(c.view(other));
+    const float* rows = moments < 0 ? nullptr : c.view(moments).data;
     if (norm && bytes) {
-      k::run_norm(*norm, ops, views, c.view(in), c.scratch, c.byte_view(out), *bytes, c.threads);
+      k::run_norm(*norm, ops, views, c.view(in), rows, c.scratch, c.byte_view(out), *bytes,
+                  c.threads);
     } else if (bytes) {
       k::run_program(ops, views, c.view(in), c.byte_view(out), *bytes, c.threads);
     } else if (norm) {
-      k::run_norm(*norm, ops, views, c.view(in), c.scratch, c.view(out), c.threads);
+      k::run_norm(*norm, ops, views, c.view(in), rows, c.scratch, c.view(out), c.threads);
     } else {
       k::run_program(ops, views, c.view(in), c.view(out), c.threads);
     }

@@ -9,6 +9,8 @@
 #include <limits>
 #include <map>
 
+#include "model/kernels/moments.h"
+
 namespace atelier::model::kernels {
 namespace {
 
@@ -251,10 +253,29 @@ void picture_phase(const PhaseJob<Args>& job, int rows, float* scratch, int thre
   }
 }
 
+// A row of each phase makes neighbouring rows of the output, whole ones: their moments are taken
+// before they leave the cache.
+template <class Args>
+void blocked_phases(const std::vector<PhaseJob<Args>>& jobs, const DirectWeights& weights,
+                    const TensorView& out, float* moments, int threads) {
+  const int step = weights.out_step_y;
+  const int rows = (out.height + step - 1) / step;
+#pragma omp parallel for schedule(dynamic, 2) num_threads(threads)
+  for (int y = 0; y < rows; y++) {
+    for (const PhaseJob<Args>& job : jobs) {
+      if (job.phase.out_y + y * step < out.height) blocked_row(job, y);
+    }
+    if (!moments) continue;
+    for (int row = y * step; row < std::min((y + 1) * step, out.height); row++)
+      for (int g = 0; g < out.groups(); g++) row_moments(out, g, row, moments);
+  }
+}
+
 template <class Args>
 void run_phases(Isa isa, const BasicView<typename Args::Input>& in, const DirectWeights& weights,
                 const std::vector<Int8Phase>* int8, const ConvEpilogue& epilogue, float* scratch,
                 const TensorView& out, int threads) {
+  std::vector<PhaseJob<Args>> jobs;
   for (size_t i = 0; i < weights.phases.size(); i++) {
     const Phase& phase = weights.phases[i];
     if (phase.out_y >= out.height || phase.out_x >= out.width) continue;
@@ -263,13 +284,13 @@ void run_phases(Isa isa, const BasicView<typename Args::Input>& in, const Direct
       job.offsets.push_back(s.group * in.plane + s.dy * in.row + s.dx * weights.in_block);
     }
     const int rows = (out.height - phase.out_y + weights.out_step_y - 1) / weights.out_step_y;
-    if (out.block != kLanes) {
+    if (out.block == kLanes) {
+      jobs.push_back(std::move(job));
+    } else {
       picture_phase(job, rows, scratch, threads);
-      continue;
     }
-#pragma omp parallel for schedule(dynamic, 2) num_threads(threads)
-    for (int y = 0; y < rows; y++) blocked_row(job, y);
   }
+  if (!jobs.empty()) blocked_phases(jobs, weights, out, epilogue.moments, threads);
 }
 
 // One panel of a phase in eight bits: lanes `panel` to `panel` + `wide`.

@@ -94,6 +94,7 @@ struct ConvEpilogue {
   const TensorView* add = nullptr;  // as the output, its halo may differ; block 8 only
   float low = -std::numeric_limits<float>::infinity();
   float high = std::numeric_limits<float>::infinity();
+  float* moments = nullptr;  // of the rows of the output (moments.h), if it has block 8; or null
 };
 
 // Floats of scratch that each thread needs.

@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include "model/kernels/finish16.h"
+
 namespace atelier::model::kernels {
 namespace {
 
@@ -93,23 +95,10 @@ void tile_avx512(const GemmArgs& g, int64_t pixel) {
     }
   }
   const Epilogue& e = g.epilogue;
-  const __m256 low = _mm256_set1_ps(e.low), high = _mm256_set1_ps(e.high);
 #pragma GCC unroll 12
   for (int r = 0; r < R; r++) {
-    alignas(64) float half[16];
-    _mm512_store_ps(half, sum[r]);
-#pragma GCC unroll 2
-    for (int b = 0; b < 2; b++) {
-      const int64_t at = (pixel + r) * g.c_stride + b * g.c_block;
-      __m256 v = _mm256_load_ps(half + 8 * b);
-      if (e.bias) v = _mm256_add_ps(v, _mm256_loadu_ps(e.bias + 8 * b));
-      if (e.add) {
-        const int64_t other = (pixel + r) * g.c_stride + b * g.add_block;
-        v = _mm256_add_ps(v, _mm256_loadu_ps(e.add + other));
-      }
-      v = _mm256_min_ps(high, _mm256_max_ps(low, v));
-      _mm256_storeu_ps(g.c + at, v);
-    }
+    finish16(e, sum[r], e.add ? e.add + (pixel + r) * g.c_stride : nullptr, g.add_block,
+             g.c + (pixel + r) * g.c_stride, g.c_block);
   }
 }
 

@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "model/kernels/finish16.h"
+
 namespace atelier::model::kernels {
 namespace {
 
@@ -105,14 +107,13 @@ void tile_vnni(const Int8GemmArgs& g, int64_t pixel) {
       }
     }
   }
+  const Epilogue& e = g.epilogue;
+  const __m512 scale = _mm512_loadu_ps(g.scale);
 #pragma GCC unroll 12
   for (int r = 0; r < R; r++) {
-    alignas(64) int32_t halves[16];
-    _mm512_store_si512(halves, sum[r]);
-#pragma GCC unroll 2
-    for (int b = 0; b < 2; b++) {
-      finish(g, pixel + r, b, _mm256_load_si256(reinterpret_cast<const __m256i*>(halves + 8 * b)));
-    }
+    const __m512 v = _mm512_mul_ps(_mm512_maskz_cvtepi32_ps(kAll, sum[r]), scale);
+    finish16(e, v, e.add ? e.add + (pixel + r) * g.c_stride : nullptr, g.add_block,
+             g.c + (pixel + r) * g.c_stride, g.c_block);
   }
 }
 

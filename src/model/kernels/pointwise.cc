@@ -176,94 +176,7 @@ void program_row(const Program& p, int group, int y) {
   }
 }
 
-// Mean and sum of squared deviations of a row, of each lane.
-void row_moments(const float* row, int vectors, float* mean, float* deviation) {
-  __m256 sum[4] = {};
-  int i = 0;
-  for (; i + 4 <= vectors; i += 4)
-    for (int k = 0; k < 4; k++)
-      sum[k] = _mm256_add_ps(sum[k], _mm256_loadu_ps(row + (i + k) * kLanes));
-  for (; i < vectors; i++) sum[0] = _mm256_add_ps(sum[0], _mm256_loadu_ps(row + i * kLanes));
-  const __m256 total = _mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3]));
-  const __m256 average = _mm256_div_ps(total, _mm256_set1_ps(static_cast<float>(vectors)));
-  __m256 square[4] = {};
-  for (i = 0; i + 4 <= vectors; i += 4) {
-    for (int k = 0; k < 4; k++) {
-      const __m256 d = _mm256_sub_ps(_mm256_loadu_ps(row + (i + k) * kLanes), average);
-      square[k] = _mm256_fmadd_ps(d, d, square[k]);
-    }
-  }
-  for (; i < vectors; i++) {
-    const __m256 d = _mm256_sub_ps(_mm256_loadu_ps(row + i * kLanes), average);
-    square[0] = _mm256_fmadd_ps(d, d, square[0]);
-  }
-  _mm256_storeu_ps(mean, average);
-  _mm256_storeu_ps(deviation, _mm256_add_ps(_mm256_add_ps(square[0], square[1]),
-                                            _mm256_add_ps(square[2], square[3])));
-}
-
 #pragma GCC pop_options
-
-// Samples seen so far, merged with one more set.
-struct Moments {
-  double count = 0, mean = 0, deviation = 0;
-  void merge(double n, double m, double d) {
-    if (n == 0) return;
-    const double delta = m - mean, total = count + n;
-    deviation += d + delta * delta * count * n / total;
-    mean += delta * n / total;
-    count = total;
-  }
-};
-
-// Moments of a row go to [group][y][mean, deviation][8].
-float* row_slot(float* scratch, const TensorView& in, int group, int y) {
-  return scratch + (static_cast<int64_t>(group) * in.height + y) * 2 * kLanes;
-}
-
-void group_row_moments(const TensorView& in, float* scratch, int group, int y) {
-  float* slot = row_slot(scratch, in, group, y);
-  row_moments(in.row_at(group, y), in.width * in.block / kLanes, slot, slot + kLanes);
-}
-
-void merge_group(const Norm& norm, const TensorView& in, float* scratch, int group, float* scale,
-                 float* shift) {
-  const int vectors = in.width * in.block / kLanes;
-  Moments lanes[kLanes];
-  for (int y = 0; y < in.height; y++) {
-    const float* slot = row_slot(scratch, in, group, y);
-    if (in.block == kLanes) {
-      for (int l = 0; l < kLanes; l++)
-        lanes[l].merge(vectors, static_cast<double>(slot[l]),
-                       static_cast<double>(slot[kLanes + l]));
-      continue;
-    }
-    // A plain plane: eight columns each, and the few that make no vector one by one.
-    if (vectors > 0) {
-      for (int l = 0; l < kLanes; l++)
-        lanes[0].merge(vectors, static_cast<double>(slot[l]),
-                       static_cast<double>(slot[kLanes + l]));
-    }
-    for (int x = vectors * kLanes; x < in.width; x++)
-      lanes[0].merge(1, static_cast<double>(in.row_at(group, y)[x]), 0);
-  }
-  for (int l = 0; l < kLanes; l++) {
-    const Moments& m = lanes[in.block == 1 ? 0 : l];
-    const int channel = group * in.block + (in.block == 1 ? 0 : l);
-    const int64_t at = static_cast<int64_t>(group) * kLanes + l;
-    scale[at] = shift[at] = 0;
-    if (channel >= in.channels) continue;
-    const size_t c = static_cast<size_t>(channel);
-    const double deviation = std::sqrt(m.deviation / m.count + static_cast<double>(norm.epsilon));
-    const double factor = static_cast<double>(norm.gamma[c]) / deviation;
-    scale[at] = static_cast<float>(factor);
-    shift[at] = static_cast<float>(static_cast<double>(norm.beta[c]) - m.mean * factor);
-  }
-}
-
-}  // namespace
-
-namespace {
 
 void run_rows(const Program& program, int threads) {
   const TensorView& in = program.in;
@@ -289,37 +202,45 @@ void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>&
 
 int64_t norm_scratch(int channels, int block, int height) {
   const int64_t groups = (channels + block - 1) / block;
-  return groups * kLanes * 2 + groups * height * 2 * kLanes;
+  return groups * kLanes * 2 + moments_floats(channels, block, height);
 }
 
 namespace {
 
-void normalise(const Norm& norm, Program program, float* scratch, int threads) {
+// Statistics and program, group by group: what was read for the first is near for the second.
+void normalise_groups(const Norm& norm, const Program& program, float* moments, float* scale,
+                      float* shift, int threads) {
+  const TensorView& in = program.in;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+  for (int g = 0; g < in.groups(); g++) {
+    for (int y = 0; y < in.height; y++) row_moments(in, g, y, moments);
+    merge_moments(norm, in, moments, g, scale, shift);
+    for (int y = in.height - 1; y >= 0; y--) program_row(program, g, y);
+  }
+}
+
+void normalise(const Norm& norm, Program program, const float* given, float* scratch, int threads) {
   const TensorView& in = program.in;
   const int groups = in.groups();
   float* scale = scratch;
   float* shift = scale + static_cast<int64_t>(groups) * kLanes;
-  float* moments = shift + static_cast<int64_t>(groups) * kLanes;
+  float* own = shift + static_cast<int64_t>(groups) * kLanes;
   program.scale = scale;
   program.shift = shift;
-  if (groups >= 4 * threads || groups % threads == 0) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (int g = 0; g < groups; g++) {
-      for (int y = 0; y < in.height; y++) group_row_moments(in, moments, g, y);
-      merge_group(norm, in, moments, g, scale, shift);
-      for (int y = in.height - 1; y >= 0; y--) program_row(program, g, y);
-    }
-    return;
+  if (!given && (groups >= 4 * threads || groups % threads == 0)) {
+    return normalise_groups(norm, program, own, scale, shift, threads);
   }
+  const float* moments = given ? given : own;
   const int64_t rows = static_cast<int64_t>(groups) * in.height;
 #pragma omp parallel num_threads(threads)
   {
+    if (!given) {
 #pragma omp for schedule(static)
-    for (int64_t i = 0; i < rows; i++)
-      group_row_moments(in, moments, static_cast<int>(i / in.height),
-                        static_cast<int>(i % in.height));
+      for (int64_t i = 0; i < rows; i++)
+        row_moments(in, static_cast<int>(i / in.height), static_cast<int>(i % in.height), own);
+    }
 #pragma omp for schedule(static)
-    for (int g = 0; g < groups; g++) merge_group(norm, in, moments, g, scale, shift);
+    for (int g = 0; g < groups; g++) merge_moments(norm, in, moments, g, scale, shift);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < rows; i++)
       program_row(program, static_cast<int>(i / in.height), static_cast<int>(i % in.height));
@@ -329,15 +250,15 @@ void normalise(const Norm& norm, Program program, float* scratch, int threads) {
 }  // namespace
 
 void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
-              const std::vector<TensorView>& others, const TensorView& in, float* scratch,
-              const TensorView& out, int threads) {
-  normalise(norm, {ops, others, in, &out, nullptr, {}}, scratch, threads);
+              const std::vector<TensorView>& others, const TensorView& in, const float* moments,
+              float* scratch, const TensorView& out, int threads) {
+  normalise(norm, {ops, others, in, &out, nullptr, {}}, moments, scratch, threads);
 }
 
 void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
-              const std::vector<TensorView>& others, const TensorView& in, float* scratch,
-              const ByteView& out, const Quantization& quantization, int threads) {
-  normalise(norm, {ops, others, in, nullptr, &out, quantization}, scratch, threads);
+              const std::vector<TensorView>& others, const TensorView& in, const float* moments,
+              float* scratch, const ByteView& out, const Quantization& quantization, int threads) {
+  normalise(norm, {ops, others, in, nullptr, &out, quantization}, moments, scratch, threads);
 }
 
 }  // namespace atelier::model::kernels

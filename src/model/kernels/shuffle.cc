@@ -3,12 +3,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 namespace atelier::model::kernels {
 namespace {
 
 template <int B>
-void gather_row(const float* in, const std::vector<int>& source, float value, float* out) {
+void gather_row(const float* in, std::span<const int> source, float value, float* out) {
   size_t x = 0;
   while (x < source.size()) {
     // Stretches of neighbours are most of a picture.
@@ -21,6 +22,17 @@ void gather_row(const float* in, const std::vector<int>& source, float value, fl
                   (end - x) * B * sizeof(float));
     }
     x = end;
+  }
+}
+
+void gather_row(const TensorView& in, int group, int y, std::span<const int> source, float value,
+                float* out) {
+  if (y < 0) {
+    std::fill_n(out, source.size() * static_cast<size_t>(in.block), value);
+  } else if (in.block == 1) {
+    gather_row<1>(in.row_at(group, y), source, value, out);
+  } else {
+    gather_row<kLanes>(in.row_at(group, y), source, value, out);
   }
 }
 
@@ -45,14 +57,27 @@ void gather(const TensorView& in, const std::vector<int>& source_y,
   for (int64_t i = 0; i < rows; i++) {
     const int group = static_cast<int>(i / out.height), y = static_cast<int>(i % out.height);
     const int from = source_y[static_cast<size_t>(y)];
-    float* to = out.row_at(group, y);
-    if (from < 0) {
-      std::fill_n(to, static_cast<int64_t>(out.width) * out.block, value);
-    } else if (out.block == 1) {
-      gather_row<1>(in.row_at(group, from), source_x, value, to);
-    } else {
-      gather_row<kLanes>(in.row_at(group, from), source_x, value, to);
+    gather_row(in, group, from, source_x, value, out.row_at(group, y));
+  }
+}
+
+void gather_around(const TensorView& in, int top, int left, const std::vector<int>& source_y,
+                   const std::vector<int>& source_x, float value, const TensorView& out,
+                   int threads) {
+  const std::span<const int> whole(source_x);
+  const std::span<const int> before = whole.first(static_cast<size_t>(left));
+  const std::span<const int> after = whole.subspan(static_cast<size_t>(left + in.width));
+  const int64_t rows = static_cast<int64_t>(out.groups()) * out.height;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t i = 0; i < rows; i++) {
+    const int group = static_cast<int>(i / out.height), y = static_cast<int>(i % out.height);
+    const int from = source_y[static_cast<size_t>(y)];
+    if (y < top || y >= top + in.height) {
+      gather_row(in, group, from, whole, value, out.row_at(group, y));
+      continue;
     }
+    gather_row(in, group, from, before, value, out.row_at(group, y));
+    gather_row(in, group, from, after, value, out.at(group, y, left + in.width));
   }
 }
 

@@ -17,6 +17,12 @@ enum class PadMode { constant, reflect, edge };
 void gather(const TensorView& in, const std::vector<int>& source_y,
             const std::vector<int>& source_x, float value, const TensorView& out, int threads);
 
+// The same where `in` is a part of `out`, from row `top` and column `left`, whose sources are
+// itself: only what lies around it is written.
+void gather_around(const TensorView& in, int top, int left, const std::vector<int>& source_y,
+                   const std::vector<int>& source_x, float value, const TensorView& out,
+                   int threads);
+
 // Coordinates of one axis for gather. reflect: without repeating the edge; `before` and `after`
 // below `size`.
 std::vector<int> pad_axis(int size, int before, int after, PadMode mode);
