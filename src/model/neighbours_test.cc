@@ -64,6 +64,33 @@ TEST(Neighbours, AConvolutionTakesTheMomentsForTheNormalisation) {
   }
 }
 
+TEST(Neighbours, SoDoesWinograd) {
+  for (const auto& [height, width] :
+       {std::pair<int64_t, int64_t>{1, 1}, {4, 8}, {5, 30}, {33, 70}}) {
+    for (const int64_t out : {16, 20}) {
+      Net plain(1, 16), bounded(2, 24), added(3, 16);
+      expect_reference(plain.conv({.out = out}).norm().graph(), 16, height, width, "plain");
+      expect_reference(bounded.conv({.out = out}).then("Relu").norm().graph(), 24, height, width,
+                       "bounded before");
+      added.conv({.out = 16});
+      const std::string made = added.last();
+      added.conv({.out = 16}).then("Add", {made}).norm().then("Relu");
+      expect_reference(added.graph(), 16, height, width, "added before");
+    }
+  }
+}
+
+TEST(Neighbours, AMeanFarFromZeroLeavesTheVariance) {
+  for (const int64_t kernel : {3, 5}) {
+    Net net(1, 16);
+    net.then("Conv",
+             {net.floats({16, 16, kernel, kernel}, -0.1F, 0.1F),
+              net.given({16}, std::vector<float>(16, 1000.0F))},
+             {{"pads", std::vector<int64_t>(4, kernel / 2)}});
+    expect_reference(net.norm().graph(), 16, 20, 37, "kernel " + std::to_string(kernel));
+  }
+}
+
 TEST(Neighbours, WhatIsPaddedIsMadeInItsPlace) {
   for (const std::string mode : {"reflect", "edge", "constant"}) {
     for (const int64_t channels : {3, 16}) {

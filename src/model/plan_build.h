@@ -42,7 +42,7 @@ class PlanBuilder {
   void absorb_epilogue(ConvJob& job);
   Result<void> lower_winograd(const ConvJob& job);
   Result<void> lower_direct(const ConvJob& job);
-  int add_moments(const std::string& name, int made, Step& step);
+  int add_moments(const std::string& name, int made, int sets, Step& step);
   std::shared_ptr<const kernels::DirectWeights> direct_weights(const ConvJob& job);
   static std::string direct_key(const ConvJob& job);
 
@@ -120,7 +120,11 @@ class PlanBuilder {
   NetPlan plan_;
   std::map<std::string, int> by_name_;
   std::map<std::string, int> plain_by_name_;
-  std::map<int, int> moments_;  // of values whose maker took them
+  struct TakenMoments {
+    int value;
+    int sets;
+  };
+  std::map<int, TakenMoments> moments_;  // of values whose maker took them
   std::map<std::string, std::shared_ptr<const Tensor>> constants_;
   std::map<std::string, std::vector<const Node*>> readers_;
   std::set<const Node*> done_;

@@ -201,14 +201,19 @@ Result<void> PlanBuilder::lower_winograd(const ConvJob& job) {
   step.scratch_each = k::winograd_scratch(*packed);
   step.reads = {in};
   step.writes = out;
+  const int sets = k::winograd_blocks(*packed, static_cast<int>(job.out_shape.height),
+                                      static_cast<int>(job.out_shape.width));
+  const int moments = add_moments(job.out, out, sets, step);
   step.observed = fits_bytes(job.node) ? in : -1;
   const int add = job.add;
   if (add >= 0) step.reads.push_back(add);
   step.run = [=, low = job.low, high = job.high,
               packed = packed](const StepContext& c) -> Result<void> {
     const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
+    float* sets_of_out = moments < 0 ? nullptr : c.view(moments).data;
     k::conv_winograd(c.isa, c.view(in), pad_top, pad_left, *packed,
-                     {add < 0 ? nullptr : &other, low, high}, c.scratch, c.view(out), c.threads);
+                     {add < 0 ? nullptr : &other, low, high, sets_of_out}, c.scratch, c.view(out),
+                     c.threads);
     return {};
   };
   add_step(std::move(step));
@@ -224,7 +229,7 @@ Result<void> PlanBuilder::lower_direct(const ConvJob& job) {
   step.scratch_each = k::direct_scratch(*packed);
   step.reads = {in};
   step.writes = out;
-  const int moments = add_moments(job.out, out, step);
+  const int moments = add_moments(job.out, out, static_cast<int>(job.out_shape.height), step);
   step.observed = fits_bytes(job.node) ? in : -1;
   const int add = job.add;
   if (add >= 0) step.reads.push_back(add);
@@ -241,14 +246,13 @@ Result<void> PlanBuilder::lower_direct(const ConvJob& job) {
 
 // A convolution takes the moments of what it makes for the normalisation that alone reads it. They
 // live from its step to that one's. The number of the value; -1: nobody wants them.
-int PlanBuilder::add_moments(const std::string& name, int made, Step& step) {
+int PlanBuilder::add_moments(const std::string& name, int made, int sets, Step& step) {
   const Node* next = only_reader(name);
   const PictureShape& out = plan_.values[static_cast<size_t>(made)].shape;
   if (!next || next->op != "InstanceNormalization" || out.channels < k::kLanes) return -1;
-  const int64_t floats =
-      k::moments_floats(static_cast<int>(out.channels), k::kLanes, static_cast<int>(out.height));
+  const int64_t floats = k::moments_floats(static_cast<int>(out.channels), k::kLanes, sets);
   const int moments = add_made(name + "/moments", {k::kLanes, floats / k::kLanes, 1});
-  moments_[made] = moments;
+  moments_[made] = {moments, sets};
   step.reads.push_back(moments);
   return moments;
 }

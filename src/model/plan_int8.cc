@@ -122,7 +122,7 @@ Result<void> PlanBuilder::lower_int8(const ConvJob& job) {
   step.scratch_each = k::direct_scratch(packed->layout);
   step.reads = {in};
   step.writes = out;
-  const int moments = add_moments(job.out, out, step);
+  const int moments = add_moments(job.out, out, static_cast<int>(job.out_shape.height), step);
   const int add = job.add;
   if (add >= 0) step.reads.push_back(add);
   step.run = [=, low = job.low, high = job.high,

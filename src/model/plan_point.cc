@@ -233,7 +233,8 @@ Result<void> PlanBuilder::finish_chain(const Node& node, Chain chain,
   step.reads = chain.others;
   step.reads.push_back(in);
   const auto taken = moments_.find(in);
-  const int moments = norm && taken != moments_.end() ? taken->second : -1;
+  const bool given = norm && taken != moments_.end();
+  const int moments = given ? taken->second.value : -1, sets = given ? taken->second.sets : 0;
   if (moments >= 0) step.reads.push_back(moments);
   step.writes = out;
   step.in_place = in_place;
@@ -248,14 +249,14 @@ Result<void> PlanBuilder::finish_chain(const Node& node, Chain chain,
               others = std::move(chain.others)](const StepContext& c) -> Result<void> {
     std::vector<k::TensorView> views;
     for (int other : others) views.push_back(c.view(other));
-    const float* rows = moments < 0 ? nullptr : c.view(moments).data;
+    const k::MomentsView statistics{moments < 0 ? nullptr : c.view(moments).data, sets};
     if (norm && bytes) {
-      k::run_norm(*norm, ops, views, c.view(in), rows, c.scratch, c.byte_view(out), *bytes,
+      k::run_norm(*norm, ops, views, c.view(in), statistics, c.scratch, c.byte_view(out), *bytes,
                   c.threads);
     } else if (bytes) {
       k::run_program(ops, views, c.view(in), c.byte_view(out), *bytes, c.threads);
     } else if (norm) {
-      k::run_norm(*norm, ops, views, c.view(in), rows, c.scratch, c.view(out), c.threads);
+      k::run_norm(*norm, ops, views, c.view(in), statistics, c.scratch, c.view(out), c.threads);
     } else {
       k::run_program(ops, views, c.view(in), c.view(out), c.threads);
     }

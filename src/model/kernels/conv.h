@@ -94,7 +94,9 @@ struct ConvEpilogue {
   const TensorView* add = nullptr;  // as the output, its halo may differ; block 8 only
   float low = -std::numeric_limits<float>::infinity();
   float high = std::numeric_limits<float>::infinity();
-  float* moments = nullptr;  // of the rows of the output (moments.h), if it has block 8; or null
+  // Null, or where the moments of the output go (moments.h), which has block 8 then: a set for each
+  // row of a direct convolution, winograd_blocks() of them else.
+  float* moments = nullptr;
 };
 
 // Floats of scratch that each thread needs.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/kernels/moments.h"
 
-#include <immintrin.h>
-
 #include <cmath>
+
+#include "model/kernels/store_moments.h"
 
 namespace atelier::model::kernels {
 namespace {
@@ -11,8 +11,10 @@ namespace {
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 
-// Mean and sum of squared deviations of a row, of each lane.
-void moments_of(const float* row, int vectors, float* mean, float* deviation) {
+constexpr int kSlot = 3 * kLanes;  // floats of a set
+
+// Of a row.
+void moments_of(const float* row, int vectors, float* slot) {
   __m256 sum[4] = {};
   int i = 0;
   for (; i + 4 <= vectors; i += 4)
@@ -32,9 +34,10 @@ void moments_of(const float* row, int vectors, float* mean, float* deviation) {
     const __m256 d = _mm256_sub_ps(_mm256_loadu_ps(row + i * kLanes), average);
     square[0] = _mm256_fmadd_ps(d, d, square[0]);
   }
-  _mm256_storeu_ps(mean, average);
-  _mm256_storeu_ps(deviation, _mm256_add_ps(_mm256_add_ps(square[0], square[1]),
-                                            _mm256_add_ps(square[2], square[3])));
+  store_moments(
+      static_cast<float>(vectors), average,
+      _mm256_add_ps(_mm256_add_ps(square[0], square[1]), _mm256_add_ps(square[2], square[3])),
+      slot);
 }
 
 #pragma GCC pop_options
@@ -51,42 +54,50 @@ struct Moments {
   }
 };
 
-// Of a row: [group][y][mean, deviation][8].
-int64_t slot_of(const TensorView& in, int group, int y) {
-  return (static_cast<int64_t>(group) * in.height + y) * 2 * kLanes;
+// The moments of lane `lane` of a set, merged into `to`.
+void add_lane(const float* slot, int lane, Moments& to) {
+  to.merge(static_cast<double>(slot[lane]), static_cast<double>(slot[kLanes + lane]),
+           static_cast<double>(slot[2 * kLanes + lane]));
+}
+
+// A plain plane: eight columns a vector, and the few that make no vector one by one.
+Moments plane_moments(const TensorView& in, const float* moments, int group) {
+  const int vectors = in.width / kLanes;
+  Moments all;
+  for (int y = 0; y < in.height; y++) {
+    const float* slot = moments + moments_slot(group, y, in.height);
+    for (int l = 0; l < kLanes && vectors > 0; l++) add_lane(slot, l, all);
+    for (int x = vectors * kLanes; x < in.width; x++)
+      all.merge(1, static_cast<double>(in.row_at(group, y)[x]), 0);
+  }
+  return all;
 }
 
 }  // namespace
 
-int64_t moments_floats(int channels, int block, int height) {
-  return static_cast<int64_t>((channels + block - 1) / block) * height * 2 * kLanes;
+int64_t moments_slot(int group, int set, int sets) {
+  return (static_cast<int64_t>(group) * sets + set) * kSlot;
+}
+
+int64_t moments_floats(int channels, int block, int sets) {
+  return static_cast<int64_t>((channels + block - 1) / block) * sets * kSlot;
 }
 
 void row_moments(const TensorView& in, int group, int y, float* moments) {
-  float* slot = moments + slot_of(in, group, y);
-  moments_of(in.row_at(group, y), in.width * in.block / kLanes, slot, slot + kLanes);
+  moments_of(in.row_at(group, y), in.width * in.block / kLanes,
+             moments + moments_slot(group, y, in.height));
 }
 
-void merge_moments(const Norm& norm, const TensorView& in, const float* moments, int group,
+void merge_moments(const Norm& norm, const TensorView& in, const MomentsView& moments, int group,
                    float* scale, float* shift) {
-  const int vectors = in.width * in.block / kLanes;
   Moments lanes[kLanes];
-  for (int y = 0; y < in.height; y++) {
-    const float* slot = moments + slot_of(in, group, y);
-    if (in.block == kLanes) {
-      for (int l = 0; l < kLanes; l++)
-        lanes[l].merge(vectors, static_cast<double>(slot[l]),
-                       static_cast<double>(slot[kLanes + l]));
-      continue;
+  if (in.block == kLanes) {
+    for (int set = 0; set < moments.sets; set++) {
+      const float* slot = moments.data + moments_slot(group, set, moments.sets);
+      for (int l = 0; l < kLanes; l++) add_lane(slot, l, lanes[l]);
     }
-    // A plain plane: eight columns each, and the few that make no vector one by one.
-    if (vectors > 0) {
-      for (int l = 0; l < kLanes; l++)
-        lanes[0].merge(vectors, static_cast<double>(slot[l]),
-                       static_cast<double>(slot[kLanes + l]));
-    }
-    for (int x = vectors * kLanes; x < in.width; x++)
-      lanes[0].merge(1, static_cast<double>(in.row_at(group, y)[x]), 0);
+  } else {
+    lanes[0] = plane_moments(in, moments.data, group);
   }
   for (int l = 0; l < kLanes; l++) {
     const Moments& m = lanes[in.block == 1 ? 0 : l];

@@ -214,12 +214,13 @@ void normalise_groups(const Norm& norm, const Program& program, float* moments, 
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (int g = 0; g < in.groups(); g++) {
     for (int y = 0; y < in.height; y++) row_moments(in, g, y, moments);
-    merge_moments(norm, in, moments, g, scale, shift);
+    merge_moments(norm, in, {moments, in.height}, g, scale, shift);
     for (int y = in.height - 1; y >= 0; y--) program_row(program, g, y);
   }
 }
 
-void normalise(const Norm& norm, Program program, const float* given, float* scratch, int threads) {
+void normalise(const Norm& norm, Program program, const MomentsView& given, float* scratch,
+               int threads) {
   const TensorView& in = program.in;
   const int groups = in.groups();
   float* scale = scratch;
@@ -227,14 +228,14 @@ void normalise(const Norm& norm, Program program, const float* given, float* scr
   float* own = shift + static_cast<int64_t>(groups) * kLanes;
   program.scale = scale;
   program.shift = shift;
-  if (!given && (groups >= 4 * threads || groups % threads == 0)) {
+  if (!given.data && (groups >= 4 * threads || groups % threads == 0)) {
     return normalise_groups(norm, program, own, scale, shift, threads);
   }
-  const float* moments = given ? given : own;
+  const MomentsView moments = given.data ? given : MomentsView{own, in.height};
   const int64_t rows = static_cast<int64_t>(groups) * in.height;
 #pragma omp parallel num_threads(threads)
   {
-    if (!given) {
+    if (!given.data) {
 #pragma omp for schedule(static)
       for (int64_t i = 0; i < rows; i++)
         row_moments(in, static_cast<int>(i / in.height), static_cast<int>(i % in.height), own);
@@ -250,14 +251,15 @@ void normalise(const Norm& norm, Program program, const float* given, float* scr
 }  // namespace
 
 void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
-              const std::vector<TensorView>& others, const TensorView& in, const float* moments,
-              float* scratch, const TensorView& out, int threads) {
+              const std::vector<TensorView>& others, const TensorView& in,
+              const MomentsView& moments, float* scratch, const TensorView& out, int threads) {
   normalise(norm, {ops, others, in, &out, nullptr, {}}, moments, scratch, threads);
 }
 
 void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
-              const std::vector<TensorView>& others, const TensorView& in, const float* moments,
-              float* scratch, const ByteView& out, const Quantization& quantization, int threads) {
+              const std::vector<TensorView>& others, const TensorView& in,
+              const MomentsView& moments, float* scratch, const ByteView& out,
+              const Quantization& quantization, int threads) {
   normalise(norm, {ops, others, in, nullptr, &out, quantization}, moments, scratch, threads);
 }
 

@@ -45,12 +45,13 @@ void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>&
 int64_t norm_scratch(int channels, int block, int height);
 
 // Normalises, then `ops`, whose first is linear with empty scale and shift: it takes those of the
-// statistics. `moments`: of every row of `in`; null: taken here.
+// statistics. `moments`: of all of `in`, if its maker took them; else they are taken here.
 void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
-              const std::vector<TensorView>& others, const TensorView& in, const float* moments,
-              float* scratch, const TensorView& out, int threads);
+              const std::vector<TensorView>& others, const TensorView& in,
+              const MomentsView& moments, float* scratch, const TensorView& out, int threads);
 void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
-              const std::vector<TensorView>& others, const TensorView& in, const float* moments,
-              float* scratch, const ByteView& out, const Quantization& quantization, int threads);
+              const std::vector<TensorView>& others, const TensorView& in,
+              const MomentsView& moments, float* scratch, const ByteView& out,
+              const Quantization& quantization, int threads);
 
 }  // namespace atelier::model::kernels

@@ -6,6 +6,9 @@
 
 #include <algorithm>
 
+#include "model/kernels/moments.h"
+#include "model/kernels/store_moments.h"
+
 namespace atelier::model::kernels {
 namespace {
 
@@ -72,6 +75,19 @@ inline __attribute__((always_inline)) void output_1d(const Vec m[6], Vec out[4])
   out[3] = _mm256_add_ps(_mm256_fmadd_ps(eight, d, b), m[5]);
 }
 
+// What a tile will read or write kAhead tiles later: rows of two groups are more streams than the
+// processor's own prefetching follows, and their latency is as long as the arithmetic of a tile.
+constexpr int kAhead = 3;
+template <int Rows>
+inline __attribute__((always_inline)) void prefetch_ahead(const float* tile, int64_t row) {
+  const float* four_columns = tile + kAhead * 4 * kLanes;
+#pragma GCC unroll 6
+  for (int y = 0; y < Rows; y++) {
+    _mm_prefetch(reinterpret_cast<const char*>(four_columns + y * row), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(four_columns + y * row + 2 * kLanes), _MM_HINT_T0);
+  }
+}
+
 // One tile of eight channels: 6x6 pixels at `in` to 36 points, `point` floats apart.
 void transform_in(const float* in, int64_t row, float* out, int64_t point) {
   Vec half[6][6];
@@ -102,9 +118,23 @@ struct OutputTile {
   int columns;
 };
 
-// 36 points, `point` floats apart, to at most 4x4 pixels of eight channels.
-void transform_out(const float* in, int64_t point, const float* bias, float low, float high,
-                   const OutputTile& tile) {
+// Moments of pixels as they are made, each lane about a pivot of its own: one of the pixels, so
+// that a mean that is large beside the deviations does not eat them.
+struct Running {
+  Vec pivot, sum, square;
+  float count = 0;
+  inline __attribute__((always_inline)) void add(Vec v) {
+    const Vec d = _mm256_sub_ps(v, pivot);
+    sum = _mm256_add_ps(sum, d);
+    square = _mm256_fmadd_ps(d, d, square);
+  }
+};
+
+// 36 points, `point` floats apart, to 4x4 pixels of eight channels, or fewer at a border.
+template <bool kWhole, bool kMoments>
+inline __attribute__((always_inline)) void transform_out(const float* in, int64_t point,
+                                                         const float* bias, float low, float high,
+                                                         const OutputTile& tile, Running* running) {
   Vec half[4][6];
 #pragma GCC unroll 6
   for (int x = 0; x < 6; x++) {
@@ -117,19 +147,24 @@ void transform_out(const float* in, int64_t point, const float* bias, float low,
   }
   const Vec shift = bias ? _mm256_loadu_ps(bias) : _mm256_setzero_ps();
   const Vec floor = _mm256_set1_ps(low), ceiling = _mm256_set1_ps(high);
-  for (int y = 0; y < tile.rows; y++) {
+  const int rows = kWhole ? 4 : tile.rows, columns = kWhole ? 4 : tile.columns;
+#pragma GCC unroll 4
+  for (int y = 0; y < rows; y++) {
     Vec t[4];
     output_1d(half[y], t);
-    for (int x = 0; x < tile.columns; x++) {
+#pragma GCC unroll 4
+    for (int x = 0; x < columns; x++) {
       Vec v = _mm256_add_ps(t[x], shift);
       if (tile.add) v = _mm256_add_ps(v, _mm256_loadu_ps(tile.add + y * tile.add_row + x * kLanes));
       v = _mm256_min_ps(ceiling, _mm256_max_ps(floor, v));
       _mm256_storeu_ps(tile.out + y * tile.out_row + x * kLanes, v);
+      if (!kMoments) continue;
+      if (running->count == 0 && y == 0 && x == 0) running->pivot = v;
+      running->add(v);
     }
   }
+  if (kMoments) running->count += static_cast<float>(rows * columns);
 }
-
-#pragma GCC pop_options
 
 struct Job {
   Isa isa;
@@ -140,19 +175,28 @@ struct Job {
   const ConvEpilogue& epilogue;
   const TensorView& out;
   int tiles_x;
+  int blocks;
   int64_t in_point, out_point;  // floats from one point to the next
 };
 
+// Tiles that are worked together.
+struct Block {
+  int index = 0;
+  int first = 0;
+  int count = 0;
+};
+
 // Two groups, a whole cache line of each point, before the next tile: neither is written in halves.
-void inputs_of_block(const Job& job, int first, int count, float* points) {
+void inputs_of_block(const Job& job, const Block& block, float* points) {
   const int channels = padded(job.weights.in_channels), groups = channels / kLanes;
   for (int pair = 0; pair < groups; pair += 2) {
-    for (int t = 0; t < count; t++) {
-      const int y = (first + t) / job.tiles_x * 4 - job.pad_top;
-      const int x = (first + t) % job.tiles_x * 4 - job.pad_left;
+    for (int t = 0; t < block.count; t++) {
+      const int y = (block.first + t) / job.tiles_x * 4 - job.pad_top;
+      const int x = (block.first + t) % job.tiles_x * 4 - job.pad_left;
       for (int g = pair; g < std::min(pair + 2, groups); g++) {
-        transform_in(job.in.at(g, y, x), job.in.row, points + t * channels + g * kLanes,
-                     job.in_point);
+        const float* from = job.in.at(g, y, x);
+        prefetch_ahead<6>(from + 2 * kLanes, job.in.row);
+        transform_in(from, job.in.row, points + t * channels + g * kLanes, job.in_point);
       }
     }
   }
@@ -179,19 +223,43 @@ void products_of_block(const Job& job, int count, const float* points, int from,
   }
 }
 
-void outputs_of_block(const Job& job, int first, int count, const float* products, int from,
-                      int to) {
+// One group of channels of a block's tiles, `channels` floats apart in `products`.
+template <bool kMoments>
+void outputs_of_group(const Job& job, const Block& block, int g, const float* products,
+                      int channels) {
   const TensorView* add = job.epilogue.add;
-  for (int g = from / kLanes; g < to / kLanes; g++) {
-    const float* bias = job.weights.bias.empty() ? nullptr : &job.weights.bias[g * kLanes];
-    for (int t = 0; t < count; t++) {
-      const int y = (first + t) / job.tiles_x * 4, x = (first + t) % job.tiles_x * 4;
-      const OutputTile tile{
-          job.out.at(g, y, x), add ? add->at(g, y, x) : nullptr, job.out.row,
-          add ? add->row : 0,  std::min(4, job.out.height - y),  std::min(4, job.out.width - x)};
-      transform_out(products + t * (to - from) + g * kLanes - from, job.out_point, bias,
-                    job.epilogue.low, job.epilogue.high, tile);
+  const float* bias = job.weights.bias.empty() ? nullptr : &job.weights.bias[g * kLanes];
+  const float low = job.epilogue.low, high = job.epilogue.high;
+  Running running{};
+  for (int t = 0; t < block.count; t++, products += channels) {
+    const int y = (block.first + t) / job.tiles_x * 4, x = (block.first + t) % job.tiles_x * 4;
+    const OutputTile tile{
+        job.out.at(g, y, x), add ? add->at(g, y, x) : nullptr, job.out.row,
+        add ? add->row : 0,  std::min(4, job.out.height - y),  std::min(4, job.out.width - x)};
+    prefetch_ahead<4>(tile.out, tile.out_row);
+    if (tile.add) prefetch_ahead<4>(tile.add, tile.add_row);
+    if (tile.rows == 4 && tile.columns == 4) {
+      transform_out<true, kMoments>(products, job.out_point, bias, low, high, tile, &running);
+    } else {
+      transform_out<false, kMoments>(products, job.out_point, bias, low, high, tile, &running);
     }
+  }
+  if (!kMoments) return;
+  const Vec count = _mm256_set1_ps(running.count);
+  const Vec offset = _mm256_div_ps(running.sum, count);
+  store_moments(
+      running.count, _mm256_add_ps(running.pivot, offset),
+      _mm256_max_ps(_mm256_setzero_ps(), _mm256_fnmadd_ps(offset, running.sum, running.square)),
+      job.epilogue.moments + moments_slot(g, block.index, job.blocks));
+}
+
+#pragma GCC pop_options
+
+void outputs_of_block(const Job& job, const Block& block, const float* products, int from, int to) {
+  for (int g = from / kLanes; g < to / kLanes; g++) {
+    const float* mine = products + g * kLanes - from;
+    job.epilogue.moments ? outputs_of_group<true>(job, block, g, mine, to - from)
+                         : outputs_of_group<false>(job, block, g, mine, to - from);
   }
 }
 
@@ -241,6 +309,11 @@ int winograd_overhang(int outputs, int inputs, int pad) {
   return std::max(0, tiles * 4 + 2 - pad - inputs);
 }
 
+int winograd_blocks(const WinogradWeights& weights, int out_h, int out_w) {
+  const int size = block_tiles(padded(weights.in_channels), padded(weights.out_channels));
+  return ((out_h + 3) / 4 * ((out_w + 3) / 4) + size - 1) / size;
+}
+
 void conv_winograd(Isa isa, const TensorView& in, int pad_top, int pad_left,
                    const WinogradWeights& weights, const ConvEpilogue& epilogue, float* scratch,
                    const TensorView& out, int threads) {
@@ -248,7 +321,7 @@ void conv_winograd(Isa isa, const TensorView& in, int pad_top, int pad_left,
   const int tiles = tiles_x * ((out.height + 3) / 4);
   const int in_channels = padded(weights.in_channels), outputs = padded(weights.out_channels);
   const int size = block_tiles(in_channels, outputs);
-  const int blocks = (tiles + size - 1) / size;
+  const int blocks = winograd_blocks(weights, out.height, out.width);
   const Job job{isa,
                 in,
                 pad_top,
@@ -257,6 +330,7 @@ void conv_winograd(Isa isa, const TensorView& in, int pad_top, int pad_left,
                 epilogue,
                 out,
                 tiles_x,
+                blocks,
                 point_stride(size, in_channels),
                 point_stride(size, std::min(kOutputs, outputs))};
   const int64_t each = winograd_scratch(weights);
@@ -264,12 +338,12 @@ void conv_winograd(Isa isa, const TensorView& in, int pad_top, int pad_left,
   for (int b = 0; b < blocks; b++) {
     float* points = scratch + each * omp_get_thread_num();
     float* products = points + kPoints * job.in_point;
-    const int first = b * size, count = std::min(size, tiles - first);
-    inputs_of_block(job, first, count, points);
+    const Block block{b, b * size, std::min(size, tiles - b * size)};
+    inputs_of_block(job, block, points);
     for (int from = 0; from < outputs; from += kOutputs) {
       const int to = std::min(from + kOutputs, outputs);
-      products_of_block(job, count, points, from, to, products);
-      outputs_of_block(job, first, count, products, from, to);
+      products_of_block(job, block.count, points, from, to, products);
+      outputs_of_block(job, block, products, from, to);
     }
   }
 }

@@ -35,6 +35,9 @@ WinogradWeights pack_winograd(const float* weights, const float* bias, int out_c
 // Floats of scratch that each thread needs.
 int64_t winograd_scratch(const WinogradWeights& weights);
 
+// Into how many blocks the tiles of an output of this size are cut.
+int winograd_blocks(const WinogradWeights& weights, int out_h, int out_w);
+
 // in: block 8; rows from -pad_top and columns from -pad_left to the end of the last whole tile must
 // be readable (winograd_overhang tells how far beyond the picture). out: block 8.
 void conv_winograd(Isa isa, const TensorView& in, int pad_top, int pad_left,
