@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plan of a network for one frame size: which kernels, in which order, over which memory.
-// Internal to src/model; made by plan_build.cc, executed by onednn_runner.cc.
+// Internal to src/model; made by plan_build.cc, executed by runner_memory.cc.
 //
 // A plan is mixed: nodes in fast form (plan_fast.h) work on blocked values in one arena; all others
 // are plain steps, which read and write dense tensors on the heap through evaluate(). A value that

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// The runner of make_onednn_runner (runner.h) in parts: onednn_runner.cc answers for plans, times
+// and ranges; runner_frames.cc takes frames in and out; runner_tensors.cc runs plain tensors and
+// their batches; runner_plans.cc makes and keeps plans; runner_memory.cc owns the memory and runs
+// the steps. What to run is decided in plan_build.cc; how fast it is, in kernels/. Internal to
+// src/model.
+#pragma once
+
+#include <cstdlib>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/frame_geometry.h"
+#include "model/pixels.h"
+#include "model/plan.h"
+#include "model/range_finder.h"
+#include "model/runner.h"
+#include "model/specialise.h"
+
+namespace atelier::model {
+
+using TypeMap = std::map<std::string, TensorType>;
+
+class OnednnRunner final : public Runner {
+ public:
+  OnednnRunner(const Graph& graph, const ModelSpec& spec, const RunnerOptions& options,
+               kernels::Isa isa);
+
+  // onednn_runner.cc
+  Result<std::vector<PlanStep>> plan(Size input) override;
+  Result<std::vector<LayerTime>> time_layers(Size input, int repeats) override;
+  Result<Ranges> observe(std::span<const FrameView> in, std::span<FrameView> out,
+                         const std::function<void()>& scored_one) override;
+  Result<double> gflop(Size input) override;
+  Result<uint64_t> memory(Size input) override;
+
+  // runner_frames.cc
+  Result<Size> output_size(Size input) override;
+  Result<void> score(const FrameView& in, FrameView& out) override;
+
+  // runner_tensors.cc
+  Result<std::map<std::string, Tensor>> run(const std::map<std::string, Tensor>& inputs) override;
+
+ private:
+  struct Free {
+    void operator()(float* p) const { std::free(p); }
+  };
+  using Floats = std::unique_ptr<float, Free>;
+
+  struct Loaded {
+    TypeMap inputs;
+    bool image = false;  // of all outputs, only the picture is computed
+    bool alone = false;  // one picture, whatever number the file states
+    NetPlan plan;
+  };
+
+  struct Observation {
+    std::map<std::string, RangeFinder> finders;
+    bool first_only = false;
+  };
+
+  // onednn_runner.cc
+  Result<void> observe_all(std::span<const FrameView> in, std::span<FrameView> out,
+                           const std::function<void()>& scored_one, Observation& seen);
+
+  // runner_frames.cc
+  const std::string& input_name() const;
+  const std::string& output_name() const;
+  // N, C, H, W of the input as the file states it.
+  const std::vector<int64_t>& declared() const;
+  int64_t declared_batch() const;
+  TypeMap image_types(Size net, int64_t batch) const;
+  Result<void> check_image() const;
+  // Asked for every frame, so the last answer is kept.
+  Result<FrameGeometry> geometry(Size input);
+  // Where the frame goes; in a batch, the first picture.
+  PlanesView open_image(Loaded& loaded, const StepContext& context);
+  void repeat_image(const Loaded& loaded);
+  Result<ConstPlanesView> made_image(const Loaded& loaded, const StepContext& context) const;
+  Result<void> score_fitted(const FrameView& in, const FrameGeometry& g, Loaded& loaded,
+                            const StepContext& context, const ColorSpec& color, FrameView& out);
+  void fill_test_image(Loaded& loaded, const StepContext& context);
+
+  // runner_tensors.cc
+  Result<TypeMap> types_of(const std::map<std::string, Tensor>& inputs) const;
+  Result<int64_t> separable_batch(const TypeMap& types);
+  bool every_value_has_all_pictures(const TypeMap& types, const TypeMap& each, int64_t batch) const;
+
+  // runner_plans.cc
+  Result<Loaded*> load_image(Size net);
+  Result<Loaded*> load(const TypeMap& inputs, bool image, bool alone);
+  Result<void> check_fits(const NetPlan& plan, const TypeMap& inputs) const;
+  Result<ConcreteGraph> specialise_batch(const TypeMap& inputs) const;
+
+  // runner_memory.cc
+  static Floats allocate(int64_t floats);
+  Result<StepContext> make_context(const NetPlan& plan);
+  Result<void> execute(const NetPlan& plan, const StepContext& context,
+                       std::vector<std::vector<double>>* times = nullptr) const;
+
+  const Graph graph_;
+  const ModelSpec spec_;
+  const RunnerOptions options_;
+  const kernels::Isa isa_;
+  const bool asks_for_shapes_;
+  const int threads_;
+  WeightCache weights_;
+  std::list<Loaded> loaded_;                           // the one used last first
+  std::optional<std::pair<TypeMap, bool>> separable_;  // the last answer
+  std::vector<Tensor> plain_;
+  std::optional<FrameGeometry> geometry_;
+  Size geometry_for_;
+  Floats memory_;
+  int64_t capacity_ = 0;
+  Observation* observing_ = nullptr;  // while observe() scores
+};
+
+}  // namespace atelier::model

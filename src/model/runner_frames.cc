@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// Frames into a network and its picture out of it.
+#include <omp.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "model/onednn_runner.h"
+
+namespace atelier::model {
+namespace {
+
+const ValueInfo* find(const std::vector<ValueInfo>& values, const std::string& name) {
+  const auto it = std::find_if(values.begin(), values.end(),
+                               [&](const ValueInfo& v) { return v.name == name; });
+  return it == values.end() ? nullptr : &*it;
+}
+
+}  // namespace
+
+Result<Size> OnednnRunner::output_size(Size input) { return TRY(geometry(input)).out; }
+
+Result<void> OnednnRunner::score(const FrameView& in, FrameView& out) {
+  const FrameGeometry g = TRY(geometry({in.width, in.height}));
+  if (out.width != g.out.width || out.height != g.out.height) {
+    return make_error(Code::internal, "The frame for the result is {}x{} instead of {}x{}.",
+                      out.width, out.height, g.out.width, g.out.height);
+  }
+  Loaded* loaded = TRY(load_image(g.fit.net));
+  omp_set_num_threads(threads_);
+  const StepContext context = TRY(make_context(loaded->plan));
+  const ColorSpec color = resolve_color(out.color, in.width, in.height, out.format);
+  if (!g.direct || spec_.luma) return score_fitted(in, g, *loaded, context, color, out);
+  TRY(frame_to_planes(in, spec_, open_image(*loaded, context)));
+  repeat_image(*loaded);
+  TRY(execute(loaded->plan, context));
+  return planes_to_frame(TRY(made_image(*loaded, context)), spec_, color, out);
+}
+
+const std::string& OnednnRunner::input_name() const {
+  return spec_.input.empty() ? graph_.inputs[0].name : spec_.input;
+}
+
+const std::string& OnednnRunner::output_name() const {
+  return spec_.output.empty() ? graph_.outputs[0].name : spec_.output;
+}
+
+const std::vector<int64_t>& OnednnRunner::declared() const {
+  return find(graph_.inputs, input_name())->shape;
+}
+
+int64_t OnednnRunner::declared_batch() const { return std::max<int64_t>(1, declared()[0]); }
+
+TypeMap OnednnRunner::image_types(Size net, int64_t batch) const {
+  const int64_t channels = declared()[1] < 1 ? (spec_.luma ? 1 : 3) : declared()[1];
+  const ElementType type = find(graph_.inputs, input_name())->type;
+  return {{input_name(), {type, {batch, channels, net.height, net.width}}}};
+}
+
+Result<void> OnednnRunner::check_image() const {
+  const ValueInfo* in = find(graph_.inputs, input_name());
+  if (spec_.kind != ModelSpec::Kind::image || !in || !find(graph_.outputs, output_name()) ||
+      graph_.inputs.size() != 1 || in->shape.size() != 4 ||
+      (in->shape[1] != 3 && in->shape[1] != 1 && in->shape[1] != -1)) {
+    return make_error(Code::invalid_argument,
+                      "Model '{}' does not make one picture of one picture; frames need a model "
+                      "with one input and an output of 1 or 3 channels.",
+                      spec_.name);
+  }
+  return {};
+}
+
+Result<FrameGeometry> OnednnRunner::geometry(Size input) {
+  if (geometry_ && geometry_for_ == input) return *geometry_;
+  TRY(check_image());
+  geometry_ = TRY(frame_geometry(spec_, declared(), input, [&](Size net) -> Result<TensorType> {
+    const ConcreteGraph concrete = TRY(specialise(graph_, image_types(net, declared_batch())));
+    return concrete.types.at(output_name());
+  }));
+  geometry_for_ = input;
+  return *geometry_;
+}
+
+PlanesView OnednnRunner::open_image(Loaded& loaded, const StepContext& context) {
+  const NetPlan& plan = loaded.plan;
+  if (const auto blocked = plan.inputs.find(input_name()); blocked != plan.inputs.end()) {
+    const kernels::TensorView v = context.view(blocked->second);
+    return {v.data, v.channels, v.width, v.height, v.row, v.plane};
+  }
+  const size_t slot = static_cast<size_t>(plan.plain_inputs.at(input_name()));
+  Tensor& tensor = plain_[slot];
+  tensor.type = plan.plain[slot].type.type;
+  tensor.shape = plan.plain[slot].type.shape;
+  tensor.floats.resize(static_cast<size_t>(tensor.count()));
+  const auto& s = tensor.shape;
+  return {tensor.floats.data(),         static_cast<int>(s[1]),
+          static_cast<int>(s[3]),       static_cast<int>(s[2]),
+          static_cast<ptrdiff_t>(s[3]), static_cast<ptrdiff_t>(s[2] * s[3])};
+}
+
+void OnednnRunner::repeat_image(const Loaded& loaded) {
+  const auto slot = loaded.plan.plain_inputs.find(input_name());
+  if (slot == loaded.plan.plain_inputs.end()) return;
+  Tensor& tensor = plain_[static_cast<size_t>(slot->second)];
+  const auto each = static_cast<ptrdiff_t>(tensor.count() / tensor.shape[0]);
+  for (int64_t n = 1; n < tensor.shape[0]; n++) {
+    std::copy_n(tensor.floats.begin(), each, tensor.floats.begin() + n * each);
+  }
+}
+
+Result<ConstPlanesView> OnednnRunner::made_image(const Loaded& loaded,
+                                                 const StepContext& context) const {
+  const NetPlan& plan = loaded.plan;
+  if (const auto blocked = plan.outputs.find(output_name()); blocked != plan.outputs.end()) {
+    const kernels::TensorView v = context.view(blocked->second);
+    return ConstPlanesView(v.data, v.channels, v.width, v.height, v.row, v.plane);
+  }
+  const auto constant = plan.constant_outputs.find(output_name());
+  const Tensor& tensor = constant != plan.constant_outputs.end()
+                             ? constant->second
+                             : plain_[static_cast<size_t>(plan.plain_outputs.at(output_name()))];
+  if (tensor.shape.size() != 4 || tensor.is_int() || tensor.count() < 1) {
+    return make_error(Code::invalid_argument, "Model '{}' gives no picture.", spec_.name);
+  }
+  const auto& s = tensor.shape;
+  return ConstPlanesView(tensor.floats.data(), static_cast<int>(s[1]), static_cast<int>(s[3]),
+                         static_cast<int>(s[2]), static_cast<ptrdiff_t>(s[3]),
+                         static_cast<ptrdiff_t>(s[2] * s[3]));
+}
+
+// Frames that the network does not take as they are: see frame_fit.h.
+Result<void> OnednnRunner::score_fitted(const FrameView& in, const FrameGeometry& g, Loaded& loaded,
+                                        const StepContext& context, const ColorSpec& color,
+                                        FrameView& out) {
+  const NetFunction net = [&](const Planes& given, Planes& made) -> Result<void> {
+    const PlanesView target = open_image(loaded, context);
+    for (int c = 0; c < given.channels(); c++) {
+      for (int y = 0; y < given.height(); y++) {
+        std::copy_n(given.row(c, y), given.width(),
+                    target.data + c * target.plane_stride + y * target.row_stride);
+      }
+    }
+    repeat_image(loaded);
+    TRY(execute(loaded.plan, context));
+    const ConstPlanesView result = TRY(made_image(loaded, context));
+    if (result.channels != made.channels() || result.width < made.width() ||
+        result.height < made.height()) {
+      return make_error(Code::internal, "Model '{}' made a picture of another size than planned.",
+                        spec_.name);
+    }
+    for (int c = 0; c < made.channels(); c++) {
+      for (int y = 0; y < made.height(); y++) {
+        std::copy_n(result.data + c * result.plane_stride + y * result.row_stride, made.width(),
+                    made.row(c, y));
+      }
+    }
+    return {};
+  };
+  const int channels = static_cast<int>(loaded.inputs.at(input_name()).shape[1]);
+  Planes whole(channels, in.width, in.height);
+  TRY(frame_to_planes(in, spec_, whole.view()));
+  Planes made = TRY(fit_planes(g.fit, whole, g.channels, net));
+  if (!spec_.luma) return planes_to_frame(std::as_const(made).view(), spec_, color, out);
+
+  ModelSpec neutral;  // 0..1, out-of-gamut colours kept
+  neutral.range = neutral.output_range = {0, 1};
+  Planes rgb(3, in.width, in.height), luma(1, in.width, in.height);
+  TRY(frame_to_planes(in, neutral, rgb.view()));
+  TRY(frame_to_planes(in, neutral, luma.view()));
+  const float black = spec_.output_range[0];
+  const float span = spec_.output_range[1] - black;
+  for (int y = 0; y < made.height(); y++) {
+    for (float* v = made.row(0, y); v != made.row(0, y) + made.width(); v++) {
+      *v = (*v - black) / span;
+      if (spec_.clamp) *v = std::clamp(*v, 0.0f, 1.0f);
+    }
+  }
+  const Planes colored = with_luma(rgb, luma, made);
+  return planes_to_frame(colored.view(), neutral, color, out);
+}
+
+void OnednnRunner::fill_test_image(Loaded& loaded, const StepContext& context) {
+  const PlanesView image = open_image(loaded, context);
+  for (int c = 0; c < image.channels; c++)
+    for (int y = 0; y < image.height; y++)
+      for (int x = 0; x < image.width; x++)
+        image.data[c * image.plane_stride + y * image.row_stride + x] =
+            static_cast<float>((c * 50 + y * 3 + x * 7) % 256);
+  repeat_image(loaded);
+}
+
+}  // namespace atelier::model
