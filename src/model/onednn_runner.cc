@@ -59,7 +59,7 @@ Result<std::vector<LayerTime>> OnednnRunner::time_layers(Size input, int repeats
   TRY(execute(loaded->plan, context));  // the first run touches the memory
   for (int i = 0; i < std::max(1, repeats); i++) {
     fill_test_image(*loaded, context);  // a step may have freed it
-    TRY(execute(loaded->plan, context, &times));
+    TRY(execute(loaded->plan, context, -1, &times));
   }
   std::vector<LayerTime> layers;
   for (size_t i = 0; i < times.size(); i++) {

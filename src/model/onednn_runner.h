@@ -81,6 +81,8 @@ class OnednnRunner final : public Runner {
   // Where the frame goes; in a batch, the first picture.
   PlanesView open_image(Loaded& loaded, const StepContext& context);
   void repeat_image(const Loaded& loaded);
+  // Converts `in`, of the size that the network takes, and runs the network.
+  Result<void> run_frame(const FrameView& in, Loaded& loaded, const StepContext& context);
   Result<ConstPlanesView> made_image(const Loaded& loaded, const StepContext& context) const;
   Result<void> score_fitted(const FrameView& in, const FrameGeometry& g, Loaded& loaded,
                             const StepContext& context, const ColorSpec& color, FrameView& out);
@@ -100,7 +102,8 @@ class OnednnRunner final : public Runner {
   // runner_memory.cc
   static Floats allocate(int64_t floats);
   Result<StepContext> make_context(const NetPlan& plan);
-  Result<void> execute(const NetPlan& plan, const StepContext& context,
+  // Without step `done`, which somebody did.
+  Result<void> execute(const NetPlan& plan, const StepContext& context, int done = -1,
                        std::vector<std::vector<double>>* times = nullptr) const;
 
   const Graph graph_;

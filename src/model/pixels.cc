@@ -14,6 +14,7 @@
 
 #include "model/chroma.h"
 #include "model/color_matrix.h"
+#include "model/kernels/pointwise.h"
 #include "model/pixel_rows.h"
 
 namespace atelier::model {
@@ -49,7 +50,8 @@ Result<void> check_frame(const FrameView& frame) {
   return {};
 }
 
-Result<void> check_planes(const ConstPlanesView& planes, const FrameView& frame, PlaneOffset at) {
+template <class Planes>
+Result<void> check_planes(const Planes& planes, const FrameView& frame, PlaneOffset at) {
   if (planes.data == nullptr || (planes.channels != 1 && planes.channels != 3)) {
     return make_error(Code::invalid_argument,
                       "A network with {} image channels cannot be used; 1 and 3 work.",
@@ -174,10 +176,12 @@ size_t color_of_channel(const ModelSpec& spec, size_t channel) {
   return spec.order == ModelSpec::Order::bgr ? 2 - channel : channel;
 }
 
+// Each row of floats becomes samples of the planes by `finish(row of floats, row of samples)`.
+template <class Sample, class Finish>
 class ToPlanes {
  public:
   ToPlanes(const FrameView& in, const ModelSpec& spec, const ColorSpec& color, const CodeMap& map,
-           const PlanesView& out, PlaneOffset at)
+           const BasicPlanesView<Sample>& out, PlaneOffset at, Finish finish)
       : in_(in),
         out_(out),
         at_(at),
@@ -185,7 +189,8 @@ class ToPlanes {
         planes_(in.format.family == PixelFormat::Family::gray ? 1 : 3),
         horizontal_(in.width, shift_x(in), horizontal_phase(color.siting)),
         vertical_phase_(vertical_phase(color.siting)),
-        scratch_(in.width, 4) {
+        scratch_(in.width, 5),
+        finish_(finish) {
     for (size_t p = 0; p < 3; ++p) centre_[p] = static_cast<float>(map.centre[p]);
     for (size_t c = 0; c < static_cast<size_t>(out.channels); ++c) mix_[c] = mix_of(spec, map, c);
   }
@@ -247,19 +252,19 @@ class ToPlanes {
       fetch(p, y, plane[static_cast<size_t>(p)], scratch_.row(3));
     }
     for (int c = 0; c < out_.channels; ++c) {
-      float* row = out_.data + out_.plane_stride * c + out_.row_stride * (at_.y + y);
-      rows::mix_free(plane[0], plane[1], plane[2], mix_[static_cast<size_t>(c)], row + at_.x,
-                     in_.width);
-      if (clamp_) {
-        rows::clip_to(row + at_.x, mix_[static_cast<size_t>(c)].lo, mix_[static_cast<size_t>(c)].hi,
-                      in_.width);
-      }
+      const Mix& mix = mix_[static_cast<size_t>(c)];
+      Sample* row = out_.data + out_.plane_stride * c + out_.row_stride * (at_.y + y);
+      float* made = scratch_.row(4);
+      if constexpr (std::is_same_v<Sample, float>) made = row + at_.x;
+      rows::mix_free(plane[0], plane[1], plane[2], mix, made, in_.width);
+      if (clamp_) rows::clip_to(made, mix.lo, mix.hi, in_.width);
+      finish_(made, row + at_.x);
       pad_sides(row);
     }
   }
 
-  void pad_sides(float* row) const {
-    const float* inner = row + at_.x;
+  void pad_sides(Sample* row) const {
+    const Sample* inner = row + at_.x;
     for (int x = 0; x < at_.x; ++x) row[x] = inner[reflect(x - at_.x, in_.width)];
     for (int x = at_.x + in_.width; x < out_.width; ++x) {
       row[x] = inner[reflect(x - at_.x, in_.width)];
@@ -269,14 +274,14 @@ class ToPlanes {
   void pad_row(int y) const {
     const int source = at_.y + reflect(y - at_.y, in_.height);
     for (int c = 0; c < out_.channels; ++c) {
-      float* plane = out_.data + out_.plane_stride * c;
+      Sample* plane = out_.data + out_.plane_stride * c;
       std::memcpy(plane + out_.row_stride * y, plane + out_.row_stride * source,
-                  sizeof(float) * static_cast<size_t>(out_.width));
+                  sizeof(Sample) * static_cast<size_t>(out_.width));
     }
   }
 
   const FrameView& in_;
-  const PlanesView& out_;
+  const BasicPlanesView<Sample>& out_;
   PlaneOffset at_;
   bool clamp_;
   int planes_;
@@ -285,6 +290,7 @@ class ToPlanes {
   Horizontal horizontal_;
   Phase vertical_phase_;
   Scratch scratch_;
+  Finish finish_;
 };
 
 class FromPlanes {
@@ -423,7 +429,20 @@ Result<void> frame_to_planes(const FrameView& in, const ModelSpec& spec, const P
   TRY(check_planes(out, in, at));
   const ColorSpec color = resolve_color(in.color, in.width, in.height, in.format);
   const CodeMap map = TRY(make_code_map(color, in.format));
-  ToPlanes(in, spec, color, map, out, at).run();
+  ToPlanes(in, spec, color, map, out, at, [](const float*, float*) {}).run();
+  return {};
+}
+
+Result<void> frame_to_bytes(const FrameView& in, const ModelSpec& spec,
+                            const kernels::Quantization& quantization, const BytePlanesView& out) {
+  TRY(check_frame(in));
+  TRY(check_planes(out, in, {}));
+  const ColorSpec color = resolve_color(in.color, in.width, in.height, in.format);
+  const CodeMap map = TRY(make_code_map(color, in.format));
+  const auto finish = [&](const float* made, uint8_t* row) {
+    kernels::quantize_row(made, in.width, quantization, row);
+  };
+  ToPlanes(in, spec, color, map, out, {}, finish).run();
   return {};
 }
 

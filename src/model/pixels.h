@@ -18,20 +18,24 @@
 
 #include "base/frame.h"
 #include "base/result.h"
+#include "model/kernels/tensor_view.h"
 #include "model/model_spec.h"
 
 namespace atelier::model {
 
-// Float32 planes: sample (c, y, x) is data[c * plane_stride + y * row_stride + x]; strides count
-// floats. Owns nothing.
-struct PlanesView {
-  float* data = nullptr;
+// Planes: sample (c, y, x) is data[c * plane_stride + y * row_stride + x]; strides count samples.
+// Owns nothing.
+template <class Sample>
+struct BasicPlanesView {
+  Sample* data = nullptr;
   int channels = 0;  // 3, in the model's colour order; or 1, luma
   int width = 0;
   int height = 0;
   ptrdiff_t row_stride = 0;
   ptrdiff_t plane_stride = 0;
 };
+using PlanesView = BasicPlanesView<float>;
+using BytePlanesView = BasicPlanesView<uint8_t>;
 
 struct ConstPlanesView {
   const float* data = nullptr;
@@ -74,6 +78,10 @@ ColorSpec resolve_color(const ColorSpec& color, int width, int height, const Pix
 // than 1 or 3 channels.
 Result<void> frame_to_planes(const FrameView& in, const ModelSpec& spec, const PlanesView& out,
                              PlaneOffset at = {});
+
+// The same values in eight bits, as a convolution in int8 takes them: no float plane is written.
+Result<void> frame_to_bytes(const FrameView& in, const ModelSpec& spec,
+                            const kernels::Quantization& quantization, const BytePlanesView& out);
 
 // Writes all samples of `out` but alpha from the part of `in` that starts at `at`. One channel
 // gives a gray picture in any format. The pixels obey `coded`, which must be resolved:

@@ -36,7 +36,7 @@ struct Value {
   int root = 0;                     // index of the value that owns the memory
   int64_t group = 0, y = 0, x = 0;  // of this value's first pixel in the root
   bool view = false;                // a part of the root: must not be written, has no halo
-  bool bytes = false;               // eight bits an element, as `quantization` says; no view then
+  bool bytes = false;               // eight bits an element, as `quantization` says
   kernels::Quantization quantization;
   kernels::Halo halo;       // of a root
   int first = 0, last = 0;  // of a root: steps during which it must exist
@@ -78,12 +78,21 @@ struct Step {
   std::function<Result<void>(const StepContext&)> run;
 };
 
+// A step that only scales, shifts or rounds what enters the network. Whoever fills the input from a
+// frame may do it in the same pass (pixels.h): fill `value` instead and leave the step out.
+struct Entry {
+  int step = -1;
+  int value = -1;                   // float planes, or bytes
+  std::vector<float> scale, shift;  // per channel; empty: as it is
+};
+
 struct NetPlan {
   std::vector<Value> values;
   std::vector<Step> steps;
   std::vector<PlainValue> plain;
   std::map<std::string, int> inputs;  // blocked; what is not there is in plain_inputs
   std::map<std::string, int> outputs;
+  std::map<std::string, Entry> entries;  // by input
   std::map<std::string, int> plain_inputs;
   std::map<std::string, int> plain_outputs;
   std::map<std::string, Tensor> constant_outputs;  // known before any input is

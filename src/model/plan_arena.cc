@@ -48,7 +48,8 @@ kernels::TensorView StepContext::view(int value) const {
 
 kernels::ByteView StepContext::byte_view(int value) const {
   const Value& v = values[static_cast<size_t>(value)];
-  return view_of(v, v, reinterpret_cast<uint8_t*>(arena + v.offset));
+  const Value& root = values[static_cast<size_t>(v.root)];
+  return view_of(v, root, reinterpret_cast<uint8_t*>(arena + root.offset));
 }
 
 int64_t NetPlan::scratch_floats(int threads) const {

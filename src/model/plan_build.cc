@@ -86,31 +86,62 @@ Step gather_step(const Node& node, int in, int out, std::vector<int> y, std::vec
   return step;
 }
 
+// From where each row and column comes.
+struct PadPlan {
+  int top, left;
+  std::vector<int> y, x;
+};
+
+PadPlan pad_plan(const Node& node, const PictureShape& in, const Tensor& pads) {
+  const std::string name = node.attr_string("mode", "constant");
+  const k::PadMode mode = name == "reflect" ? k::PadMode::reflect
+                          : name == "edge"  ? k::PadMode::edge
+                                            : k::PadMode::constant;
+  const auto axis = [&](int64_t size, size_t i) {
+    return k::pad_axis(static_cast<int>(size), static_cast<int>(pads.ints[i]),
+                       static_cast<int>(pads.ints[4 + i]), mode);
+  };
+  return {static_cast<int>(pads.ints[2]), static_cast<int>(pads.ints[3]), axis(in.height, 2),
+          axis(in.width, 3)};
+}
+
 }  // namespace
 
 Result<void> PlanBuilder::lower_pad(const Node& node) {
-  const PictureShape& in = shape(node.inputs[0]);
-  const auto& pads = constant(node, 1)->ints;
+  const PadPlan p = pad_plan(node, shape(node.inputs[0]), *constant(node, 1));
   const Tensor* value = constant(node, 2);
-  const std::string mode_name = node.attr_string("mode", "constant");
-  const k::PadMode mode = mode_name == "reflect" ? k::PadMode::reflect
-                          : mode_name == "edge"  ? k::PadMode::edge
-                                                 : k::PadMode::constant;
-  const auto axis = [&](int64_t size, size_t i) {
-    return k::pad_axis(static_cast<int>(size), static_cast<int>(pads[i]),
-                       static_cast<int>(pads[4 + i]), mode);
-  };
   const int from = value_of(node.inputs[0]);
+  if (plan_.values[static_cast<size_t>(from)].bytes) return pad_bytes(node, from);
   const int to = add_value(node.outputs[0], shape(node.outputs[0]));
   const float constant_value = value ? value->floats[0] : 0.0f;
-  if (!only_reader(node.inputs[0]) || !lay_within(from, to, pads[2], pads[3])) {
-    add_step(gather_step(node, from, to, axis(in.height, 2), axis(in.width, 3), constant_value));
+  if (!only_reader(node.inputs[0]) || !lay_within(from, to, p.top, p.left)) {
+    add_step(gather_step(node, from, to, p.y, p.x, constant_value));
     return {};
   }
   Step step = own_step(node, {from}, to);
-  step.run = [=, y = axis(in.height, 2), x = axis(in.width, 3), top = static_cast<int>(pads[2]),
-              left = static_cast<int>(pads[3])](const StepContext& c) -> Result<void> {
-    k::gather_around(c.view(from), top, left, y, x, constant_value, c.view(to), c.threads);
+  step.run = [=](const StepContext& c) -> Result<void> {
+    k::gather_around(c.view(from), p.top, p.left, p.y, p.x, constant_value, c.view(to), c.threads);
+    return {};
+  };
+  add_step(std::move(step));
+  return {};
+}
+
+// Its input was made in bytes because of this node alone.
+Result<void> PlanBuilder::pad_bytes(const Node& node, int from) {
+  const PadPlan p = pad_plan(node, shape(node.inputs[0]), *constant(node, 1));
+  const k::Quantization quantization = plan_.values[static_cast<size_t>(from)].quantization;
+  const int to = add_bytes(node.outputs[0], shape(node.outputs[0]), quantization);
+  const bool within = lay_within(from, to, p.top, p.left);
+  const auto zero = static_cast<uint8_t>(quantization.zero_point);
+  Step step = own_step(node, {from}, to);
+  step.run = [=](const StepContext& c) -> Result<void> {
+    if (within) {
+      k::gather_around(c.byte_view(from), p.top, p.left, p.y, p.x, zero, c.byte_view(to),
+                       c.threads);
+    } else {
+      k::gather(c.byte_view(from), p.y, p.x, zero, c.byte_view(to), c.threads);
+    }
     return {};
   };
   add_step(std::move(step));
@@ -128,7 +159,7 @@ bool PlanBuilder::lay_within(int value, int outer, int64_t top, int64_t left) {
     return false;
   }
   const auto alike = [&](const Value& v) {
-    return v.root != inner.root || (!v.view && !v.bytes && v.shape == inner.shape);
+    return v.root != inner.root || (!v.view && v.bytes == inner.bytes && v.shape == inner.shape);
   };
   if (!std::all_of(plan_.values.begin(), plan_.values.end(), alike)) return false;
   for (Value& v : plan_.values) {
@@ -197,14 +228,42 @@ Result<void> PlanBuilder::lower_resize(const Node& node) {
   return {};
 }
 
+// Crops after it, as networks have that pad their input: what is cut off is never moved.
+void PlanBuilder::crop_depth_to_space(Chain& chain, k::DepthToSpace& how) {
+  for (;;) {
+    const Node* next = only_reader(chain.value);
+    if (!next || next->op != "Slice") return;
+    const PictureShape& whole = shape(chain.value);
+    const SliceRange c = slice_range(graph(), *next, 1, whole.channels);
+    const SliceRange y = slice_range(graph(), *next, 2, whole.height);
+    const SliceRange x = slice_range(graph(), *next, 3, whole.width);
+    if (c.count != whole.channels || c.step != 1 || y.step != 1 || x.step != 1 ||
+        x.start % how.factor != 0) {
+      return;
+    }
+    how.top += static_cast<int>(y.start);
+    how.left += static_cast<int>(x.start);
+    chain.value = next->outputs[0];
+    chain.label += "+Slice";
+    done(*next);
+  }
+}
+
 Result<void> PlanBuilder::lower_depth_to_space(const Node& node) {
   const int from = value_of(node.inputs[0]);
-  const int to = add_value(node.outputs[0], shape(node.outputs[0]));
-  const int factor = static_cast<int>(node.attr_int("blocksize", 1));
-  const bool crd = node.attr_string("mode", "DCR") == "CRD";
+  k::DepthToSpace how;
+  how.factor = static_cast<int>(node.attr_int("blocksize", 1));
+  how.crd = node.attr_string("mode", "DCR") == "CRD";
+  Chain chain;
+  chain.value = node.outputs[0];
+  chain.label = node.op;
+  crop_depth_to_space(chain, how);
+  absorb_alone(chain);
+  const int to = add_value(chain.value, shape(chain.value));
   Step step = own_step(node, {from}, to);
-  step.run = [=](const StepContext& c) -> Result<void> {
-    k::depth_to_space(c.view(from), factor, crd, c.view(to), c.threads);
+  step.label.op = chain.label;
+  step.run = [=, ops = std::move(chain.ops)](const StepContext& c) -> Result<void> {
+    k::depth_to_space(c.view(from), how, ops, c.view(to), c.threads);
     return {};
   };
   add_step(std::move(step));
@@ -258,6 +317,7 @@ void PlanBuilder::set_lifetimes() {
     v.last = std::max(v.last, step);
   };
   for (const auto& [name, value] : plan_.inputs) touch(value, -1);
+  for (const auto& [name, entry] : plan_.entries) touch(entry.value, -1);
   for (const auto& [name, value] : plan_.outputs) touch(value, end);
   for (int i = 0; i < end; i++) {
     const Step& step = plan_.steps[static_cast<size_t>(i)];

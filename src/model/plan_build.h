@@ -7,6 +7,7 @@
 #include <set>
 
 #include "model/kernels/pointwise.h"
+#include "model/kernels/shuffle.h"
 #include "model/plan.h"
 #include "model/plan_fast.h"
 
@@ -22,8 +23,11 @@ class PlanBuilder {
   // plan_build.cc
   Result<void> lower(const Node& node);
   Result<void> lower_pad(const Node& node);
+  Result<void> pad_bytes(const Node& node, int from);
   bool lay_within(int value, int outer, int64_t top, int64_t left);
   Result<void> lower_slice(const Node& node);
+  struct Chain;
+  void crop_depth_to_space(Chain& chain, kernels::DepthToSpace& how);
   Result<void> lower_depth_to_space(const Node& node);
   Result<void> lower_resize(const Node& node);
   Result<void> check_wanted() const;
@@ -54,6 +58,8 @@ class PlanBuilder {
   Result<void> lower_int8(const ConvJob& job);
   // How the only reader of this value wants it in bytes; nothing if it does not.
   std::optional<kernels::Quantization> wanted_in_bytes(const std::string& value) const;
+  // The same of who reads it through a Pad that repeats pixels, which may be of bytes then.
+  std::optional<kernels::Quantization> wanted_behind_pad(const std::string& value) const;
   // Of the range of its input; nothing if there is none, or none that bytes could divide.
   std::optional<kernels::Quantization> quantization_of(const Node& conv) const;
   int add_bytes(const std::string& name, const PictureShape& shape,
@@ -73,6 +79,9 @@ class PlanBuilder {
   // Takes `node`, whose input is chain.value, into the chain; false if it does not fit.
   bool absorb_point(Chain& chain, const Node& node);
   bool absorb_binary(Chain& chain, const Node& node);
+  void absorb_alone(Chain& chain);
+  // Notes the step to come as the entry of a graph input, if it is one.
+  void note_entry(const std::string& input, int value, const std::vector<kernels::PointOp>& ops);
   void absorb_all(Chain& chain);
   Result<void> finish_chain(const Node& node, Chain chain,
                             std::shared_ptr<const kernels::Norm> norm);

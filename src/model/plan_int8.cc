@@ -75,6 +75,14 @@ std::optional<k::Quantization> PlanBuilder::wanted_in_bytes(const std::string& v
   return quantization_of(*next);
 }
 
+std::optional<k::Quantization> PlanBuilder::wanted_behind_pad(const std::string& value) const {
+  const Node* pad = only_reader(value);
+  if (!pad || pad->op != "Pad" || pad->attr_string("mode", "constant") == "constant") {
+    return std::nullopt;
+  }
+  return wanted_in_bytes(pad->outputs[0]);
+}
+
 int PlanBuilder::add_bytes(const std::string& name, const PictureShape& shape,
                            const k::Quantization& quantization) {
   const int index = add_value(name, shape);
@@ -99,6 +107,7 @@ int PlanBuilder::in_bytes(const std::string& value, const k::Quantization& quant
     k::run_program({}, {}, c.view(made), c.byte_view(to), quantization, c.threads);
     return {};
   };
+  note_entry(value, to, {});
   add_step(std::move(step));
   return to;
 }

@@ -145,6 +145,39 @@ void PlanBuilder::absorb_all(Chain& chain) {
   }
 }
 
+// As far as one value is enough.
+void PlanBuilder::absorb_alone(Chain& chain) {
+  while (const Node* next = only_reader(chain.value)) {
+    const bool binary =
+        next->op == "Add" || next->op == "Sub" || next->op == "Mul" || next->op == "Div";
+    const Tensor* fixed =
+        binary ? constant(*next, next->inputs[0] == chain.value ? 1 : 0) : nullptr;
+    if (binary && (!fixed || per_channel(*fixed, shape(next->outputs[0]).channels).empty())) return;
+    if (!absorb_point(chain, *next)) return;
+  }
+}
+
+void PlanBuilder::note_entry(const std::string& input, int value,
+                             const std::vector<k::PointOp>& ops) {
+  const auto found = plan_.inputs.find(input);
+  if (found == plan_.inputs.end() || !only_reader(input) || ops.size() > 1) return;
+  Entry entry{static_cast<int>(plan_.steps.size()), value, {}, {}};
+  if (!ops.empty()) {
+    const k::PointOp& op = ops[0];
+    if (op.kind != k::PointOp::Kind::linear || !unbounded(op)) return;
+    const auto channels = static_cast<ptrdiff_t>(shape(input).channels);
+    entry.scale.assign(op.scale.begin(), op.scale.begin() + channels);
+    entry.shift.assign(op.shift.begin(), op.shift.begin() + channels);
+    const auto usual = [](float v) { return std::isnormal(v) && std::abs(v) < 1e6F; };
+    const auto finite = [](float v) { return std::abs(v) < 1e6F; };
+    if (!std::all_of(entry.scale.begin(), entry.scale.end(), usual) ||
+        !std::all_of(entry.shift.begin(), entry.shift.end(), finite)) {
+      return;
+    }
+  }
+  plan_.entries[input] = std::move(entry);
+}
+
 Result<void> PlanBuilder::lower_point(const Node& node) {
   Chain chain;
   const bool left = !graph().initializers.contains(node.inputs[0]);
@@ -220,7 +253,9 @@ Result<void> PlanBuilder::finish_chain(const Node& node, Chain chain,
     in_place = in_place && plan_.values[static_cast<size_t>(other)].root != source.root;
   const int root = source.root;
   const PictureShape out_shape = shape(chain.value);
-  const auto bytes = wanted_in_bytes(chain.value);
+  auto bytes = wanted_in_bytes(chain.value);
+  // Before it is enlarged: a quarter of the memory to fill and to pad.
+  if (!bytes && !norm) bytes = wanted_behind_pad(chain.value);
   if (bytes) {
     in_place = false;
     chain.label += "+Quantize";
@@ -245,6 +280,7 @@ Result<void> PlanBuilder::finish_chain(const Node& node, Chain chain,
                                           plan_.values[static_cast<size_t>(in)].block,
                                           static_cast<int>(out_shape.height));
   }
+  if (!norm && chain.others.empty()) note_entry(in_name, out, chain.ops);
   step.run = [=, ops = std::move(chain.ops),
               others = std::move(chain.others)](const StepContext& c) -> Result<void> {
     std::vector<k::TensorView> views;

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "model/onednn_runner.h"
@@ -31,9 +32,7 @@ Result<void> OnednnRunner::score(const FrameView& in, FrameView& out) {
   const StepContext context = TRY(make_context(loaded->plan));
   const ColorSpec color = resolve_color(out.color, in.width, in.height, out.format);
   if (!g.direct || spec_.luma) return score_fitted(in, g, *loaded, context, color, out);
-  TRY(frame_to_planes(in, spec_, open_image(*loaded, context)));
-  repeat_image(*loaded);
-  TRY(execute(loaded->plan, context));
+  TRY(run_frame(in, *loaded, context));
   return planes_to_frame(TRY(made_image(*loaded, context)), spec_, color, out);
 }
 
@@ -96,6 +95,44 @@ PlanesView OnednnRunner::open_image(Loaded& loaded, const StepContext& context) 
   return {tensor.floats.data(),         static_cast<int>(s[1]),
           static_cast<int>(s[3]),       static_cast<int>(s[2]),
           static_cast<ptrdiff_t>(s[3]), static_cast<ptrdiff_t>(s[2] * s[3])};
+}
+
+namespace {
+
+// The conversion for a network whose first step `entry` is.
+ModelSpec with_entry(ModelSpec spec, const Entry& entry) {
+  for (size_t c = 0; c < std::min<size_t>(entry.scale.size(), 3); c++) {
+    spec.mean[c] -= entry.shift[c] / (spec.scale[c] * entry.scale[c]);
+    spec.scale[c] *= entry.scale[c];
+  }
+  return spec;
+}
+
+}  // namespace
+
+Result<void> OnednnRunner::run_frame(const FrameView& in, Loaded& loaded,
+                                     const StepContext& context) {
+  const auto found = loaded.plan.entries.find(input_name());
+  const bool plain = found == loaded.plan.entries.end() ||
+                     std::any_of(spec_.scale.begin(), spec_.scale.end(),
+                                 [](float scale) { return !std::isnormal(scale); });
+  if (plain) {
+    TRY(frame_to_planes(in, spec_, open_image(loaded, context)));
+    repeat_image(loaded);
+    return execute(loaded.plan, context);
+  }
+  const Entry& entry = found->second;
+  const ModelSpec spec = with_entry(spec_, entry);
+  const Value& value = loaded.plan.values[static_cast<size_t>(entry.value)];
+  if (value.bytes) {
+    const kernels::ByteView v = context.byte_view(entry.value);
+    const BytePlanesView planes{v.data, v.channels, v.width, v.height, v.row, v.plane};
+    TRY(frame_to_bytes(in, spec, value.quantization, planes));
+  } else {
+    const kernels::TensorView v = context.view(entry.value);
+    TRY(frame_to_planes(in, spec, {v.data, v.channels, v.width, v.height, v.row, v.plane}));
+  }
+  return execute(loaded.plan, context, entry.step);
 }
 
 void OnednnRunner::repeat_image(const Loaded& loaded) {

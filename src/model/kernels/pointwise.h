@@ -41,6 +41,12 @@ void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>&
                  const TensorView& in, const ByteView& out, const Quantization& quantization,
                  int threads);
 
+// The first on one row, in place, by whoever makes it; `ops` have no others.
+void run_program_row(const std::vector<PointOp>& ops, const TensorView& view, int group, int y);
+
+// The rounding of the second, of `count` floats.
+void quantize_row(const float* from, int count, const Quantization& quantization, uint8_t* to);
+
 // Floats of scratch for run_norm.
 int64_t norm_scratch(int channels, int block, int height);
 

@@ -8,8 +8,8 @@
 namespace atelier::model::kernels {
 namespace {
 
-template <int B>
-void gather_row(const float* in, std::span<const int> source, float value, float* out) {
+template <int B, class Element>
+void gather_row(const Element* in, std::span<const int> source, Element value, Element* out) {
   size_t x = 0;
   while (x < source.size()) {
     // Stretches of neighbours are most of a picture.
@@ -19,20 +19,55 @@ void gather_row(const float* in, std::span<const int> source, float value, float
     } else {
       while (end < source.size() && source[end] == source[end - 1] + 1) end++;
       std::memcpy(out + x * B, in + static_cast<int64_t>(source[x]) * B,
-                  (end - x) * B * sizeof(float));
+                  (end - x) * B * sizeof(Element));
     }
     x = end;
   }
 }
 
-void gather_row(const TensorView& in, int group, int y, std::span<const int> source, float value,
-                float* out) {
+template <class Element>
+void gather_row(const BasicView<Element>& in, int group, int y, std::span<const int> source,
+                Element value, Element* out) {
   if (y < 0) {
     std::fill_n(out, source.size() * static_cast<size_t>(in.block), value);
   } else if (in.block == 1) {
     gather_row<1>(in.row_at(group, y), source, value, out);
   } else {
     gather_row<kLanes>(in.row_at(group, y), source, value, out);
+  }
+}
+
+template <class Element>
+void gather_all(const BasicView<Element>& in, const std::vector<int>& source_y,
+                const std::vector<int>& source_x, Element value, const BasicView<Element>& out,
+                int threads) {
+  const int64_t rows = static_cast<int64_t>(out.groups()) * out.height;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t i = 0; i < rows; i++) {
+    const int group = static_cast<int>(i / out.height), y = static_cast<int>(i % out.height);
+    const int from = source_y[static_cast<size_t>(y)];
+    gather_row<Element>(in, group, from, source_x, value, out.row_at(group, y));
+  }
+}
+
+template <class Element>
+void gather_border(const BasicView<Element>& in, int top, int left,
+                   const std::vector<int>& source_y, const std::vector<int>& source_x,
+                   Element value, const BasicView<Element>& out, int threads) {
+  const std::span<const int> whole(source_x);
+  const std::span<const int> before = whole.first(static_cast<size_t>(left));
+  const std::span<const int> after = whole.subspan(static_cast<size_t>(left + in.width));
+  const int64_t rows = static_cast<int64_t>(out.groups()) * out.height;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t i = 0; i < rows; i++) {
+    const int group = static_cast<int>(i / out.height), y = static_cast<int>(i % out.height);
+    const int from = source_y[static_cast<size_t>(y)];
+    if (y < top || y >= top + in.height) {
+      gather_row<Element>(in, group, from, whole, value, out.row_at(group, y));
+      continue;
+    }
+    gather_row<Element>(in, group, from, before, value, out.row_at(group, y));
+    gather_row<Element>(in, group, from, after, value, out.at(group, y, left + in.width));
   }
 }
 
@@ -52,33 +87,24 @@ void zero_spare_lanes(const TensorView& out, int y) {
 
 void gather(const TensorView& in, const std::vector<int>& source_y,
             const std::vector<int>& source_x, float value, const TensorView& out, int threads) {
-  const int64_t rows = static_cast<int64_t>(out.groups()) * out.height;
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t i = 0; i < rows; i++) {
-    const int group = static_cast<int>(i / out.height), y = static_cast<int>(i % out.height);
-    const int from = source_y[static_cast<size_t>(y)];
-    gather_row(in, group, from, source_x, value, out.row_at(group, y));
-  }
+  gather_all(in, source_y, source_x, value, out, threads);
+}
+
+void gather(const ByteView& in, const std::vector<int>& source_y, const std::vector<int>& source_x,
+            uint8_t value, const ByteView& out, int threads) {
+  gather_all(in, source_y, source_x, value, out, threads);
 }
 
 void gather_around(const TensorView& in, int top, int left, const std::vector<int>& source_y,
                    const std::vector<int>& source_x, float value, const TensorView& out,
                    int threads) {
-  const std::span<const int> whole(source_x);
-  const std::span<const int> before = whole.first(static_cast<size_t>(left));
-  const std::span<const int> after = whole.subspan(static_cast<size_t>(left + in.width));
-  const int64_t rows = static_cast<int64_t>(out.groups()) * out.height;
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t i = 0; i < rows; i++) {
-    const int group = static_cast<int>(i / out.height), y = static_cast<int>(i % out.height);
-    const int from = source_y[static_cast<size_t>(y)];
-    if (y < top || y >= top + in.height) {
-      gather_row(in, group, from, whole, value, out.row_at(group, y));
-      continue;
-    }
-    gather_row(in, group, from, before, value, out.row_at(group, y));
-    gather_row(in, group, from, after, value, out.at(group, y, left + in.width));
-  }
+  gather_border(in, top, left, source_y, source_x, value, out, threads);
+}
+
+void gather_around(const ByteView& in, int top, int left, const std::vector<int>& source_y,
+                   const std::vector<int>& source_x, uint8_t value, const ByteView& out,
+                   int threads) {
+  gather_border(in, top, left, source_y, source_x, value, out, threads);
 }
 
 std::vector<int> pad_axis(int size, int before, int after, PadMode mode) {
@@ -107,21 +133,45 @@ std::vector<int> enlarge_axis(int size, int factor) {
   return source;
 }
 
-void depth_to_space(const TensorView& in, int factor, bool crd, const TensorView& out,
-                    int threads) {
-  const int channels = out.channels;
+namespace {
+
+// The phases of one row of one channel: channels of the input from `channel` on, `step` apart, from
+// (y, x) on.
+struct Phases {
+  int channel, step, factor;
+  int y, x;
+};
+
+void join_phases(const TensorView& in, const Phases& p, float* to, int64_t to_step, int width) {
+  // The usual case: a pixel's two phases are neighbours on both sides.
+  const bool pairs = p.factor == 2 && p.step == 1 && in.block == kLanes && to_step == 1;
+  if (pairs && p.channel % 2 == 0) {
+    const float* from = element(in, p.channel, p.y) + p.x * kLanes;
+    for (int x = 0; x < width / 2; x++) std::memcpy(to + 2 * x, from + x * kLanes, 2 * sizeof *to);
+    if (width % 2 != 0) to[width - 1] = from[width / 2 * kLanes];
+    return;
+  }
+  for (int phase = 0; phase < p.factor; phase++) {
+    const float* from = element(in, p.channel + phase * p.step, p.y) + p.x * in.block;
+    for (int x = phase; x < width; x += p.factor) to[x * to_step] = from[x / p.factor * in.block];
+  }
+}
+
+}  // namespace
+
+void depth_to_space(const TensorView& in, const DepthToSpace& how, const std::vector<PointOp>& ops,
+                    const TensorView& out, int threads) {
+  const int channels = out.channels, factor = how.factor;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int y = 0; y < out.height; y++) {
+    const int row = y + how.top, sub = row % factor * factor;
     for (int c = 0; c < channels; c++) {
-      for (int phase = 0; phase < factor; phase++) {
-        const int sub = y % factor * factor + phase;
-        const float* from =
-            element(in, crd ? c * factor * factor + sub : sub * channels + c, y / factor);
-        float* to = element(out, c, y) + phase * out.block;
-        for (int x = 0; x < in.width; x++) to[x * factor * out.block] = from[x * in.block];
-      }
+      const Phases phases{how.crd ? c * factor * factor + sub : sub * channels + c,
+                          how.crd ? 1 : channels, factor, row / factor, how.left / factor};
+      join_phases(in, phases, element(out, c, y), out.block, out.width);
     }
     zero_spare_lanes(out, y);
+    for (int g = 0; g < out.groups() && !ops.empty(); g++) run_program_row(ops, out, g, y);
   }
 }
 

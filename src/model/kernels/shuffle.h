@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/kernels/conv.h"
+#include "model/kernels/pointwise.h"
 #include "model/kernels/tensor_view.h"
 
 namespace atelier::model::kernels {
@@ -16,11 +17,16 @@ enum class PadMode { constant, reflect, edge };
 // Slice and Resize (nearest) are all this.
 void gather(const TensorView& in, const std::vector<int>& source_y,
             const std::vector<int>& source_x, float value, const TensorView& out, int threads);
+void gather(const ByteView& in, const std::vector<int>& source_y, const std::vector<int>& source_x,
+            uint8_t value, const ByteView& out, int threads);
 
 // The same where `in` is a part of `out`, from row `top` and column `left`, whose sources are
 // itself: only what lies around it is written.
 void gather_around(const TensorView& in, int top, int left, const std::vector<int>& source_y,
                    const std::vector<int>& source_x, float value, const TensorView& out,
+                   int threads);
+void gather_around(const ByteView& in, int top, int left, const std::vector<int>& source_y,
+                   const std::vector<int>& source_x, uint8_t value, const ByteView& out,
                    int threads);
 
 // Coordinates of one axis for gather. reflect: without repeating the edge; `before` and `after`
@@ -29,8 +35,15 @@ std::vector<int> pad_axis(int size, int before, int after, PadMode mode);
 std::vector<int> slice_axis(int start, int step, int count);
 std::vector<int> enlarge_axis(int size, int factor);
 
-// ONNX DepthToSpace; `crd`: mode CRD, otherwise DCR. Any blocks.
-void depth_to_space(const TensorView& in, int factor, bool crd, const TensorView& out, int threads);
+// ONNX DepthToSpace, and what of it is kept: from row `top` and column `left`, a multiple of
+// `factor`. Any blocks. Then `ops`, which have no others, over each row while it is in L1.
+struct DepthToSpace {
+  int factor = 1;
+  bool crd = false;  // mode CRD, otherwise DCR
+  int top = 0, left = 0;
+};
+void depth_to_space(const TensorView& in, const DepthToSpace& how, const std::vector<PointOp>& ops,
+                    const TensorView& out, int threads);
 
 // Channels first, first + step... of the input. Any blocks.
 void take_channels(const TensorView& in, int first, int step, const TensorView& out, int threads);
