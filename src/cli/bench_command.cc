@@ -134,6 +134,7 @@ Result<void> bench_command(const BenchOptions& options, Console& console, std::s
   const MediaRates rates = TRY(media_rates(size, options.threads, clock));
   const double gflop = TRY(runner->gflop(size));
   const uint64_t memory = TRY(runner->memory(size));
+  const model::Tiling tiling = TRY(runner->tiling(size));
 
   json rows = json::array();
   console.say(fmt::format("{} at {}x{}, {} repeats, {}:", model.spec.name, size.width, size.height,
@@ -154,6 +155,10 @@ Result<void> bench_command(const BenchOptions& options, Console& console, std::s
       "score {:.4f} s a frame ({:.2f} fps, {:.1f} GFLOP/s, {} MiB), decode {:.1f} fps, encode "
       "{:.1f} fps",
       seconds, 1 / seconds, gflop / seconds, memory >> 20, rates.decode_fps, rates.encode_fps));
+  if (tiling.count > 1) {
+    console.say(
+        fmt::format("in {} tiles of {}x{}", tiling.count, tiling.size.width, tiling.size.height));
+  }
   if (options.precision == "int8") {
     console.say(fmt::format("int8 against f32: {:.2f} dB PSNR of this frame", quality));
   }
@@ -163,6 +168,8 @@ Result<void> bench_command(const BenchOptions& options, Console& console, std::s
               {"gflop_per_frame", gflop},       {"memory_bytes", memory},
               {"decode_fps", rates.decode_fps}, {"encode_fps", rates.encode_fps},
               {"precision", options.precision}, {"layers", rows}};
+  result["tiles"] = {
+      {"count", tiling.count}, {"width", tiling.size.width}, {"height", tiling.size.height}};
   if (options.precision == "int8") result["psnr_db"] = quality;
   console.object(result.dump(2) + "\n");
   return {};

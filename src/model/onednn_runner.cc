@@ -44,14 +44,15 @@ OnednnRunner::OnednnRunner(const Graph& graph, const ModelSpec& spec, const Runn
       threads_(options.threads > 0 ? options.threads : std::max(1, omp_get_num_procs())) {}
 
 Result<std::vector<PlanStep>> OnednnRunner::plan(Size input) {
-  const Loaded* loaded = TRY(load_image(TRY(geometry(input)).fit.net));
+  const Loaded* loaded = TRY(load_image(TRY(way(input))->planned));
   std::vector<PlanStep> steps;
   for (const Step& step : loaded->plan.steps) steps.push_back(step.label);
   return steps;
 }
 
 Result<std::vector<LayerTime>> OnednnRunner::time_layers(Size input, int repeats) {
-  Loaded* loaded = TRY(load_image(TRY(geometry(input)).fit.net));
+  const Way way = *TRY(this->way(input));
+  Loaded* loaded = TRY(load_image(way.planned));
   omp_set_num_threads(threads_);
   const StepContext context = TRY(make_context(loaded->plan));
   fill_test_image(*loaded, context);
@@ -65,7 +66,8 @@ Result<std::vector<LayerTime>> OnednnRunner::time_layers(Size input, int repeats
   for (size_t i = 0; i < times.size(); i++) {
     std::sort(times[i].begin(), times[i].end());
     const Step& step = loaded->plan.steps[i];
-    layers.push_back({step.label, times[i][times[i].size() / 2], step.gflop});
+    const double seconds = times[i][times[i].size() / 2];
+    layers.push_back({step.label, seconds * way.parts(), step.gflop * way.share()});
   }
   return layers;
 }
@@ -107,18 +109,36 @@ Result<void> OnednnRunner::observe_all(std::span<const FrameView> in, std::span<
 }
 
 Result<double> OnednnRunner::gflop(Size input) {
-  const Loaded* loaded = TRY(load_image(TRY(geometry(input)).fit.net));
+  const Way way = *TRY(this->way(input));
+  const Loaded* loaded = TRY(load_image(way.planned));
   double sum = 0;
   for (const Step& step : loaded->plan.steps) sum += step.gflop;
-  return sum;
+  return sum * way.share();
 }
 
 Result<uint64_t> OnednnRunner::memory(Size input) {
-  const Loaded* loaded = TRY(load_image(TRY(geometry(input)).fit.net));
-  const int64_t floats =
+  const Way way = *TRY(this->way(input));
+  const FrameGeometry& g = way.geometry;
+  const Loaded* loaded = TRY(load_image(way.planned));
+  const auto pixels = [](Size size) { return int64_t{size.width} * size.height; };
+  int64_t floats =
       loaded->plan.arena_floats + loaded->plan.scratch_floats(threads_) + weights_.floats();
+  if (!g.direct || spec_.luma) {
+    // Planes: the frame and the network's, in and out; beside luma, colours in and out.
+    const int64_t in = pixels(input) + pixels(g.fit.net);
+    floats += 3 * (in + pixels(g.out)) + g.channels * g.fit.factor * g.fit.factor * in;
+    if (spec_.luma) floats += 4 * pixels(input) + 3 * pixels(g.out);
+  } else if (way.tiles) {
+    // What a tile makes, as coded samples: at most three of two bytes a pixel.
+    floats += 3 * pixels(way.planned) * g.fit.factor * g.fit.factor / 2;
+  }
   return static_cast<uint64_t>(floats) * sizeof(float) +
          static_cast<uint64_t>(loaded->plan.plain_bytes);
+}
+
+Result<Tiling> OnednnRunner::tiling(Size input) {
+  const Way& way = *TRY(this->way(input));
+  return Tiling{way.planned, way.tiles ? static_cast<int>(way.tiles->count()) : 1};
 }
 
 Result<std::unique_ptr<Runner>> make_onednn_runner(const Graph& graph, const ModelSpec& spec,

@@ -2,8 +2,8 @@
 // The runner of make_onednn_runner (runner.h) in parts: onednn_runner.cc answers for plans, times
 // and ranges; runner_frames.cc takes frames in and out; runner_tensors.cc runs plain tensors and
 // their batches; runner_plans.cc makes and keeps plans; runner_memory.cc owns the memory and runs
-// the steps. What to run is decided in plan_build.cc; how fast it is, in kernels/. Internal to
-// src/model.
+// the steps; runner_tiles.cc cuts frames that would take too much of it. What to run is decided in
+// plan_build.cc; how fast it is, in kernels/. Internal to src/model.
 #pragma once
 
 #include <cstdlib>
@@ -21,6 +21,7 @@
 #include "model/range_finder.h"
 #include "model/runner.h"
 #include "model/specialise.h"
+#include "model/tile_grid.h"
 
 namespace atelier::model {
 
@@ -38,6 +39,7 @@ class OnednnRunner final : public Runner {
                          const std::function<void()>& scored_one) override;
   Result<double> gflop(Size input) override;
   Result<uint64_t> memory(Size input) override;
+  Result<Tiling> tiling(Size input) override;
 
   // runner_frames.cc
   Result<Size> output_size(Size input) override;
@@ -57,6 +59,16 @@ class OnednnRunner final : public Runner {
     bool image = false;  // of all outputs, only the picture is computed
     bool alone = false;  // one picture, whatever number the file states
     NetPlan plan;
+  };
+
+  // How frames of one size are scored.
+  struct Way {
+    FrameGeometry geometry;
+    std::optional<TileGrid> tiles;
+    Size planned;  // the network's input: the frame's or a tile's
+    double parts() const { return tiles ? static_cast<double>(tiles->count()) : 1; }
+    // Of the frame's pixels in those of a plan's input.
+    double share() const;
   };
 
   struct Observation {
@@ -84,8 +96,10 @@ class OnednnRunner final : public Runner {
   // Converts `in`, of the size that the network takes, and runs the network.
   Result<void> run_frame(const FrameView& in, Loaded& loaded, const StepContext& context);
   Result<ConstPlanesView> made_image(const Loaded& loaded, const StepContext& context) const;
-  Result<void> score_fitted(const FrameView& in, const FrameGeometry& g, Loaded& loaded,
+  Result<void> score_fitted(const FrameView& in, const Way& way, Loaded& loaded,
                             const StepContext& context, const ColorSpec& color, FrameView& out);
+  Result<void> run_planes(const Way& way, Loaded& loaded, const StepContext& context,
+                          const Planes& in, Planes& out);
   void fill_test_image(Loaded& loaded, const StepContext& context);
 
   // runner_tensors.cc
@@ -93,10 +107,20 @@ class OnednnRunner final : public Runner {
   Result<int64_t> separable_batch(const TypeMap& types);
   bool every_value_has_all_pictures(const TypeMap& types, const TypeMap& each, int64_t batch) const;
 
+  // runner_tiles.cc
+  // Asked for every frame, so the last answer is kept.
+  Result<const Way*> way(Size input);
+  Result<std::optional<TileGrid>> cut(Size input, const FrameGeometry& g);
+  Result<FastGraph> fast_image(Size net) const;
+  bool statistics_alone_forbid_tiles(const TypeMap& inputs) const;
+  Result<void> score_tiles(const FrameView& in, const Way& way, Loaded& loaded,
+                           const StepContext& context, const ColorSpec& color, FrameView& out);
+
   // runner_plans.cc
   Result<Loaded*> load_image(Size net);
   Result<Loaded*> load(const TypeMap& inputs, bool image, bool alone);
-  Result<void> check_fits(const NetPlan& plan, const TypeMap& inputs) const;
+  Result<ConcreteGraph> concrete(const TypeMap& inputs, bool image, bool alone) const;
+  Result<void> check_fits(const NetPlan& plan, const TypeMap& inputs, bool image) const;
   Result<ConcreteGraph> specialise_batch(const TypeMap& inputs) const;
 
   // runner_memory.cc
@@ -118,6 +142,8 @@ class OnednnRunner final : public Runner {
   std::vector<Tensor> plain_;
   std::optional<FrameGeometry> geometry_;
   Size geometry_for_;
+  std::optional<Way> way_;
+  Size way_for_;
   Floats memory_;
   int64_t capacity_ = 0;
   Observation* observing_ = nullptr;  // while observe() scores

@@ -57,6 +57,14 @@ struct Range {
 };
 using Ranges = std::map<std::string, Range>;  // of inputs of convolutions, by the node's name
 
+// The parts that a frame is scored in. A network that looks at near pixels alone is, where the
+// frame would take too much memory; the result is that of the whole, bit for bit.
+struct Tiling {
+  Size size;      // of the network's input for each
+  int count = 1;  // 1: the frame as a whole
+  bool operator==(const Tiling&) const = default;
+};
+
 struct RunnerOptions {
   int threads = 0;  // 0: one per core; never changes the bits
   // Obey this plan for frames of its size; empty: choose. Errors then: invalid_argument if this
@@ -64,6 +72,9 @@ struct RunnerOptions {
   std::vector<PlanStep> plan;
   Precision precision = Precision::f32;  // unless there is a plan to obey
   Ranges ranges{};                       // for int8, as observe() gave them
+  // Bytes of activations beyond which a frame is cut into tiles; 0: by the size of the frame alone,
+  // the same on every machine.
+  uint64_t tile_bytes = 0;
 };
 
 // One thread calls it; it runs `threads` inside. Plans are cached per frame size.
@@ -79,9 +90,9 @@ class Runner {
   // Runs plain tensors, NCHW float32, by input name; returns all outputs of the graph by name.
   virtual Result<std::map<std::string, Tensor>> run(
       const std::map<std::string, Tensor>& inputs) = 0;
-  // The plan used for frames of this size.
+  // The plan used for frames of this size, or for each of their tiles.
   virtual Result<std::vector<PlanStep>> plan(Size input) = 0;
-  // Times every layer on frames of this size, `repeats` times.
+  // Times every layer on frames of this size, `repeats` times; of all tiles together.
   virtual Result<std::vector<LayerTime>> time_layers(Size input, int repeats) = 0;
   // Scores `in` into `out`, as many, and says what the inputs of convolutions held: the ranges for
   // int8. A black and a white picture are scored besides for the convolutions that no other comes
@@ -91,8 +102,10 @@ class Runner {
                                  const std::function<void()>& scored_one) = 0;
   // Arithmetic for one frame of this size as the model states it, in 1e9 operations (a MAC is two).
   virtual Result<double> gflop(Size input) = 0;
-  // Bytes of the arena and packed weights for frames of this size.
+  // Bytes of the arena, packed weights and pictures in between for frames of this size.
   virtual Result<uint64_t> memory(Size input) = 0;
+  // How frames of this size are cut.
+  virtual Result<Tiling> tiling(Size input) = 0;
 };
 
 // float32 on oneDNN: blocked layouts kept through the graph, bias, ReLU and adds fused, one arena.

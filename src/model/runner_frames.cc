@@ -22,16 +22,18 @@ const ValueInfo* find(const std::vector<ValueInfo>& values, const std::string& n
 Result<Size> OnednnRunner::output_size(Size input) { return TRY(geometry(input)).out; }
 
 Result<void> OnednnRunner::score(const FrameView& in, FrameView& out) {
-  const FrameGeometry g = TRY(geometry({in.width, in.height}));
+  const Way& way = *TRY(this->way({in.width, in.height}));
+  const FrameGeometry& g = way.geometry;
   if (out.width != g.out.width || out.height != g.out.height) {
     return make_error(Code::internal, "The frame for the result is {}x{} instead of {}x{}.",
                       out.width, out.height, g.out.width, g.out.height);
   }
-  Loaded* loaded = TRY(load_image(g.fit.net));
+  Loaded* loaded = TRY(load_image(way.planned));
   omp_set_num_threads(threads_);
   const StepContext context = TRY(make_context(loaded->plan));
   const ColorSpec color = resolve_color(out.color, in.width, in.height, out.format);
-  if (!g.direct || spec_.luma) return score_fitted(in, g, *loaded, context, color, out);
+  if (!g.direct || spec_.luma) return score_fitted(in, way, *loaded, context, color, out);
+  if (way.tiles) return score_tiles(in, way, *loaded, context, color, out);
   TRY(run_frame(in, *loaded, context));
   return planes_to_frame(TRY(made_image(*loaded, context)), spec_, color, out);
 }
@@ -165,33 +167,46 @@ Result<ConstPlanesView> OnednnRunner::made_image(const Loaded& loaded,
                          static_cast<ptrdiff_t>(s[2] * s[3]));
 }
 
+// The network over planes that are as large as it takes them; in tiles, where a frame goes in them.
+Result<void> OnednnRunner::run_planes(const Way& way, Loaded& loaded, const StepContext& context,
+                                      const Planes& in, Planes& out) {
+  const TileAxis rows = way.tiles ? way.tiles->y : TileAxis{in.height(), {0}, {0, out.height()}};
+  const TileAxis columns = way.tiles ? way.tiles->x : TileAxis{in.width(), {0}, {0, out.width()}};
+  const int factor = way.geometry.fit.factor;
+  for (size_t j = 0; j < rows.starts.size(); j++) {
+    for (size_t i = 0; i < columns.starts.size(); i++) {
+      const PlanesView target = open_image(loaded, context);
+      for (int c = 0; c < in.channels(); c++)
+        for (int y = 0; y < rows.length; y++)
+          std::copy_n(in.row(c, rows.starts[j] + y) + columns.starts[i], columns.length,
+                      target.data + c * target.plane_stride + y * target.row_stride);
+      repeat_image(loaded);
+      TRY(execute(loaded.plan, context));
+      const ConstPlanesView made = TRY(made_image(loaded, context));
+      const int top = factor * rows.starts[j], left = factor * columns.starts[i];
+      const int first = columns.cuts[i], count = columns.cuts[i + 1] - first;
+      if (made.channels != out.channels() || made.width < columns.cuts[i + 1] - left ||
+          made.height < rows.cuts[j + 1] - top) {
+        return make_error(Code::internal, "Model '{}' made a picture of another size than planned.",
+                          spec_.name);
+      }
+      for (int c = 0; c < out.channels(); c++)
+        for (int y = rows.cuts[j]; y < rows.cuts[j + 1]; y++)
+          std::copy_n(
+              made.data + c * made.plane_stride + (y - top) * made.row_stride + (first - left),
+              count, out.row(c, y) + first);
+    }
+  }
+  return {};
+}
+
 // Frames that the network does not take as they are: see frame_fit.h.
-Result<void> OnednnRunner::score_fitted(const FrameView& in, const FrameGeometry& g, Loaded& loaded,
+Result<void> OnednnRunner::score_fitted(const FrameView& in, const Way& way, Loaded& loaded,
                                         const StepContext& context, const ColorSpec& color,
                                         FrameView& out) {
-  const NetFunction net = [&](const Planes& given, Planes& made) -> Result<void> {
-    const PlanesView target = open_image(loaded, context);
-    for (int c = 0; c < given.channels(); c++) {
-      for (int y = 0; y < given.height(); y++) {
-        std::copy_n(given.row(c, y), given.width(),
-                    target.data + c * target.plane_stride + y * target.row_stride);
-      }
-    }
-    repeat_image(loaded);
-    TRY(execute(loaded.plan, context));
-    const ConstPlanesView result = TRY(made_image(loaded, context));
-    if (result.channels != made.channels() || result.width < made.width() ||
-        result.height < made.height()) {
-      return make_error(Code::internal, "Model '{}' made a picture of another size than planned.",
-                        spec_.name);
-    }
-    for (int c = 0; c < made.channels(); c++) {
-      for (int y = 0; y < made.height(); y++) {
-        std::copy_n(result.data + c * result.plane_stride + y * result.row_stride, made.width(),
-                    made.row(c, y));
-      }
-    }
-    return {};
+  const FrameGeometry& g = way.geometry;
+  const NetFunction net = [&](const Planes& given, Planes& made) {
+    return run_planes(way, loaded, context, given, made);
   };
   const int channels = static_cast<int>(loaded.inputs.at(input_name()).shape[1]);
   Planes whole(channels, in.width, in.height);

@@ -56,27 +56,35 @@ Result<OnednnRunner::Loaded*> OnednnRunner::load(const TypeMap& inputs, bool ima
     loaded_.splice(loaded_.begin(), loaded_, it);
     return &loaded_.front();
   }
-  ConcreteGraph concrete = alone ? TRY(specialise_batch(inputs)) : TRY(specialise(graph_, inputs));
-  if (image && concrete.graph.outputs.size() > 1) keep_output(concrete.graph, output_name());
   const PlanOptions choice{options_.plan, options_.precision, options_.ranges, isa_};
-  NetPlan made = TRY(build_plan(std::move(concrete), choice, weights_));
-  TRY(check_fits(made, inputs));
+  NetPlan made = TRY(build_plan(TRY(concrete(inputs, image, alone)), choice, weights_));
+  TRY(check_fits(made, inputs, image));
   loaded_.push_front({inputs, image, alone, std::move(made)});
   if (loaded_.size() > kCachedPlans) loaded_.pop_back();
   return &loaded_.front();
 }
 
+Result<ConcreteGraph> OnednnRunner::concrete(const TypeMap& inputs, bool image, bool alone) const {
+  ConcreteGraph made = alone ? TRY(specialise_batch(inputs)) : TRY(specialise(graph_, inputs));
+  if (image && made.graph.outputs.size() > 1) keep_output(made.graph, output_name());
+  return made;
+}
+
 // Whether the machine can hold what the plan needs at once.
-Result<void> OnednnRunner::check_fits(const NetPlan& plan, const TypeMap& inputs) const {
+Result<void> OnednnRunner::check_fits(const NetPlan& plan, const TypeMap& inputs,
+                                      bool image) const {
   const int64_t bytes =
       (plan.arena_floats + plan.scratch_floats(threads_)) * static_cast<int64_t>(sizeof(float)) +
       plan.plain_bytes;
   if (bytes > kMostArenaBytes || bytes > installed_bytes()) {
     return make_error(Code::invalid_argument,
                       "Model '{}' needs {:.1f} GiB for inputs of {}, more than this machine "
-                      "has; make them smaller with --size.",
+                      "has; make them smaller with --size{}.",
                       spec_.name, static_cast<double>(bytes) / (1 << 30),
-                      fmt::join(inputs.begin()->second.shape, "x"));
+                      fmt::join(inputs.begin()->second.shape, "x"),
+                      image && statistics_alone_forbid_tiles(inputs)
+                          ? ", or have them scored in tiles with --norm shot"
+                          : "");
   }
   return {};
 }

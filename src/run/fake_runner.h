@@ -53,6 +53,7 @@ class FakeRunner final : public model::Runner {
   }
   Result<double> gflop(model::Size) override { return 0.0; }
   Result<uint64_t> memory(model::Size) override { return uint64_t{0}; }
+  Result<model::Tiling> tiling(model::Size in) override { return model::Tiling{in, 1}; }
 
   model::Size fixed_{};
 

@@ -246,6 +246,11 @@ Result<Manifest> plan_run(const PrepareRequest& request, ByteSource& input,
   MemorySink nowhere;
   TRY(media::FrameWriter::create(manifest.encode, nowhere));
   manifest.plan = TRY(runner.plan(size.scored));
+  if (const model::Tiling tiling = TRY(runner.tiling(size.scored)); tiling.count > 1) {
+    manifest.notes.push_back(
+        fmt::format("To save memory each frame is scored in {} tiles of {}x{}.", tiling.count,
+                    tiling.size.width, tiling.size.height));
+  }
   manifest.scorer_bytes = TRY(scorer_bytes(size, runner));
   manifest.isa = model::isa_name();
   manifest.tools = media::library_versions();
