@@ -16,7 +16,7 @@ namespace {
 
 // What a frame's activations may take: more for one that is large itself.
 constexpr double kBudget = int64_t{1} << 30;
-constexpr double kBudgetPerPixel = 64;
+constexpr double kBudgetPerPixel = 80;
 
 double area(Size size) { return static_cast<double>(size.width) * size.height; }
 
