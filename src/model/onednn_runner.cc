@@ -128,6 +128,8 @@ Result<uint64_t> OnednnRunner::memory(Size input) {
     const int64_t in = pixels(input) + pixels(g.fit.net);
     floats += 3 * (in + pixels(g.out)) + g.channels * g.fit.factor * g.fit.factor * in;
     if (spec_.luma) floats += 4 * pixels(input) + 3 * pixels(g.out);
+  } else if (const int lanes = TRY(most_at_once(input)); lanes > 1) {
+    floats += lanes * lane_floats(loaded->plan);
   } else if (way.tiles) {
     // What a tile makes, as coded samples: at most three of two bytes a pixel.
     floats += 3 * pixels(way.planned) * g.fit.factor * g.fit.factor / 2;

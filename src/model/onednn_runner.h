@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The runner of make_onednn_runner (runner.h) in parts: onednn_runner.cc answers for plans, times
-// and ranges; runner_frames.cc takes frames in and out; runner_tensors.cc runs plain tensors and
+// and ranges; runner_frames.cc takes frames in and out,
+// runner_lanes.cc several at once; runner_tensors.cc runs plain tensors and
 // their batches; runner_plans.cc makes and keeps plans; runner_memory.cc owns the memory and runs
 // the steps; runner_tiles.cc cuts frames that would take too much of it. What to run is decided in
 // plan_build.cc; how fast it is, in kernels/. Internal to src/model.
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "model/frame_geometry.h"
+#include "model/lane_choice.h"
 #include "model/pixels.h"
 #include "model/plan.h"
 #include "model/range_finder.h"
@@ -44,6 +46,10 @@ class OnednnRunner final : public Runner {
   // runner_frames.cc
   Result<Size> output_size(Size input) override;
   Result<void> score(const FrameView& in, FrameView& out) override;
+
+  // runner_lanes.cc
+  Result<void> score_several(std::span<const FrameView> in, std::span<FrameView> out) override;
+  Result<int> most_at_once(Size input) override;
 
   // runner_tensors.cc
   Result<std::map<std::string, Tensor>> run(const std::map<std::string, Tensor>& inputs) override;
@@ -93,6 +99,9 @@ class OnednnRunner final : public Runner {
   // Where the frame goes; in a batch, the first picture.
   PlanesView open_image(Loaded& loaded, const StepContext& context);
   void repeat_image(const Loaded& loaded);
+  // What is neither fitted nor tiled.
+  Result<void> score_direct(const FrameView& in, const FrameGeometry& g, Loaded& loaded,
+                            const StepContext& context, FrameView& out);
   // Converts `in`, of the size that the network takes, and runs the network.
   Result<void> run_frame(const FrameView& in, Loaded& loaded, const StepContext& context);
   Result<ConstPlanesView> made_image(const Loaded& loaded, const StepContext& context) const;
@@ -101,6 +110,11 @@ class OnednnRunner final : public Runner {
   Result<void> run_planes(const Way& way, Loaded& loaded, const StepContext& context,
                           const Planes& in, Planes& out);
   void fill_test_image(Loaded& loaded, const StepContext& context);
+
+  // runner_lanes.cc
+  static int64_t lane_floats(const NetPlan& plan);
+  Result<void> score_at_once(std::span<const FrameView> in, std::span<FrameView> out, Size size);
+  Result<void> make_lanes(int64_t floats, size_t count);
 
   // runner_tensors.cc
   Result<TypeMap> types_of(const std::map<std::string, Tensor>& inputs) const;
@@ -146,6 +160,9 @@ class OnednnRunner final : public Runner {
   Size way_for_;
   Floats memory_;
   int64_t capacity_ = 0;
+  std::vector<Floats> lanes_;
+  int64_t lane_capacity_ = 0;
+  std::map<Size, LaneChoice> lane_choice_;
   Observation* observing_ = nullptr;  // while observe() scores
 };
 

@@ -2,6 +2,7 @@
 // Scores frames with a network.
 #pragma once
 
+#include <compare>
 #include <functional>
 #include <map>
 #include <memory>
@@ -19,7 +20,7 @@ namespace atelier::model {
 struct Size {
   int width = 0;
   int height = 0;
-  bool operator==(const Size&) const = default;
+  auto operator<=>(const Size&) const = default;
 };
 
 // One step of the numeric plan. Bits depend on nothing else: a runner made elsewhere with the same
@@ -87,6 +88,10 @@ class Runner {
   // Scores one frame: network, colour conversion, padding and cropping. `out` has output_size() and
   // any format. Equal frames (same_picture) have equal results, whatever was scored in between.
   virtual Result<void> score(const FrameView& in, FrameView& out) = 0;
+  // As many frames as `out`, in order; as score() each, to the bit. Small ones may be faster so.
+  virtual Result<void> score_several(std::span<const FrameView> in, std::span<FrameView> out) = 0;
+  // How many frames of this size score_several() can hold at once; 1: it takes one by one.
+  virtual Result<int> most_at_once(Size input) = 0;
   // Runs plain tensors, NCHW float32, by input name; returns all outputs of the graph by name.
   virtual Result<std::map<std::string, Tensor>> run(
       const std::map<std::string, Tensor>& inputs) = 0;

@@ -17,6 +17,12 @@ const ValueInfo* find(const std::vector<ValueInfo>& values, const std::string& n
   return it == values.end() ? nullptr : &*it;
 }
 
+Result<void> check_out(const FrameGeometry& g, const FrameView& out) {
+  if (out.width == g.out.width && out.height == g.out.height) return {};
+  return make_error(Code::internal, "The frame for the result is {}x{} instead of {}x{}.",
+                    out.width, out.height, g.out.width, g.out.height);
+}
+
 }  // namespace
 
 Result<Size> OnednnRunner::output_size(Size input) { return TRY(geometry(input)).out; }
@@ -24,18 +30,22 @@ Result<Size> OnednnRunner::output_size(Size input) { return TRY(geometry(input))
 Result<void> OnednnRunner::score(const FrameView& in, FrameView& out) {
   const Way& way = *TRY(this->way({in.width, in.height}));
   const FrameGeometry& g = way.geometry;
-  if (out.width != g.out.width || out.height != g.out.height) {
-    return make_error(Code::internal, "The frame for the result is {}x{} instead of {}x{}.",
-                      out.width, out.height, g.out.width, g.out.height);
-  }
+  TRY(check_out(g, out));
   Loaded* loaded = TRY(load_image(way.planned));
   omp_set_num_threads(threads_);
   const StepContext context = TRY(make_context(loaded->plan));
   const ColorSpec color = resolve_color(out.color, in.width, in.height, out.format);
   if (!g.direct || spec_.luma) return score_fitted(in, way, *loaded, context, color, out);
   if (way.tiles) return score_tiles(in, way, *loaded, context, color, out);
-  TRY(run_frame(in, *loaded, context));
-  return planes_to_frame(TRY(made_image(*loaded, context)), spec_, color, out);
+  return score_direct(in, g, *loaded, context, out);
+}
+
+Result<void> OnednnRunner::score_direct(const FrameView& in, const FrameGeometry& g, Loaded& loaded,
+                                        const StepContext& context, FrameView& out) {
+  TRY(check_out(g, out));
+  const ColorSpec color = resolve_color(out.color, in.width, in.height, out.format);
+  TRY(run_frame(in, loaded, context));
+  return planes_to_frame(TRY(made_image(loaded, context)), spec_, color, out);
 }
 
 const std::string& OnednnRunner::input_name() const {

@@ -37,6 +37,15 @@ class FakeRunner final : public model::Runner {
     }
     return {};
   }
+  Result<void> score_several(std::span<const FrameView> in, std::span<FrameView> out) override {
+    largest_group_ = std::max(largest_group_, in.size());
+    for (size_t i = 0; i < in.size(); ++i) TRY(score(in[i], out[i]));
+    return {};
+  }
+  Result<int> most_at_once(model::Size) override { return at_once_; }
+  // From now on so many at once.
+  void set_at_once(int frames) { at_once_ = frames; }
+  size_t largest_group() const { return largest_group_; }
   Result<std::map<std::string, model::Tensor>> run(
       const std::map<std::string, model::Tensor>&) override {
     return make_error(Code::internal, "Not for tensors.");
@@ -61,6 +70,8 @@ class FakeRunner final : public model::Runner {
   int factor_;
   int fail_at_ = -1;
   int scored_ = 0;
+  int at_once_ = 1;
+  size_t largest_group_ = 0;
 };
 
 }  // namespace atelier::run
