@@ -108,6 +108,27 @@ Result<void> OnednnRunner::observe_all(std::span<const FrameView> in, std::span<
   return {};
 }
 
+Result<Statistics> OnednnRunner::measure(std::span<const FrameView> in,
+                                         const std::function<void()>& scored_one) {
+  StatisticsTaker taker;
+  measuring_ = &taker;
+  const Result<void> scored = measure_all(in, scored_one);
+  measuring_ = nullptr;
+  TRY(scored);
+  return taker.result();
+}
+
+Result<void> OnednnRunner::measure_all(std::span<const FrameView> in,
+                                       const std::function<void()>& scored_one) {
+  for (const FrameView& frame : in) {
+    const Size size = TRY(output_size({frame.width, frame.height}));
+    FrameBuffer made(size.width, size.height, frame.format, frame.color);
+    TRY(score(frame, made.view()));
+    scored_one();
+  }
+  return {};
+}
+
 Result<double> OnednnRunner::gflop(Size input) {
   const Way way = *TRY(this->way(input));
   const Loaded* loaded = TRY(load_image(way.planned));

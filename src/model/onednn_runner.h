@@ -23,6 +23,7 @@
 #include "model/range_finder.h"
 #include "model/runner.h"
 #include "model/specialise.h"
+#include "model/statistics.h"
 #include "model/tile_grid.h"
 
 namespace atelier::model {
@@ -39,6 +40,8 @@ class OnednnRunner final : public Runner {
   Result<std::vector<LayerTime>> time_layers(Size input, int repeats) override;
   Result<Ranges> observe(std::span<const FrameView> in, std::span<FrameView> out,
                          const std::function<void()>& scored_one) override;
+  Result<Statistics> measure(std::span<const FrameView> in,
+                             const std::function<void()>& scored_one) override;
   Result<double> gflop(Size input) override;
   Result<uint64_t> memory(Size input) override;
   Result<Tiling> tiling(Size input) override;
@@ -85,6 +88,8 @@ class OnednnRunner final : public Runner {
   // onednn_runner.cc
   Result<void> observe_all(std::span<const FrameView> in, std::span<FrameView> out,
                            const std::function<void()>& scored_one, Observation& seen);
+
+  Result<void> measure_all(std::span<const FrameView> in, const std::function<void()>& scored_one);
 
   // runner_frames.cc
   const std::string& input_name() const;
@@ -163,7 +168,8 @@ class OnednnRunner final : public Runner {
   std::vector<Floats> lanes_;
   int64_t lane_capacity_ = 0;
   std::map<Size, LaneChoice> lane_choice_;
-  Observation* observing_ = nullptr;  // while observe() scores
+  Observation* observing_ = nullptr;      // while observe() scores
+  StatisticsTaker* measuring_ = nullptr;  // while measure() scores
 };
 
 }  // namespace atelier::model

@@ -68,7 +68,8 @@ struct Step {
   int writes = -1;         // -1: no blocked value
   // The input of a convolution that could take it in eight bits, if its range were known; else -1.
   int observed = -1;
-  bool first = false;  // a convolution that no other comes before
+  bool first = false;   // a convolution that no other comes before
+  int normalised = -1;  // what an InstanceNormalization takes statistics of
   bool in_place = false;
   std::vector<int> plain_reads;
   std::vector<int> plain_writes;

@@ -276,6 +276,7 @@ Result<void> PlanBuilder::finish_chain(const Node& node, Chain chain,
   step.gflop = 1e-9 * static_cast<double>(out_shape.count()) *
                static_cast<double>(2 * chain.ops.size() + (norm ? 4 : 0));
   if (norm) {
+    step.normalised = in;
     step.scratch_shared = k::norm_scratch(static_cast<int>(out_shape.channels),
                                           plan_.values[static_cast<size_t>(in)].block,
                                           static_cast<int>(out_shape.height));

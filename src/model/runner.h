@@ -66,6 +66,13 @@ struct Tiling {
   bool operator==(const Tiling&) const = default;
 };
 
+// Of what an InstanceNormalization normalises, by channel.
+struct ChannelStatistics {
+  std::vector<float> mean, variance;  // variance of the population
+  bool operator==(const ChannelStatistics&) const = default;
+};
+using Statistics = std::map<std::string, ChannelStatistics>;  // by the node's name
+
 struct RunnerOptions {
   int threads = 0;  // 0: one per core; never changes the bits
   // Obey this plan for frames of its size; empty: choose. Errors then: invalid_argument if this
@@ -76,6 +83,8 @@ struct RunnerOptions {
   // Bytes of activations beyond which a frame is cut into tiles; 0: by the size of the frame alone,
   // the same on every machine.
   uint64_t tile_bytes = 0;
+  // Normalisations of these nodes take no statistics of their own: see fix_statistics.h.
+  Statistics statistics{};
 };
 
 // One thread calls it; it runs `threads` inside. Plans are cached per frame size.
@@ -105,6 +114,11 @@ class Runner {
   // `scored_one` is called after each picture.
   virtual Result<Ranges> observe(std::span<const FrameView> in, std::span<FrameView> out,
                                  const std::function<void()>& scored_one) = 0;
+  // Scores `in` for what its normalisations see: the statistics of all these frames together, of
+  // every InstanceNormalization of single pictures with constant parameters; nothing for others.
+  // `scored_one` is called after each picture.
+  virtual Result<Statistics> measure(std::span<const FrameView> in,
+                                     const std::function<void()>& scored_one) = 0;
   // Arithmetic for one frame of this size as the model states it, in 1e9 operations (a MAC is two).
   virtual Result<double> gflop(Size input) = 0;
   // Bytes of the arena, packed weights and pictures in between for frames of this size.

@@ -61,6 +61,9 @@ Result<void> OnednnRunner::execute(const NetPlan& plan, const StepContext& conte
     if (observing_ && step.observed >= 0 && (step.first || !observing_->first_only)) {
       observing_->finders[step.label.node].see(context.view(step.observed));
     }
+    if (measuring_ && step.normalised >= 0) {
+      measuring_->see(step.label.node, context.view(step.normalised), threads_);
+    }
     const double start = seconds_now();
     if (static_cast<int>(i) != done) TRY(step.run(context));
     if (!step.in_place && step.writes >= 0) clear_halo(plan, context, step.writes);

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "model/fix_statistics.h"
 #include "model/onednn_runner.h"
 
 namespace atelier::model {
@@ -67,6 +68,7 @@ Result<OnednnRunner::Loaded*> OnednnRunner::load(const TypeMap& inputs, bool ima
 Result<ConcreteGraph> OnednnRunner::concrete(const TypeMap& inputs, bool image, bool alone) const {
   ConcreteGraph made = alone ? TRY(specialise_batch(inputs)) : TRY(specialise(graph_, inputs));
   if (image && made.graph.outputs.size() > 1) keep_output(made.graph, output_name());
+  TRY(fix_statistics(made, options_.statistics));
   return made;
 }
 

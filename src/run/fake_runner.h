@@ -54,6 +54,10 @@ class FakeRunner final : public model::Runner {
                                 const std::function<void()>&) override {
     return model::Ranges();
   }
+  Result<model::Statistics> measure(std::span<const FrameView>,
+                                    const std::function<void()>&) override {
+    return model::Statistics();
+  }
   Result<std::vector<model::PlanStep>> plan(model::Size) override {
     return std::vector<model::PlanStep>{{"all", "Negative", "own", "integer"}};
   }
