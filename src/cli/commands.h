@@ -33,6 +33,7 @@ struct RunOptions {
   bool deinterlace = false;
   std::string precision = "auto";
   double min_psnr = 32;
+  std::string norm = "frame";
   int workers = 0;  // 0: default_workers()
   std::string sandbox = "on";
   std::string trace;  // a file for a Chrome trace; empty: none

@@ -71,6 +71,12 @@ void add_result(CLI::App& command, RunOptions& o) {
                   "int8 below this many dB PSNR on frames of the video becomes f32")
       ->check(CLI::Range(0.0, 200.0))
       ->capture_default_str();
+  command
+      .add_option("--norm", o.norm,
+                  "Statistics of normalisations: of each frame, or fixed for each shot, which is "
+                  "faster and steadier but gives other pictures")
+      ->check(CLI::IsMember({"frame", "shot"}))
+      ->capture_default_str();
   command.add_flag("--deinterlace", o.deinterlace,
                    "Make whole frames of interlaced ones; progressive frames stay as they are");
   command.add_option("--codec", o.codec,

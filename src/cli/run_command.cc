@@ -82,6 +82,7 @@ Result<run::Parameters> parameters_of(const RunOptions& options, Console& consol
   p.deinterlace = options.deinterlace;
   p.precision = options.precision;
   p.min_psnr = options.min_psnr;
+  p.norm = options.norm;
   return p;
 }
 
@@ -405,6 +406,10 @@ void say_plan(Console& console, const run::Manifest& manifest, const RunOptions&
     console.say(
         fmt::format("Scored in int8: at least {:.1f} dB PSNR against f32 on {} frames of it.",
                     manifest.precision.sampled_psnr, manifest.precision.frames));
+  }
+  if (!manifest.shots.empty()) {
+    console.say(fmt::format("Normalised by shot: {} shot{}.", manifest.shots.size(),
+                            manifest.shots.size() == 1 ? "" : "s"));
   }
   const int threads = engine::threads_of_each(workers, options.threads);
   console.say(fmt::format("{} worker{} of {} thread{}.", workers, workers == 1 ? "" : "s", threads,

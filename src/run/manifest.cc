@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/manifest.h"
 
+#include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/bytes.h"
@@ -25,19 +27,21 @@ std::optional<T> optional_from(const json& j) {
 }
 
 json parameters_json(const Parameters& p) {
-  return {{"chunk_seconds", p.chunk_seconds},
-          {"from", optional_json(p.range.from)},
-          {"to", optional_json(p.range.to)},
-          {"width", p.width},
-          {"height", p.height},
-          {"codec", p.codec},
-          {"crf", p.crf},
-          {"preset", p.preset},
-          {"encoder_options", p.encoder_options},
-          {"keep_frames", p.keep_frames},
-          {"deinterlace", p.deinterlace},
-          {"precision", p.precision},
-          {"min_psnr", p.min_psnr}};
+  json j = {{"chunk_seconds", p.chunk_seconds},
+            {"from", optional_json(p.range.from)},
+            {"to", optional_json(p.range.to)},
+            {"width", p.width},
+            {"height", p.height},
+            {"codec", p.codec},
+            {"crf", p.crf},
+            {"preset", p.preset},
+            {"encoder_options", p.encoder_options},
+            {"keep_frames", p.keep_frames},
+            {"deinterlace", p.deinterlace},
+            {"precision", p.precision},
+            {"min_psnr", p.min_psnr}};
+  if (p.norm != "frame") j["norm"] = p.norm;  // runs of older versions keep their id
+  return j;
 }
 
 Parameters parameters_from(const json& j) {
@@ -55,6 +59,7 @@ Parameters parameters_from(const json& j) {
   p.deinterlace = j.value("deinterlace", false);
   p.precision = j.value("precision", p.precision);  // older versions had f32 alone
   p.min_psnr = j.value("min_psnr", p.min_psnr);
+  p.norm = j.value("norm", p.norm);
   return p;
 }
 
@@ -80,6 +85,46 @@ ChosenPrecision precision_from(const json& manifest) {
   p.sampled_psnr = j.at("sampled_psnr").get<double>();
   p.frames = j.at("frames").get<uint64_t>();
   return p;
+}
+
+std::string floats_text(const std::vector<float>& values) {
+  return to_base64(std::as_bytes(std::span(values)));
+}
+
+std::vector<float> floats_from(const json& text) {
+  const std::vector<std::byte> bytes = from_base64(text.get<std::string>());
+  std::vector<float> values(bytes.size() / sizeof(float));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+  return values;
+}
+
+// Statistics decide bits: their bytes are kept as they are (IEEE 754, little-endian).
+json shots_json(const std::vector<Shot>& shots) {
+  json list = json::array();
+  for (const Shot& shot : shots) {
+    json statistics = json::object();
+    for (const auto& [node, s] : shot.statistics) {
+      statistics[node] = json::array({floats_text(s.mean), floats_text(s.variance)});
+    }
+    list.push_back({{"first_pts", shot.first_pts}, {"statistics", statistics}});
+  }
+  return list;
+}
+
+std::vector<Shot> shots_from(const json& manifest) {
+  std::vector<Shot> shots;
+  if (!manifest.contains("shots")) return shots;
+  for (const json& j : manifest.at("shots")) {
+    Shot shot;
+    shot.first_pts = j.at("first_pts").get<int64_t>();
+    for (const auto& [node, s] : j.at("statistics").items()) {
+      shot.statistics[node] = {floats_from(s.at(0)), floats_from(s.at(1))};
+    }
+    shots.push_back(std::move(shot));
+  }
+  std::sort(shots.begin(), shots.end(),
+            [](const Shot& a, const Shot& b) { return a.first_pts < b.first_pts; });
+  return shots;
 }
 
 json color_json(const ColorSpec& c) {
@@ -253,6 +298,7 @@ Manifest manifest_from(const json& j) {
   m.chunks = chunks_from(j.at("chunks"));
   m.plan = plan_from(j.at("plan"));
   m.precision = precision_from(j);
+  m.shots = shots_from(j);
   m.copied = copied_from(j.at("copied"));
   m.damaged_packets = j.at("damaged_packets").get<uint64_t>();
   m.scorer_bytes = j.value("scorer_bytes", uint64_t{0});
@@ -279,24 +325,25 @@ std::string make_run_id(const InputIdentity& input, const ModelIdentity& model,
 }
 
 std::string to_json(const Manifest& m) {
-  const json j = {{"format", kFormatVersion},
-                  {"run_id", m.run_id},
-                  {"input", identity_json(m.input)},
-                  {"model", identity_json(m.model)},
-                  {"parameters", parameters_json(m.parameters)},
-                  {"video_stream", m.video_stream},
-                  {"time_base", rational_json(m.time_base)},
-                  {"scored_size", json::array({m.scored_size.width, m.scored_size.height})},
-                  {"encode", encode_json(m.encode)},
-                  {"chunks", chunks_json(m.chunks)},
-                  {"plan", plan_json(m.plan)},
-                  {"precision", precision_json(m.precision)},
-                  {"copied", copied_json(m.copied)},
-                  {"damaged_packets", m.damaged_packets},
-                  {"scorer_bytes", m.scorer_bytes},
-                  {"isa", m.isa},
-                  {"tools", m.tools},
-                  {"notes", m.notes}};
+  json j = {{"format", kFormatVersion},
+            {"run_id", m.run_id},
+            {"input", identity_json(m.input)},
+            {"model", identity_json(m.model)},
+            {"parameters", parameters_json(m.parameters)},
+            {"video_stream", m.video_stream},
+            {"time_base", rational_json(m.time_base)},
+            {"scored_size", json::array({m.scored_size.width, m.scored_size.height})},
+            {"encode", encode_json(m.encode)},
+            {"chunks", chunks_json(m.chunks)},
+            {"plan", plan_json(m.plan)},
+            {"precision", precision_json(m.precision)},
+            {"copied", copied_json(m.copied)},
+            {"damaged_packets", m.damaged_packets},
+            {"scorer_bytes", m.scorer_bytes},
+            {"isa", m.isa},
+            {"tools", m.tools},
+            {"notes", m.notes}};
+  if (!m.shots.empty()) j["shots"] = shots_json(m.shots);
   return j.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 

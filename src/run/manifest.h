@@ -35,6 +35,7 @@ struct Parameters {
   bool deinterlace = false;
   std::string precision = "f32";  // or "int8", or "auto"; the manifest says what was chosen
   double min_psnr = 32;           // int8 below it becomes f32
+  std::string norm = "frame";     // or "shot"; the manifest says what was found
 };
 
 // What convolutions compute in, as prepare decided on frames of the video (run/precision.h).
@@ -43,6 +44,12 @@ struct ChosenPrecision {
   model::Ranges ranges;     // of int8: the convolutions that may take it
   double sampled_psnr = 0;  // of int8: dB against f32, of the worst of those frames
   uint64_t frames = 0;      // that were looked at
+};
+
+// Frames from `first_pts` to the next shot, and what their normalisations go by (run/norm.h).
+struct Shot {
+  int64_t first_pts = 0;
+  model::Statistics statistics;
 };
 
 struct InputIdentity {
@@ -73,6 +80,7 @@ struct Manifest {
   std::vector<ChunkPlan> chunks;
   std::vector<model::PlanStep> plan;
   ChosenPrecision precision;
+  std::vector<Shot> shots;  // in order; empty: every frame is normalised by its own statistics
   std::vector<media::CopiedStream> copied;
   uint64_t damaged_packets = 0;
   uint64_t scorer_bytes = 0;  // memory that one scorer needs, about; 0: not known (older versions)

@@ -58,6 +58,22 @@ TEST(Manifest, SurvivesAsText) {
   EXPECT_EQ(back.precision.frames, 4u);
 }
 
+TEST(Manifest, StatisticsOfShotsKeepEveryBit) {
+  Manifest m = sample();
+  EXPECT_EQ(to_json(m).find("norm"), std::string::npos) << "as before there were shots";
+  m.parameters.norm = "shot";
+  m.shots = {{-5, {{"n1", {{0.1F, -1e-38F, 3e38F}, {1.0F / 3, 0, 7}}}}},
+             {20, {{"n1", {{1}, {2}}}}}};
+  const Manifest back = manifest_from_json(to_json(m)).value();
+  EXPECT_EQ(back.parameters.norm, "shot");
+  ASSERT_EQ(back.shots.size(), 2u);
+  EXPECT_EQ(back.shots[0].first_pts, -5);
+  EXPECT_EQ(back.shots[0].statistics, m.shots[0].statistics);
+  EXPECT_EQ(back.shots[1].statistics, m.shots[1].statistics);
+  EXPECT_NE(make_run_id(m.input, m.model, m.parameters),
+            make_run_id(m.input, m.model, sample().parameters));
+}
+
 TEST(Manifest, OfAVersionWithoutPrecisionsIsF32) {
   nlohmann::json j = nlohmann::json::parse(to_json(sample()));
   j.erase("precision");

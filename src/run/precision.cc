@@ -6,6 +6,7 @@
 
 #include "base/psnr.h"
 #include "run/scorer.h"
+#include "run/shot_runners.h"
 
 namespace atelier::run {
 namespace {
@@ -60,7 +61,17 @@ class Search {
       expected_.push_back(picture());
       out.push_back(expected_.back().view());
     }
-    all_ = TRY(exact.observe(in, out, scored_one_));
+    model::RunnerOptions options;
+    options.threads = threads_;
+    ShotRunners runners(manifest_.shots, make_, options);
+    for (size_t begin = 0, end = 0; begin < in.size(); begin = end) {
+      const size_t shot = runners.shot_of(frames_[begin].pts);
+      while (end < in.size() && runners.shot_of(frames_[end].pts) == shot) ++end;
+      model::Runner* runner =
+          manifest_.shots.empty() ? &exact : TRY(runners.at(frames_[begin].pts));
+      merge(TRY(runner->observe(std::span(in).subspan(begin, end - begin),
+                                std::span(out).subspan(begin, end - begin), scored_one_)));
+    }
     return {};
   }
 
@@ -100,6 +111,13 @@ class Search {
   bool gains() const { return !candidates_.empty(); }
 
  private:
+  void merge(const model::Ranges& ranges) {
+    for (const auto& [node, range] : ranges) {
+      model::Range& all = all_[node];  // {0, 0} at first: every range contains zero
+      all = {std::min(all.low, range.low), std::max(all.high, range.high)};
+    }
+  }
+
   FrameBuffer picture() const {
     const media::EncodeSettings& encode = manifest_.encode;
     return FrameBuffer(encode.width, encode.height, encode.format, encode.color);
@@ -111,10 +129,12 @@ class Search {
     options.threads = threads_;
     options.precision = model::Precision::int8;
     options.ranges = ranges;
-    const auto runner = TRY(make_(options));
+    ShotRunners runners(manifest_.shots, make_, options);
+    model::Runner* runner = nullptr;
     std::vector<double> psnr;
     for (size_t i = frame.value_or(0); i < (frame ? *frame + 1 : frames_.size()); i++) {
       FrameBuffer made = picture();
+      runner = TRY(runners.at(frames_[i].pts));
       TRY(runner->score(frames_[i].view, made.view()));
       scored_one_();
       psnr.push_back(squared_error(expected_[i].view(), made.view()).psnr());
@@ -180,7 +200,8 @@ Result<void> choose_precision(Manifest& manifest, ByteSource& input, const media
     options.threads = threads;
     options.precision = model::Precision::int8;
     options.ranges = manifest.precision.ranges;
-    const auto runner = TRY(make(options));
+    ShotRunners runners(manifest.shots, make, options);
+    model::Runner* runner = TRY(runners.at(manifest.chunks.front().first_pts));
     manifest.plan = TRY(runner->plan(manifest.scored_size));
     const uint64_t before = TRY(exact.memory(manifest.scored_size));
     manifest.scorer_bytes += TRY(runner->memory(manifest.scored_size)) - before;

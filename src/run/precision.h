@@ -14,6 +14,7 @@
 #include <functional>
 
 #include "run/manifest.h"
+#include "run/runner_factory.h"
 
 namespace atelier::run {
 
@@ -22,12 +23,11 @@ namespace atelier::run {
 inline constexpr double kAutoPsnr = 40;
 inline constexpr uint64_t kAutoFrames = 250;
 
-using RunnerFactory =
-    std::function<Result<std::unique_ptr<model::Runner>>(const model::RunnerOptions&)>;
-
-// `manifest` is planned for f32, as `exact` scores; int8, if it is wanted and good enough, changes
-// plan, precision and memory, and refused int8 adds a note if it was asked for by name. Errors:
-// those of reading frames and of the runners. `scored_one` is called after each frame.
+// `manifest` is planned for f32, as `exact` scores (with shots: frames of the first one; all others
+// are compared with their own shot's networks, and ranges are those of all of them together); int8,
+// if it is wanted and good enough, changes plan, precision and memory, and refused int8 adds a note
+// if it was asked for by name. Errors: those of reading frames and of the runners. `scored_one` is
+// called after each frame.
 Result<void> choose_precision(Manifest& manifest, ByteSource& input, const media::MediaInfo& info,
                               model::Runner& exact, const RunnerFactory& make, int threads,
                               const std::function<void()>& scored_one);

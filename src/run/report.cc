@@ -49,6 +49,8 @@ std::string to_json(const RunReport& report, const Manifest& manifest) {
                   {"width", manifest.encode.width},
                   {"height", manifest.encode.height},
                   {"precision", precision_json(manifest.precision)},
+                  {"norm", manifest.shots.empty() ? "frame" : "shot"},
+                  {"shots", manifest.shots.size()},
                   {"chunks", manifest.chunks.size()},
                   {"frames", finish.frames},
                   {"frames_expected", finish.frames_expected},

@@ -143,6 +143,7 @@ class Pipeline {
   // The frame scored last in this chunk; its samples stay alive for the comparison.
   struct LastScored {
     int chunk = -1;
+    size_t shot = 0;
     FrameView view;
     std::shared_ptr<const void> keep_alive;  // of the view
     std::shared_ptr<const FrameBuffer> painted;
@@ -183,12 +184,14 @@ class Pipeline {
   // its result, since a runner keeps nothing from frame to frame. A comparison ends at the first
   // row that differs; at 1920x1080 it takes 0.2 ms at most.
   Result<void> score_frame(FrameItem& frame, LastScored& last) {
-    if (last.painted && same_picture(frame.decoded.view, last.view)) {
+    const size_t shot = job_.shots ? job_.shots->shot_of(frame.decoded.pts) : 0;
+    if (last.painted && last.shot == shot && same_picture(frame.decoded.view, last.view)) {
       frame.painted = last.painted;
       ++last.repeated;
     } else {
-      frame.painted = TRY(paint(frame.decoded.view));
+      frame.painted = TRY(paint(frame.decoded));
       last.painted = frame.painted;
+      last.shot = shot;
       last.view = frame.decoded.view;
       last.keep_alive = frame.decoded.keep_alive;
     }
@@ -198,7 +201,8 @@ class Pipeline {
     return {};
   }
 
-  Result<std::shared_ptr<const FrameBuffer>> paint(const FrameView& in) {
+  Result<std::shared_ptr<const FrameBuffer>> paint(const media::DecodedFrame& frame) {
+    const FrameView& in = frame.view;
     const media::EncodeSettings& encode = job_.manifest->encode;
     auto made =
         std::make_shared<FrameBuffer>(encode.width, encode.height, encode.format, encode.color);
@@ -206,7 +210,8 @@ class Pipeline {
     if (job_.unpainted) {
       TRY(model::pass_through(in, buffer.view()));
     } else {
-      TRY(job_.runner->score(in, buffer.view()));
+      model::Runner* runner = job_.shots ? TRY(job_.shots->at(frame.pts)) : job_.runner;
+      TRY(runner->score(in, buffer.view()));
     }
     // Networks paint colour; what was see-through stays so.
     if (encode.format.alpha) TRY(media::copy_alpha(in, buffer.view()));

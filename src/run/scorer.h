@@ -14,6 +14,7 @@
 #include "model/runner.h"
 #include "run/manifest.h"
 #include "run/run_folder.h"
+#include "run/shot_runners.h"
 #include "run/trace.h"
 
 namespace atelier::run {
@@ -55,7 +56,8 @@ struct ScoreJob {
   const Clock* clock = nullptr;
   int threads = 0;  // for the decoder; 0: one per core
   TraceRecorder* trace = nullptr;
-  bool unpainted = false;  // the network is left out, see model/pass_through.h
+  ShotRunners* shots = nullptr;  // instead of `runner`, where the manifest has shots
+  bool unpainted = false;        // the network is left out, see model/pass_through.h
 };
 
 // How the frames of a chunk are read.

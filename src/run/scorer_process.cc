@@ -292,10 +292,12 @@ bool ScorerProcess::is_stuck(State state, Idle& idle) {
     return std::chrono::duration<double>(time).count();
   };
   const TimeLimits& limits = task_.limits;
+  const auto start =
+      task_.parameters.norm == "shot" ? std::max(limits.start, limits.chunk) : limits.start;
   if (idle.without_step >= limits.progress) {
     stuck_ = fmt::format("made no progress for {:g} seconds", in_seconds(limits.progress));
-  } else if (state == State::starting && idle.without_commit >= limits.start) {
-    stuck_ = fmt::format("was not ready after {:g} seconds", in_seconds(limits.start));
+  } else if (state == State::starting && idle.without_commit >= start) {
+    stuck_ = fmt::format("was not ready after {:g} seconds", in_seconds(start));
   } else if (state == State::scoring && idle.without_commit >= limits.chunk) {
     stuck_ = fmt::format("finished no chunk for {:g} seconds", in_seconds(limits.chunk));
   }

@@ -40,7 +40,9 @@ struct Standing {
 // For how long a scorer may do without what shows that it goes on; then it is taken for stuck, and
 // its broker starts another one. Time that the broker takes, for its store say, does not count.
 struct TimeLimits {
-  std::chrono::milliseconds start = std::chrono::hours(1);  // to read model and input, and to plan
+  // To read model and input, and to plan. Not less than `chunk` where planning decodes the whole
+  // video (run/norm.h).
+  std::chrono::milliseconds start = std::chrono::hours(1);
   // Without asking for anything or finishing a frame.
   std::chrono::milliseconds progress = std::chrono::minutes(30);
   std::chrono::milliseconds chunk = std::chrono::hours(12);  // from one commit to the next

@@ -11,6 +11,7 @@
 #include "media/muxer.h"
 #include "run/channel.h"
 #include "run/model_files.h"
+#include "run/norm.h"
 #include "run/precision.h"
 #include "run/prepare.h"
 #include "run/sandbox.h"
@@ -126,7 +127,8 @@ class Program {
             : TRY(prepare_run(request, input, info, standing.run_id, make, options.threads));
     options.plan = manifest.plan;
     options.ranges = manifest.precision.ranges;
-    const auto runner = TRY(make(options));
+    ShotRunners runners(manifest.shots, make, options);
+    model::Runner* runner = TRY(runners.at(manifest.chunks.front().first_pts));
     TRY(ask(control_, {{"do", "ready"}}, message));
 
     const SystemClock clock;
@@ -134,10 +136,11 @@ class Program {
     const ScoreJob job{&manifest,
                        &info,
                        &input,
-                       runner.get(),
+                       runner,
                        &clock,
                        options.threads,
                        head.at("trace").get<bool>() ? &trace : nullptr,
+                       manifest.shots.empty() ? nullptr : &runners,
                        head.at("unpainted").get<bool>()};
     RemoteDesk desk(control_, results_, manifest);
     return score_chunks(job, desk, progress_, {});
@@ -189,10 +192,15 @@ class Program {
                                const RunnerFactory& make, int threads) {
     model::RunnerOptions options;
     options.threads = threads;
-    const auto runner = TRY(make(options));
+    auto runner = TRY(make(options));
     Manifest manifest = TRY(plan_run(request, input, info, *runner, run_id, {}));
-    TRY(choose_precision(manifest, input, info, *runner, make, threads,
-                         [this] { progress_.prepared++; }));
+    const auto step = [this] { progress_.prepared++; };
+    TRY(choose_shots(manifest, input, info, *runner, make, threads, step));
+    if (!manifest.shots.empty()) {
+      options.statistics = manifest.shots.front().statistics;
+      runner = TRY(make(options));
+    }
+    TRY(choose_precision(manifest, input, info, *runner, make, threads, step));
     return publish(manifest);
   }
 
