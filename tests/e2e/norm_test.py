@@ -40,7 +40,7 @@ class Norm(support.Case):
         self.assertNotEqual(self.pictures(exact), self.pictures(wanted))
 
     def pictures(self, video):
-        return tool("ffmpeg", "-v", "error", "-i", video, "-map", "0:v:0", "-f", "framemd5", "-").stdout
+        return tool("ffmpeg", "-v", "error", "-i", video, "-map", "0:v:0", "-f", "framemd5", "-")
 
     def test_what_is_left_is_scored_with_the_statistics_of_the_manifest(self):
         wanted, _ = self.paint("whole", "--norm", "shot", "--chunk-seconds", "0.4")
