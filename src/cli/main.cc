@@ -72,9 +72,10 @@ void add_result(CLI::App& command, RunOptions& o) {
       ->check(CLI::Range(0.0, 200.0))
       ->capture_default_str();
   command
-      .add_option("--norm", o.norm,
-                  "Statistics of normalisations: of each frame, or fixed for each shot, which is "
-                  "faster and steadier but gives other pictures")
+      .add_option(
+          "--norm", o.norm,
+          "Statistics of normalisations: of each frame, or fixed for each shot of the video, "
+          "which gives other pictures")
       ->check(CLI::IsMember({"frame", "shot"}))
       ->capture_default_str();
   command.add_flag("--deinterlace", o.deinterlace,
