@@ -3,13 +3,13 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <thread>
 #include <variant>
 
 #include "base/queue.h"
-#include "media/alpha.h"
 #include "media/picture.h"
-#include "model/pass_through.h"
+#include "run/painter.h"
 
 namespace atelier::run {
 namespace {
@@ -17,17 +17,24 @@ namespace {
 // Deep enough that a stage's hiccup does not stop the next one, shallow enough to bound memory: at
 // 3840x2160 a frame is 12 MB.
 constexpr size_t kQueueFrames = 3;
+// Small frames are scored in groups, which must not wait for room one by one.
+constexpr size_t kMostQueueFrames = 32;
+constexpr size_t kQueuePixels = size_t{2} << 20;
+
+size_t queue_frames(const Manifest& manifest) {
+  const auto pixels = [](int width, int height) {
+    return static_cast<size_t>(width) * static_cast<size_t>(height);
+  };
+  const size_t frame = std::max({size_t{1}, pixels(manifest.encode.width, manifest.encode.height),
+                                 pixels(manifest.scored_size.width, manifest.scored_size.height)});
+  return std::clamp(kQueuePixels / frame, kQueueFrames, kMostQueueFrames);
+}
 
 struct ChunkBegin {
   ChunkPlan plan;
 };
 struct ChunkEnd {
   media::ReadReport report;
-};
-struct FrameItem {
-  explicit FrameItem(media::DecodedFrame frame) : decoded(std::move(frame)) {}
-  media::DecodedFrame decoded;
-  std::shared_ptr<const FrameBuffer> painted;  // null until scored; equal frames share one
 };
 // What flows through the queues: a begin, its frames, an end; then the next chunk.
 using Item = std::variant<ChunkBegin, std::unique_ptr<FrameItem>, ChunkEnd>;
@@ -73,7 +80,12 @@ class Stopwatch {
 class Pipeline {
  public:
   Pipeline(const ScoreJob& job, ChunkDesk& desk, Progress& progress, std::stop_token stop)
-      : job_(job), desk_(desk), progress_(progress), stop_(std::move(stop)) {}
+      : job_(job),
+        desk_(desk),
+        progress_(progress),
+        stop_(std::move(stop)),
+        decoded_(queue_frames(*job.manifest)),
+        painted_(queue_frames(*job.manifest)) {}
 
   Result<void> run() {
     const std::stop_callback on_stop(stop_, [this] {
@@ -140,82 +152,50 @@ class Pipeline {
     return watch.push(decoded_, ChunkEnd{reader_->report()});
   }
 
-  // The frame scored last in this chunk; its samples stay alive for the comparison.
-  struct LastScored {
-    int chunk = -1;
-    size_t shot = 0;
-    FrameView view;
-    std::shared_ptr<const void> keep_alive;  // of the view
-    std::shared_ptr<const FrameBuffer> painted;
-    uint64_t repeated = 0;
-  };
-
   Result<void> score_all() {
     Stopwatch watch(job_, Stage::score);
-    LastScored last;
-    while (auto item = watch.pop(decoded_)) {
-      TRY(score_item(*item, last, watch));
+    Painter painter(job_);
+    int chunk = -1;
+    for (std::optional<Item> item = watch.pop(decoded_); item; item = next_item(watch)) {
+      if (std::holds_alternative<std::unique_ptr<FrameItem>>(*item)) {
+        if (!TRY(score_group(*std::move(item), painter, watch))) return {};
+        continue;
+      }
+      if (const auto* begin = std::get_if<ChunkBegin>(&*item)) {
+        chunk = begin->plan.index;
+        watch.begin_chunk(chunk);
+      } else {
+        MutexLock lock(mutex_);
+        scored_[chunk] = {watch.take_seconds(), painter.repeated()};
+      }
+      painter.begin_chunk();  // the next chunk may be long in coming: nothing is kept for it
       if (!watch.push(painted_, *std::move(item))) return {};
     }
     painted_.close();
     return {};
   }
 
-  Result<void> score_item(Item& item, LastScored& last, Stopwatch& watch) {
-    if (const auto* begin = std::get_if<ChunkBegin>(&item)) {
-      // Chunks begin anew, so that what is counted does not depend on who scored the one before.
-      last = {};
-      last.chunk = begin->plan.index;
-      watch.begin_chunk(last.chunk);
-    } else if (auto* frame = std::get_if<std::unique_ptr<FrameItem>>(&item)) {
-      TRY(watch.time([&] { return score_frame(**frame, last); }));
-      progress_.scored++;
-    } else {
-      {
-        MutexLock lock(mutex_);
-        scored_[last.chunk] = {watch.take_seconds(), last.repeated};
-      }
-      last = {};  // the next chunk may be long in coming
-    }
-    return {};
+  std::optional<Item> next_item(Stopwatch& watch) {
+    return held_ ? std::exchange(held_, std::nullopt) : watch.pop(decoded_);
   }
 
-  // Titles stand still, and film in video repeats frames: a picture equal to the one before it has
-  // its result, since a runner keeps nothing from frame to frame. A comparison ends at the first
-  // row that differs; at 1920x1080 it takes 0.2 ms at most.
-  Result<void> score_frame(FrameItem& frame, LastScored& last) {
-    const size_t shot = job_.shots ? job_.shots->shot_of(frame.decoded.pts) : 0;
-    if (last.painted && last.shot == shot && same_picture(frame.decoded.view, last.view)) {
-      frame.painted = last.painted;
-      ++last.repeated;
-    } else {
-      frame.painted = TRY(paint(frame.decoded));
-      last.painted = frame.painted;
-      last.shot = shot;
-      last.view = frame.decoded.view;
-      last.keep_alive = frame.decoded.keep_alive;
+  // `first`, a frame, and as many after it as are scored together. False if the pipeline was
+  // stopped.
+  Result<bool> score_group(Item first, Painter& painter, Stopwatch& watch) {
+    std::vector<std::unique_ptr<FrameItem>> group;
+    group.push_back(std::get<std::unique_ptr<FrameItem>>(std::move(first)));
+    const size_t room = TRY(painter.room(*group.front()));
+    while (group.size() < room) {
+      held_ = watch.pop(decoded_);
+      if (!held_ || !std::holds_alternative<std::unique_ptr<FrameItem>>(*held_)) break;
+      group.push_back(std::get<std::unique_ptr<FrameItem>>(*std::exchange(held_, std::nullopt)));
     }
-    // Its samples are no longer needed; its time and its extras are.
-    frame.decoded.view = {};
-    frame.decoded.keep_alive.reset();
-    return {};
-  }
-
-  Result<std::shared_ptr<const FrameBuffer>> paint(const media::DecodedFrame& frame) {
-    const FrameView& in = frame.view;
-    const media::EncodeSettings& encode = job_.manifest->encode;
-    auto made =
-        std::make_shared<FrameBuffer>(encode.width, encode.height, encode.format, encode.color);
-    FrameBuffer& buffer = *made;
-    if (job_.unpainted) {
-      TRY(model::pass_through(in, buffer.view()));
-    } else {
-      model::Runner* runner = job_.shots ? TRY(job_.shots->at(frame.pts)) : job_.runner;
-      TRY(runner->score(in, buffer.view()));
+    TRY(watch.time([&] { return painter.paint(group); }));
+    progress_.scored += group.size();
+    for (auto& frame : group) {
+      if (!watch.push(painted_, std::move(frame))) return false;
     }
-    // Networks paint colour; what was see-through stays so.
-    if (encode.format.alpha) TRY(media::copy_alpha(in, buffer.view()));
-    return std::shared_ptr<const FrameBuffer>(std::move(made));
+    return true;
   }
 
   struct OpenChunk {
@@ -302,8 +282,9 @@ class Pipeline {
   Progress& progress_;
   std::stop_token stop_;
   std::unique_ptr<media::FrameReader> reader_;  // of the decoding stage
-  BoundedQueue<Item> decoded_{kQueueFrames};
-  BoundedQueue<Item> painted_{kQueueFrames};
+  BoundedQueue<Item> decoded_;
+  BoundedQueue<Item> painted_;
+  std::optional<Item> held_;  // of the scoring stage: what came after a group
   std::stop_source failed_;
   Mutex mutex_;
   std::optional<Error> error_ GUARDED_BY(mutex_);

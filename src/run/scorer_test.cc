@@ -122,6 +122,21 @@ TEST_F(RepeatedFrames, AreScoredOnceInEachChunk) {
   expect_negatives(3);
 }
 
+TEST_F(RepeatedFrames, AreScoredOnceInGroups) {
+  runner_.set_at_once(4);
+  ASSERT_TRUE(score().ok());
+  EXPECT_EQ(runner_.scored(), 12);
+  expect_negatives(3);
+}
+
+TEST_F(ScorerTest, SmallFramesAreScoredInGroupsWithinAChunk) {
+  runner_.set_at_once(4);
+  ASSERT_TRUE(score().ok());
+  EXPECT_EQ(runner_.largest_group(), 4u) << "chunks of 5: 4 and 1";
+  EXPECT_EQ(progress_.scored, 25u);
+  expect_negatives(1);
+}
+
 TEST_F(ScorerTest, EveryFrameOfEveryChunkIsPaintedOnce) {
   ASSERT_EQ(manifest_.chunks.size(), 5u);
   ASSERT_TRUE(score().ok());
