@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <oneapi/dnnl/dnnl.hpp>
 
+#include "model/processor.h"
+
 namespace atelier::model {
 namespace {
 
@@ -13,23 +15,6 @@ namespace {
 bool asks_for_shapes(const Graph& graph) {
   return std::any_of(graph.nodes.begin(), graph.nodes.end(),
                      [](const Node& node) { return node.op == "Shape" || node.op == "Size"; });
-}
-
-bool has_avx512() {
-  return dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core &&
-         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
-}
-
-bool has_vnni() {
-  return has_avx512() && dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_vnni &&
-         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512vnni");
-}
-
-kernels::Isa own_isa() {
-  return has_vnni()     ? kernels::Isa::avx512_vnni
-         : has_avx512() ? kernels::Isa::avx512
-                        : kernels::Isa::avx2;
 }
 
 }  // namespace
@@ -180,7 +165,5 @@ std::map<std::string, std::string> library_versions() {
   const dnnl_version_t* v = dnnl_version();
   return {{"onednn", fmt::format("{}.{}.{}", v->major, v->minor, v->patch)}};
 }
-
-std::string isa_name() { return has_avx512() ? "avx512_core" : "avx2"; }
 
 }  // namespace atelier::model

@@ -2,9 +2,10 @@
 // The runner of make_onednn_runner (runner.h) in parts: onednn_runner.cc answers for plans, times
 // and ranges; runner_frames.cc takes frames in and out,
 // runner_lanes.cc several at once; runner_tensors.cc runs plain tensors and
-// their batches; runner_plans.cc makes and keeps plans; runner_memory.cc owns the memory and runs
-// the steps; runner_tiles.cc cuts frames that would take too much of it. What to run is decided in
-// plan_build.cc; how fast it is, in kernels/. Internal to src/model.
+// their batches; runner_plans.cc makes and keeps plans; runner_tuning.cc measures them;
+// runner_memory.cc owns the memory and runs the steps; runner_tiles.cc cuts frames that would take
+// too much of it. What to run is decided in plan_build.cc; how fast it is, in kernels/. Internal to
+// src/model.
 #pragma once
 
 #include <cstdlib>
@@ -45,6 +46,10 @@ class OnednnRunner final : public Runner {
   Result<double> gflop(Size input) override;
   Result<uint64_t> memory(Size input) override;
   Result<Tiling> tiling(Size input) override;
+
+  // runner_tuning.cc
+  Result<std::vector<TunedLayer>> tune(Size input, bool int8,
+                                       const std::function<void()>& ran_one) override;
 
   // runner_frames.cc
   Result<Size> output_size(Size input) override;
@@ -90,6 +95,10 @@ class OnednnRunner final : public Runner {
                            const std::function<void()>& scored_one, Observation& seen);
 
   Result<void> measure_all(std::span<const FrameView> in, const std::function<void()>& scored_one);
+
+  // runner_tuning.cc
+  Result<std::vector<TunedLayer>> tune_for(Size input, const PlanOptions& base,
+                                           const std::function<void()>& ran_one);
 
   // runner_frames.cc
   const std::string& input_name() const;
@@ -139,6 +148,9 @@ class OnednnRunner final : public Runner {
   Result<Loaded*> load_image(Size net);
   Result<Loaded*> load(const TypeMap& inputs, bool image, bool alone);
   Result<ConcreteGraph> concrete(const TypeMap& inputs, bool image, bool alone) const;
+  PlanOptions plan_options() const;
+  Result<NetPlan> make_plan(const TypeMap& inputs, bool image, bool alone,
+                            const PlanOptions& choice);
   Result<void> check_fits(const NetPlan& plan, const TypeMap& inputs, bool image) const;
   Result<ConcreteGraph> specialise_batch(const TypeMap& inputs) const;
 

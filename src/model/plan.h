@@ -26,6 +26,7 @@
 #include "model/plan_shapes.h"
 #include "model/runner.h"
 #include "model/specialise.h"
+#include "model/ways.h"
 
 namespace atelier::model {
 
@@ -87,6 +88,14 @@ struct Entry {
   std::vector<float> scale, shift;  // per channel; empty: as it is
 };
 
+// A convolution that our own kernels compute, and how they could.
+struct PlanLayer {
+  std::string node;
+  std::string key;                // Choices
+  std::vector<std::string> ways;  // at most two, the one by rule first
+  std::string way;                // the one that is planned
+};
+
 struct NetPlan {
   std::vector<Value> values;
   std::vector<Step> steps;
@@ -97,16 +106,18 @@ struct NetPlan {
   std::map<std::string, int> plain_inputs;
   std::map<std::string, int> plain_outputs;
   std::map<std::string, Tensor> constant_outputs;  // known before any input is
+  std::vector<PlanLayer> layers;  // in the order of the graph; none where a plan is obeyed
   int64_t arena_floats = 0;
   int64_t plain_bytes = 0;  // most that plain values take at once, as far as shapes are known
   int64_t scratch_floats(int threads) const;
 };
 
-// Packed weights, kept from one frame size to the next.
+// Packed weights and what is known of them, kept from one frame size to the next.
 struct WeightCache {
   std::map<std::string, std::shared_ptr<const kernels::WinogradWeights>> winograd;
   std::map<std::string, std::shared_ptr<const kernels::DirectWeights>> direct;
   std::map<std::string, std::shared_ptr<const kernels::Int8Weights>> int8;
+  std::map<std::string, bool> winograd_admitted;
   int64_t floats() const;
 };
 
@@ -116,6 +127,9 @@ struct PlanOptions {
   Precision precision = Precision::f32;
   Ranges ranges;
   kernels::Isa isa = kernels::Isa::avx2;
+  int threads = 1;    // in the keys of layers
+  Choices choices{};  // what was measured
+  Choices forced{};   // by name of the node: before all choices, to measure
 };
 
 // Errors: invalid_argument: a step of `wanted` that cannot be had here.

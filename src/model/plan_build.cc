@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Walks the graph once, in its order. Each node that no earlier step took in becomes a step, which
 // takes in what follows it as far as it can (bias, additions, ReLU, cropping). All rules look at
-// the graph and the sizes alone, never at the machine: the same plan everywhere.
+// the graph, the sizes and the instruction set alone; what was measured on a machine comes in as
+// PlanOptions::choices.
 #include "model/plan_build.h"
 
 #include <algorithm>
@@ -13,10 +14,13 @@ namespace atelier::model {
 namespace k = kernels;
 
 Result<NetPlan> PlanBuilder::build() {
-  for (const Node& node : graph().nodes)
+  for (const Node& node : graph().nodes) {
     for (const std::string& input : node.inputs) readers_[input].push_back(&node);
+    for (const std::string& output : node.outputs) makers_[output] = &node;
+  }
   for (const ValueInfo& output : graph().outputs) outputs_.insert(output.name);
   add_inputs();
+  choose_ways();
   for (const Node& node : graph().nodes) {
     if (!done_.contains(&node)) TRY(lower(node));
   }

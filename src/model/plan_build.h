@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the parts of the plan builder share. Internal to src/model: plan_build.cc walks the graph
-// and fuses; plan_conv.cc, plan_point.cc and plan_plain.cc make the steps.
+// and fuses; plan_ways.cc chooses between kernels; plan_conv.cc, plan_int8.cc, plan_point.cc and
+// plan_plain.cc make the steps.
 #pragma once
 
 #include <optional>
@@ -39,8 +40,6 @@ class PlanBuilder {
   // plan_conv.cc
   // `resize`: null, or the enlargement just before the convolution, which it takes in.
   Result<void> lower_conv(const Node& node, const Node* resize = nullptr);
-  bool takes_resize(const Node& resize, const Node& conv) const;
-  bool enlarges_cheaply(const Node& conv) const;
   struct ConvJob;
   void absorb_crop(ConvJob& job);
   void absorb_epilogue(ConvJob& job);
@@ -50,11 +49,30 @@ class PlanBuilder {
   std::shared_ptr<const kernels::DirectWeights> direct_weights(const ConvJob& job);
   static std::string direct_key(const ConvJob& job);
 
+  // plan_ways.cc
+  // Before anything is lowered, unless there is a plan to obey.
+  void choose_ways();
+  void choose_way(const Node& conv);
+  std::vector<std::string> float_ways(const Node& conv, const Node* resize) const;
+  std::string key_of(const Node& conv, const Node* resize, Precision precision,
+                     const std::vector<std::string>& ways) const;
+  std::string chosen(const Node& conv, const std::string& key,
+                     const std::vector<std::string>& ways) const;
+  std::string way_of(const Node& conv) const;
+  // What is planned, by choice or to obey.
+  bool takes_resize(const Node& resize, const Node& conv) const;
+  bool takes_bytes(const Node& conv) const;
+  bool takes_winograd(const Node& conv) const;
+  // What is possible.
+  bool own_kernels_can(const Node& conv) const;
+  bool could_take(const Node& resize, const Node& conv) const;
+  bool winograd_admitted(const Node& conv) const;
+  // What the convolution could take in; null: there is none.
+  const Node* enlargement_before(const Node& conv) const;
+
   // plan_int8.cc
   // Whether our kernels could compute the convolution in eight bits, were the range known.
   bool fits_bytes(const Node& conv) const;
-  // Whether they are to. `resize`: the enlargement before it that it could take in, or null.
-  bool takes_bytes(const Node& conv, const Node* resize) const;
   Result<void> lower_int8(const ConvJob& job);
   // How the only reader of this value wants it in bytes; nothing if it does not.
   std::optional<kernels::Quantization> wanted_in_bytes(const std::string& value) const;
@@ -136,6 +154,8 @@ class PlanBuilder {
   std::map<int, TakenMoments> moments_;  // of values whose maker took them
   std::map<std::string, std::shared_ptr<const Tensor>> constants_;
   std::map<std::string, std::vector<const Node*>> readers_;
+  std::map<std::string, const Node*> makers_;
+  std::map<const Node*, std::string> ways_;  // of convolutions by our own kernels
   std::set<const Node*> done_;
   std::set<std::string> outputs_;
 };

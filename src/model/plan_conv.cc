@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions of the plan: which algorithm, what is fused, where the padding comes from.
-//
-// The rule: 3x3 with stride 1 and enough channels goes through Winograd; everything else in one
-// group is direct, by our kernel; groups are oneDNN's. A plan to obey may name any of the three.
+// Convolutions of the plan: what is fused, where the padding comes from. Which way one in one group
+// is computed by our kernels is decided in plan_ways.cc; groups are oneDNN's. A plan to obey may
+// name either.
 #include "model/plan_conv.h"
 
 #include <algorithm>
@@ -15,10 +14,6 @@ namespace atelier::model {
 namespace k = kernels;
 
 namespace {
-
-// Below this the transforms cost more than the products they save.
-constexpr int64_t kWinogradChannels = 16;
-constexpr int64_t kWinogradEnlarged = 64;
 
 double gflop_of(const Node& node, const Tensor& weights, const PictureShape& in,
                 const PictureShape& out) {
@@ -43,16 +38,6 @@ k::ConvShape conv_shape(const Node& node, const Tensor& weights) {
   s.dilation_h = static_cast<int>(dilations[0]);
   s.dilation_w = static_cast<int>(dilations[1]);
   return s;
-}
-
-bool winograd_can(const k::ConvShape& s) {
-  return !s.transposed && s.kernel_h == 3 && s.kernel_w == 3 && s.stride_h == 1 &&
-         s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1 && s.in_channels >= k::kLanes &&
-         s.out_channels >= k::kLanes;
-}
-
-bool winograd_pays(const k::ConvShape& s) {
-  return winograd_can(s) && std::min(s.in_channels, s.out_channels) >= kWinogradChannels;
 }
 
 std::string cache_key(const Node& node, const Tensor& weights, const Tensor* bias, int enlarge) {
@@ -129,28 +114,6 @@ void PlanBuilder::absorb_epilogue(ConvJob& job) {
   }
 }
 
-// Worth it where Winograd would not be: it needs 2.25 multiplications a pixel instead of 4, but its
-// transforms are dear when there are few channels.
-bool PlanBuilder::takes_resize(const Node& resize, const Node& conv) const {
-  const k::ConvShape s = conv_shape(conv, *constant(conv, 1));
-  const auto& scales = constant(resize, 2)->floats;
-  if (conv.attr_int("group", 1) != 1 || scales[2] != scales[3] || scales[2] < 2 || scales[2] > 4 ||
-      s.stride_h != 1 || s.stride_w != 1 || s.out_channels < k::kLanes) {
-    return false;
-  }
-  if (const PlanStep* wanted = wanted_step(conv)) {
-    return wanted->op.starts_with("Resize+") && wanted->implementation.starts_with(kOwnPrefix);
-  }
-  if (takes_bytes(conv, &resize)) return true;
-  return enlarges_cheaply(conv);
-}
-
-// In floats, direct phases of the small picture against Winograd of the large one.
-bool PlanBuilder::enlarges_cheaply(const Node& conv) const {
-  const k::ConvShape s = conv_shape(conv, *constant(conv, 1));
-  return !winograd_can(s) || std::min(s.in_channels, s.out_channels) < kWinogradEnlarged;
-}
-
 Result<void> PlanBuilder::lower_conv(const Node& node, const Node* resize) {
   ConvJob job{node,
               resize ? resize->inputs[0] : node.inputs[0],
@@ -162,21 +125,14 @@ Result<void> PlanBuilder::lower_conv(const Node& node, const Node* resize) {
               constant(node, 2)};
   if (resize) job.enlarge = static_cast<int>(constant(*resize, 2)->floats[2]);
   const PlanStep* wanted = wanted_step(node);
-  const bool own =
-      wanted ? wanted->implementation.starts_with(kOwnPrefix) : node.attr_int("group", 1) == 1;
-  // Each phase has weights of its own: absurd strides would make millions of them.
-  const k::ConvShape stated = conv_shape(node, *job.weights);
-  const bool many_phases = stated.transposed && stated.stride_h * stated.stride_w > 64;
-  if (!own || many_phases || node.attr_int("group", 1) != 1) {
+  const bool own = !wanted || wanted->implementation.starts_with(kOwnPrefix);
+  if (!own || !own_kernels_can(node)) {
     return lower_dnnl_conv(job, wanted ? wanted->implementation : "");
   }
   absorb_crop(job);
   absorb_epilogue(job);
-  if (takes_bytes(node, resize)) return lower_int8(job);
-  const k::ConvShape s = conv_shape(node, *job.weights);
-  const bool winograd = !resize && (wanted ? winograd_can(s) && wanted->algorithm == "winograd_f4x3"
-                                           : winograd_pays(s));
-  return winograd ? lower_winograd(job) : lower_direct(job);
+  if (takes_bytes(node)) return lower_int8(job);
+  return !resize && takes_winograd(node) ? lower_winograd(job) : lower_direct(job);
 }
 
 Result<void> PlanBuilder::lower_winograd(const ConvJob& job) {
@@ -195,7 +151,7 @@ Result<void> PlanBuilder::lower_winograd(const ConvJob& job) {
                      k::winograd_overhang(static_cast<int>(job.out_shape.width),
                                           static_cast<int>(in_shape.width), pad_left)};
   Step step = conv_step(job.node, job.label, *job.weights, in_shape, shape(job.node.outputs[0]));
-  step.label.algorithm = "winograd_f4x3";
+  step.label.algorithm = kWayWinograd;
   const int in = with_halo(value_of(job.in), halo);
   const int out = add_value(job.out, job.out_shape);
   step.scratch_each = k::winograd_scratch(*packed);

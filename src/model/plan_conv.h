@@ -25,9 +25,8 @@ struct PlanBuilder::ConvJob {
 
 kernels::ConvShape conv_shape(const Node& node, const Tensor& weights);
 
-// Whether the Winograd kernel can compute it, and whether it does in floats.
+// Whether the Winograd kernel can compute it, its weights aside.
 bool winograd_can(const kernels::ConvShape& shape);
-bool winograd_pays(const kernels::ConvShape& shape);
 
 kernels::Halo halo_of(const kernels::DirectWeights& weights, const PictureShape& in,
                       const PictureShape& out);

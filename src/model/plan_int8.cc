@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolutions in eight bits (kernels/gemm_int8.h), and who makes the bytes that they read.
 //
-// The rule: with AVX2, bytes go through twice as fast as floats, so what would be direct in floats
-// is in bytes; 3x3 stays with Winograd in floats, which needs a quarter of the multiplications and
-// so half the time of bytes. With VNNI bytes are four times as fast and all of them are in bytes.
+// The rule (plan_ways.cc): with AVX2, bytes go through twice as fast as floats, so what would be
+// direct in floats is in bytes; 3x3 stays with Winograd in floats, which needs a quarter of the
+// multiplications and so half the time of bytes. With VNNI bytes are four times as fast and all of
+// them are in bytes.
 // Sums leave a convolution as floats: statistics and additions lose nothing. The step that makes
 // its input (a normalisation with its ReLU, say) writes bytes itself: a quarter of the memory.
 #include <algorithm>
@@ -19,16 +20,12 @@ namespace {
 
 // Products an output below which making the bytes costs more than they save.
 constexpr int64_t kLeastProducts = 64;
-// A deconvolution has weights for each phase: see lower_conv.
-constexpr int kMostPhases = 64;
 
 }  // namespace
 
 bool PlanBuilder::fits_bytes(const Node& conv) const {
-  const Tensor* weights = constant(conv, 1);
-  if (!weights || conv.attr_int("group", 1) != 1) return false;
-  const k::ConvShape s = conv_shape(conv, *weights);
-  if (s.transposed && s.stride_h * s.stride_w > kMostPhases) return false;
+  if (!own_kernels_can(conv)) return false;
+  const k::ConvShape s = conv_shape(conv, *constant(conv, 1));
   // A picture to a picture: segments of one byte, of which three in four would be padding.
   if (s.in_channels < k::kLanes && s.out_channels < k::kLanes) return false;
   // Whole groups of channels and whole fours of taps are multiplied.
@@ -36,17 +33,6 @@ bool PlanBuilder::fits_bytes(const Node& conv) const {
   const int64_t most = channels * s.kernel_h * ((s.kernel_w + 3) / 4 * 4);
   return most <= k::kMostInt8Products &&
          static_cast<int64_t>(s.in_channels) * s.kernel_h * s.kernel_w >= kLeastProducts;
-}
-
-bool PlanBuilder::takes_bytes(const Node& conv, const Node* resize) const {
-  if (!quantization_of(conv) || !fits_bytes(conv)) return false;
-  if (!wanted_.empty()) {
-    const PlanStep* wanted = wanted_step(conv);
-    return wanted && wanted->algorithm == kInt8Algorithm;
-  }
-  if (options_.precision != Precision::int8) return false;
-  return options_.isa == k::Isa::avx512_vnni || (resize && enlarges_cheaply(conv)) ||
-         !winograd_pays(conv_shape(conv, *constant(conv, 1)));
 }
 
 // Zero is one of the values: it is what lies around a picture. Where nothing but zeros was seen,
@@ -63,13 +49,12 @@ std::optional<k::Quantization> PlanBuilder::quantization_of(const Node& conv) co
 
 std::optional<k::Quantization> PlanBuilder::wanted_in_bytes(const std::string& value) const {
   const Node* next = only_reader(value);
-  const Node* resize = nullptr;
   if (next && next->op == "Resize") {
-    resize = next;
+    const Node* resize = next;
     next = only_reader(resize->outputs[0]);
     if (!next || next->op != "Conv" || !takes_resize(*resize, *next)) return std::nullopt;
   }
-  if (!next || (next->op != "Conv" && next->op != "ConvTranspose") || !takes_bytes(*next, resize)) {
+  if (!next || (next->op != "Conv" && next->op != "ConvTranspose") || !takes_bytes(*next)) {
     return std::nullopt;
   }
   return quantization_of(*next);

@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "model/graph.h"
 #include "model/model_spec.h"
+#include "model/ways.h"
 
 namespace atelier::model {
 
@@ -85,6 +86,7 @@ struct RunnerOptions {
   uint64_t tile_bytes = 0;
   // Normalisations of these nodes take no statistics of their own: see fix_statistics.h.
   Statistics statistics{};
+  Choices choices{};  // unless there is a plan to obey: what tune() measured
 };
 
 // One thread calls it; it runs `threads` inside. Plans are cached per frame size.
@@ -119,6 +121,12 @@ class Runner {
   // `scored_one` is called after each picture.
   virtual Result<Statistics> measure(std::span<const FrameView> in,
                                      const std::function<void()>& scored_one) = 0;
+  // Measures the ways of all convolutions of which the choices that this runner was made with say
+  // nothing, for frames of this size (model/tuning.h): first in floats, then, if `int8`, in bytes
+  // against the best of floats. Its own plans stay as they are. `ran_one` is called after each
+  // frame's worth. Errors: those of planning; out of memory.
+  virtual Result<std::vector<TunedLayer>> tune(Size input, bool int8,
+                                               const std::function<void()>& ran_one) = 0;
   // Arithmetic for one frame of this size as the model states it, in 1e9 operations (a MAC is two).
   virtual Result<double> gflop(Size input) = 0;
   // Bytes of the arena, packed weights and pictures in between for frames of this size.
@@ -135,5 +143,7 @@ Result<std::unique_ptr<Runner>> make_onednn_runner(const Graph& graph, const Mod
 std::map<std::string, std::string> library_versions();
 // "avx2" or "avx512_core": what oneDNN may use here; recorded so that bits can be compared.
 std::string isa_name();
+// Processor, oneDNN and version of our kernels: what was tuned elsewhere says nothing here.
+std::string tuning_machine();
 
 }  // namespace atelier::model

@@ -57,12 +57,20 @@ Result<OnednnRunner::Loaded*> OnednnRunner::load(const TypeMap& inputs, bool ima
     loaded_.splice(loaded_.begin(), loaded_, it);
     return &loaded_.front();
   }
-  const PlanOptions choice{options_.plan, options_.precision, options_.ranges, isa_};
-  NetPlan made = TRY(build_plan(TRY(concrete(inputs, image, alone)), choice, weights_));
-  TRY(check_fits(made, inputs, image));
-  loaded_.push_front({inputs, image, alone, std::move(made)});
+  loaded_.push_front({inputs, image, alone, TRY(make_plan(inputs, image, alone, plan_options()))});
   if (loaded_.size() > kCachedPlans) loaded_.pop_back();
   return &loaded_.front();
+}
+
+PlanOptions OnednnRunner::plan_options() const {
+  return {options_.plan, options_.precision, options_.ranges, isa_, threads_, options_.choices};
+}
+
+Result<NetPlan> OnednnRunner::make_plan(const TypeMap& inputs, bool image, bool alone,
+                                        const PlanOptions& choice) {
+  NetPlan made = TRY(build_plan(TRY(concrete(inputs, image, alone)), choice, weights_));
+  TRY(check_fits(made, inputs, image));
+  return made;
 }
 
 Result<ConcreteGraph> OnednnRunner::concrete(const TypeMap& inputs, bool image, bool alone) const {

@@ -64,6 +64,10 @@ class FakeRunner final : public model::Runner {
   Result<std::vector<model::LayerTime>> time_layers(model::Size, int) override {
     return std::vector<model::LayerTime>{};
   }
+  Result<std::vector<model::TunedLayer>> tune(model::Size, bool,
+                                              const std::function<void()>&) override {
+    return std::vector<model::TunedLayer>();
+  }
   Result<double> gflop(model::Size) override { return 0.0; }
   Result<uint64_t> memory(model::Size) override { return uint64_t{0}; }
   Result<model::Tiling> tiling(model::Size in) override { return model::Tiling{in, 1}; }
