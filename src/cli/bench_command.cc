@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/psnr.h"
+#include "cli/bench_tuning.h"
 #include "cli/commands.h"
 #include "cli/inputs.h"
 #include "cli/model_library.h"
@@ -113,6 +114,10 @@ Result<void> bench_command(const BenchOptions& options, Console& console, std::s
   }
   const model::Size size{wanted.width, wanted.height};
   const model::LoadedModel model = TRY(load_model(options.model));
+  if (options.tune) {
+    return bench_tuning(options, model, test_frame(size.width, size.height, 0).view(), console,
+                        std::move(stop));
+  }
   model::RunnerOptions runner_options;
   runner_options.threads = options.threads;
   auto runner = TRY(model::make_onednn_runner(model.graph, model.spec, runner_options));

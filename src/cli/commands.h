@@ -103,6 +103,7 @@ struct BenchOptions {
   std::string precision = "f32";
   int threads = 0;
   int repeats = 7;
+  bool tune = false;  // the ways of convolutions instead of layers and codecs
 };
 Result<void> bench_command(const BenchOptions& options, Console& console, std::stop_token stop);
 

@@ -203,6 +203,8 @@ void add_others(CLI::App& app, Options& o) {
                    "int8: what gains by it in eight bits, ranges as in the frame that is scored")
       ->check(CLI::IsMember({"f32", "int8"}))
       ->capture_default_str();
+  bench->add_flag("--tune", o.bench.tune,
+                  "Measure the ways to compute each convolution and what the best of them gain");
   bench->add_option("--threads", o.bench.threads)->check(CLI::Range(0, 1024));
   bench->add_option("--repeats", o.bench.repeats)
       ->check(CLI::Range(1, 1000))
