@@ -93,7 +93,6 @@ class OnednnRunner final : public Runner {
   // onednn_runner.cc
   Result<void> observe_all(std::span<const FrameView> in, std::span<FrameView> out,
                            const std::function<void()>& scored_one, Observation& seen);
-
   Result<void> measure_all(std::span<const FrameView> in, const std::function<void()>& scored_one);
 
   // runner_tuning.cc
