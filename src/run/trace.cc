@@ -30,12 +30,16 @@ json metadata(const char* what, size_t process, size_t thread, const std::string
 }  // namespace
 
 void TraceRecorder::add(Stage stage, Doing doing, int chunk, Clock::Duration begin,
-                        Clock::Duration end) {
+                        Clock::Duration end, int frames) {
   // Two threads always meet for a moment.
   constexpr Clock::Duration kShortestWait = std::chrono::microseconds(20);
   if (doing != Doing::work && end - begin < kShortestWait) return;
-  const Span span{stage, doing, chunk, microseconds(begin + offset_),
-                  std::max<int64_t>(microseconds(end - begin), 1)};
+  const Span span{stage,
+                  doing,
+                  chunk,
+                  microseconds(begin + offset_),
+                  std::max<int64_t>(microseconds(end - begin), 1),
+                  frames};
   MutexLock lock(mutex_);
   if (spans_.size() < kMostSpans) spans_.push_back(span);
 }
@@ -49,7 +53,7 @@ std::string to_json(std::span<const Span> spans) {
   json list = json::array();
   for (const Span& span : spans) {
     list.push_back({static_cast<int>(span.stage), static_cast<int>(span.doing), span.chunk,
-                    span.begin_us, span.duration_us});
+                    span.begin_us, span.duration_us, span.frames});
   }
   return json{{"spans", std::move(list)}}.dump();
 }
@@ -62,16 +66,17 @@ Result<std::vector<Span>> spans_from_json(std::string_view text) {
     std::vector<Span> spans;
     for (const json& one : list) {
       const auto numbers = one.get<std::vector<int64_t>>();
-      if (numbers.size() != 5) return not_a_trace();
+      if (numbers.size() != 6) return not_a_trace();
       const auto is_within = [&](size_t i, int64_t end) {
         return numbers[i] >= 0 && numbers[i] < end;
       };
       if (!is_within(0, 3) || !is_within(1, 3) || !is_within(2, INT32_MAX) ||
-          !is_within(3, kLatest) || !is_within(4, kLatest)) {
+          !is_within(3, kLatest) || !is_within(4, kLatest) || !is_within(5, INT32_MAX)) {
         return not_a_trace();
       }
       spans.push_back({static_cast<Stage>(numbers[0]), static_cast<Doing>(numbers[1]),
-                       static_cast<int>(numbers[2]), numbers[3], numbers[4]});
+                       static_cast<int>(numbers[2]), numbers[3], numbers[4],
+                       static_cast<int>(numbers[5])});
     }
     return spans;
   } catch (const json::exception&) {
@@ -100,7 +105,7 @@ std::string chrome_trace(std::span<const WorkerTrace> workers) {
                         {"tid", stage},
                         {"ts", span.begin_us - first},
                         {"dur", span.duration_us},
-                        {"args", {{"chunk", span.chunk}}}});
+                        {"args", {{"chunk", span.chunk}, {"frames", span.frames}}}});
     }
   }
   return json{{"displayTimeUnit", "ms"}, {"traceEvents", std::move(events)}}.dump(

@@ -27,6 +27,7 @@ struct Span {
   int chunk = 0;
   int64_t begin_us = 0;  // since 1970, by the scorer's machine
   int64_t duration_us = 0;
+  int frames = 1;  // that were worked on together
 };
 
 // Safe from several threads.
@@ -34,7 +35,8 @@ class TraceRecorder {
  public:
   // `epoch`: what time it is since 1970 when the clock says `now`.
   TraceRecorder(Clock::Duration now, Clock::Duration epoch) : offset_(epoch - now) {}
-  void add(Stage stage, Doing doing, int chunk, Clock::Duration begin, Clock::Duration end);
+  void add(Stage stage, Doing doing, int chunk, Clock::Duration begin, Clock::Duration end,
+           int frames = 1);
   // All since the last call; of a very long chunk the first kMostSpans.
   std::vector<Span> take();
 

@@ -32,30 +32,33 @@ TEST(Trace, ALongChunkDoesNotFillTheMemory) {
 }
 
 TEST(Trace, IsReadAsItWasWritten) {
-  const std::vector<Span> spans = {{Stage::encode, Doing::wait_for_room, 7, 123, 456},
+  const std::vector<Span> spans = {{Stage::encode, Doing::wait_for_room, 7, 123, 456, 4},
                                    {Stage::decode, Doing::work, 0, 0, 1}};
   const auto read = spans_from_json(to_json(spans)).value();
   ASSERT_EQ(read.size(), 2U);
   EXPECT_EQ(to_json(read), to_json(spans));
+  EXPECT_EQ(read[0].frames, 4);
 }
 
 TEST(Trace, HostileTextIsRefused) {
   std::string many = R"({"spans":[)";
-  for (size_t i = 0; i <= kMostSpans; ++i) many += i == 0 ? "[0,0,0,0,0]" : ",[0,0,0,0,0]";
+  for (size_t i = 0; i <= kMostSpans; ++i) many += i == 0 ? "[0,0,0,0,0,1]" : ",[0,0,0,0,0,1]";
   many += "]}";
   for (const std::string& text :
        {std::string(""), std::string("[]"), std::string(R"({"spans":3})"),
-        std::string(R"({"spans":[[0,0,0,0]]})"), std::string(R"({"spans":[[3,0,0,0,0]]})"),
-        std::string(R"({"spans":[[0,-1,0,0,0]]})"), std::string(R"({"spans":[[0,0,0,0,1e300]]})"),
-        std::string(R"({"spans":[[0,0,0,9223372036854775807,1]]})"),
-        std::string(R"({"spans":[["0",0,0,0,0]]})"), many}) {
+        std::string(R"({"spans":[[0,0,0,0,1]]})"), std::string(R"({"spans":[[3,0,0,0,0,1]]})"),
+        std::string(R"({"spans":[[0,-1,0,0,0,1]]})"),
+        std::string(R"({"spans":[[0,0,0,0,1e300,1]]})"),
+        std::string(R"({"spans":[[0,0,0,9223372036854775807,1,1]]})"),
+        std::string(R"({"spans":[["0",0,0,0,0,1]]})"), std::string(R"({"spans":[[0,0,0,0,0,-1]]})"),
+        many}) {
     EXPECT_FALSE(spans_from_json(text).ok()) << text.substr(0, 60);
   }
 }
 
 TEST(Trace, ChromeSeesAProcessPerWorkerAndAThreadPerStage) {
   const std::vector<WorkerTrace> workers = {
-      {"a", {{Stage::score, Doing::work, 1, 1500, 10}}},
+      {"a", {{Stage::score, Doing::work, 1, 1500, 10, 3}}},
       {"b", {{Stage::encode, Doing::wait_for_frame, 2, 1000, 30}}}};
   const auto trace = nlohmann::json::parse(chrome_trace(workers));
   std::vector<nlohmann::json> spans;
@@ -69,6 +72,7 @@ TEST(Trace, ChromeSeesAProcessPerWorkerAndAThreadPerStage) {
   EXPECT_EQ(spans[0].at("name"), "score");
   EXPECT_EQ(spans[0].at("ts"), 500);
   EXPECT_EQ(spans[0].at("pid"), 0);
+  EXPECT_EQ(spans[0].at("args").at("frames"), 3);
   EXPECT_EQ(spans[1].at("name"), "wait for a frame");
   EXPECT_EQ(spans[1].at("cat"), "wait");
   EXPECT_EQ(spans[1].at("ts"), 0);

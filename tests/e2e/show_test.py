@@ -125,7 +125,7 @@ class Traces(support.Case):
         self.assertEqual(sorted(lanes.values()), ["decode", "encode", "score"])
         spans = [e for e in events if e["ph"] == "X"]
         for name in ("score", "encode"):  # encoding: each frame, and the end of each of four chunks
-            count = sum(1 for e in spans if e["name"] == name)
+            count = sum(e["args"]["frames"] for e in spans if e["name"] == name)
             self.assertEqual(count, self.FRAMES + (4 if name == "encode" else 0))
         self.assertEqual({e["args"]["chunk"] for e in spans if e["name"] == "score"}, set(range(4)))
         self.assertIn("wait for a frame", {e["name"] for e in spans})
