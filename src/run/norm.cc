@@ -14,7 +14,7 @@ constexpr uint64_t kSamplesOfShot = 3;
 constexpr uint64_t kMostSamples = 1500;
 constexpr uint64_t kMostStatistics = uint64_t{16} << 20;  // bytes, in the manifest
 
-using OnFrame = std::function<Result<void>(media::DecodedFrame)>;
+using OnFrame = std::function<Result<void>(const media::DecodedFrame&)>;
 
 // Every frame of the run, in order, as a scorer gets them.
 Result<void> read_all(const Manifest& manifest, ByteSource& input, const media::MediaInfo& info,
@@ -26,7 +26,7 @@ Result<void> read_all(const Manifest& manifest, ByteSource& input, const media::
       reader.reset();
       reader = TRY(media::FrameReader::open(input, info, request));
     }
-    while (auto frame = TRY(reader->next())) TRY(on_frame(*std::move(frame)));
+    while (auto frame = TRY(reader->next())) TRY(on_frame(*frame));
   }
   return {};
 }
@@ -58,7 +58,7 @@ Result<void> choose_shots(Manifest& manifest, ByteSource& input, const media::Me
   CutFinder finder;
   std::vector<int64_t> times;
   uint64_t bytes = 0;  // of one shot's statistics
-  const OnFrame look = [&](media::DecodedFrame frame) -> Result<void> {
+  const OnFrame look = [&](const media::DecodedFrame& frame) -> Result<void> {
     if (times.empty()) bytes = bytes_of(TRY(by_frame.measure({&frame.view, 1}, step)));
     finder.add(signature_of(frame.view));
     times.push_back(frame.pts);
@@ -78,7 +78,7 @@ Result<void> choose_shots(Manifest& manifest, ByteSource& input, const media::Me
     return s + 1 < firsts.size() ? firsts[s + 1] : times.size();
   };
   const uint64_t samples = std::clamp<uint64_t>(kMostSamples / firsts.size(), 1, kSamplesOfShot);
-  const OnFrame sample = [&](media::DecodedFrame frame) -> Result<void> {
+  const OnFrame sample = [&](const media::DecodedFrame& frame) -> Result<void> {
     step();
     if (number >= times.size()) return {};
     const uint64_t begin = firsts[shot], length = end_of(shot) - begin;

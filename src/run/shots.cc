@@ -78,7 +78,7 @@ void CutFinder::add(const FrameSignature& frame) {
     for (size_t i = 0; i + 1 < recent_.size(); i++) {
       made.nearest = std::min(made.nearest, distance(recent_[i], frame));
     }
-    open_.push_back(std::move(made));
+    open_.push_back(made);
   }
   while (!open_.empty() && open_.front().frame + kLeastShot - 1 <= number) {
     const Candidate& c = open_.front();
