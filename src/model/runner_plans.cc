@@ -57,7 +57,9 @@ Result<OnednnRunner::Loaded*> OnednnRunner::load(const TypeMap& inputs, bool ima
     loaded_.splice(loaded_.begin(), loaded_, it);
     return &loaded_.front();
   }
-  loaded_.push_front({inputs, image, alone, TRY(make_plan(inputs, image, alone, plan_options()))});
+  // On its own: what stands before a TRY in one initialiser would not be destroyed when it returns.
+  NetPlan made = TRY(make_plan(inputs, image, alone, plan_options()));
+  loaded_.push_front({inputs, image, alone, std::move(made)});
   if (loaded_.size() > kCachedPlans) loaded_.pop_back();
   return &loaded_.front();
 }
