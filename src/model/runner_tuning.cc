@@ -41,7 +41,8 @@ Result<std::vector<TunedLayer>> OnednnRunner::tune_for(Size input, const PlanOpt
   timer.add = [&](const Choices& forced) -> Result<const NetPlan*> {
     PlanOptions choice = base;
     choice.forced = forced;
-    plans.push_back({inputs, true, alone, TRY(make_plan(inputs, true, alone, choice))});
+    NetPlan made = TRY(make_plan(inputs, true, alone, choice));
+    plans.push_back({inputs, true, alone, std::move(made)});
     return &plans.back().plan;
   };
   timer.run = [&](size_t plan) -> Result<std::vector<double>> {
