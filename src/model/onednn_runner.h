@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The runner of make_onednn_runner (runner.h) in parts: onednn_runner.cc answers for plans, times
-// and ranges; runner_frames.cc takes frames in and out,
-// runner_lanes.cc several at once; runner_tensors.cc runs plain tensors and
-// their batches; runner_plans.cc makes and keeps plans; runner_tuning.cc measures them;
-// runner_memory.cc owns the memory and runs the steps; runner_tiles.cc cuts frames that would take
-// too much of it. What to run is decided in plan_build.cc; how fast it is, in kernels/. Internal to
-// src/model.
+// and ranges; runner_frames.cc takes frames in and out, runner_lanes.cc several at once;
+// runner_tensors.cc runs plain tensors and their batches; runner_plans.cc makes and keeps plans;
+// runner_tuning.cc measures them; runner_memory.cc owns the memory and runs the steps;
+// runner_tiles.cc cuts frames that would take too much of it. What to run is decided in
+// plan_build.cc; how fast it is, in kernels/. Internal to src/model.
 #pragma once
 
 #include <cstdlib>
@@ -139,7 +138,6 @@ class OnednnRunner final : public Runner {
   Result<const Way*> way(Size input);
   Result<std::optional<TileGrid>> cut(Size input, const FrameGeometry& g);
   Result<FastGraph> fast_image(Size net) const;
-  bool statistics_alone_forbid_tiles(const TypeMap& inputs) const;
   Result<void> score_tiles(const FrameView& in, const Way& way, Loaded& loaded,
                            const StepContext& context, const ColorSpec& color, FrameView& out);
 
@@ -150,7 +148,7 @@ class OnednnRunner final : public Runner {
   PlanOptions plan_options() const;
   Result<NetPlan> make_plan(const TypeMap& inputs, bool image, bool alone,
                             const PlanOptions& choice);
-  Result<void> check_fits(const NetPlan& plan, const TypeMap& inputs, bool image) const;
+  Result<void> check_fits(const NetPlan& plan, const TypeMap& inputs) const;
   Result<ConcreteGraph> specialise_batch(const TypeMap& inputs) const;
 
   // runner_memory.cc

@@ -58,8 +58,8 @@ bool is_pointwise(const std::string& op) {
 
 class FieldWalk {
  public:
-  FieldWalk(const FastGraph& fast, const FieldOptions& options)
-      : fast_(fast), graph_(fast.concrete.graph), options_(options) {}
+  FieldWalk(const FastGraph& fast, int margin)
+      : fast_(fast), graph_(fast.concrete.graph), margin_(margin) {}
 
   Result<ReceptiveField> run() {
     if (graph_.inputs.size() != 1 || graph_.outputs.size() != 1) {
@@ -70,7 +70,7 @@ class FieldWalk {
     length_ = {in->height, in->width};
     Picture picture;
     for (size_t a = 0; a < 2; a++) {
-      picture.axis[a] = {length_[a], 1, 1, options_.margin, options_.margin};
+      picture.axis[a] = {length_[a], 1, 1, margin_, margin_};
     }
     known_[graph_.inputs[0].name] = picture;
     for (const Node& node : graph_.nodes) TRY(visit(node));
@@ -106,7 +106,6 @@ class FieldWalk {
     if (node.inputs.empty()) return refuse(node, "makes a picture of nothing");
     if (is_pointwise(node.op)) return pointwise(node);
     if (node.op == "InstanceNormalization") {
-      if (options_.fixed_statistics) return pass(node);
       return refuse(node, "takes statistics of the whole picture");
     }
     if (node.op == "Concat" || node.op == "Split") return along_channels(node);
@@ -323,7 +322,7 @@ class FieldWalk {
 
   const FastGraph& fast_;
   const Graph& graph_;
-  const FieldOptions options_;
+  const int margin_;
   std::map<std::string, Picture> known_;
   std::array<int64_t, 2> length_{};
   std::array<int64_t, 2> align_{1, 1};
@@ -332,8 +331,8 @@ class FieldWalk {
 
 }  // namespace
 
-Result<ReceptiveField> receptive_field(const FastGraph& graph, const FieldOptions& options) {
-  return FieldWalk(graph, options).run();
+Result<ReceptiveField> receptive_field(const FastGraph& graph, int margin) {
+  return FieldWalk(graph, margin).run();
 }
 
 }  // namespace atelier::model

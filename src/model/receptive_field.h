@@ -49,15 +49,10 @@ struct ReceptiveField {
   bool operator==(const ReceptiveField&) const = default;
 };
 
-struct FieldOptions {
-  int margin = 0;  // pixels of a tile's input that are wrong already at an inner edge
-  // As if the statistics of every InstanceNormalization were constants.
-  bool fixed_statistics = false;
-};
-
 // Of a graph with one output, a picture, made of one input, a picture, both of known size. A tile
-// stands for a part of the picture if both graphs' fields are equal. Errors: invalid_argument: the
-// sentence says what cannot be cut, and why.
-Result<ReceptiveField> receptive_field(const FastGraph& graph, const FieldOptions& options);
+// stands for a part of the picture if both graphs' fields are equal. `margin`: pixels of a tile's
+// input that are wrong already at an inner edge. Errors: invalid_argument: the sentence says what
+// cannot be cut, and why.
+Result<ReceptiveField> receptive_field(const FastGraph& graph, int margin);
 
 }  // namespace atelier::model

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "model/fix_statistics.h"
 #include "model/test_net.h"
 
 namespace atelier::model {
@@ -11,12 +12,13 @@ namespace {
 
 using ::testing::HasSubstr;
 
-Result<ReceptiveField> field_of(const Graph& graph, int64_t height, int64_t width,
-                                FieldOptions options = {}) {
+Result<ReceptiveField> field_of(const Graph& graph, int64_t height, int64_t width, int margin = 0,
+                                const Statistics& statistics = {}) {
   const int64_t channels = graph.inputs[0].shape[1];
-  const FastGraph fast = find_fast(
-      specialise(graph, {{"in", {ElementType::f32, {1, channels, height, width}}}}).value());
-  return receptive_field(fast, options);
+  ConcreteGraph concrete =
+      specialise(graph, {{"in", {ElementType::f32, {1, channels, height, width}}}}).value();
+  TRY(fix_statistics(concrete, statistics));
+  return receptive_field(find_fast(std::move(concrete)), margin);
 }
 
 std::string refusal(const Graph& graph) {
@@ -31,7 +33,7 @@ TEST(ReceptiveField, AConvolutionIsWrongByItsPadding) {
 }
 
 TEST(ReceptiveField, PixelsOfTheInputMayBeWrongAlready) {
-  const auto field = field_of(Net(1, 3).conv({4, 5, 1, 2}).graph(), 40, 50, {3, false}).value();
+  const auto field = field_of(Net(1, 3).conv({4, 5, 1, 2}).graph(), 40, 50, 3).value();
   EXPECT_EQ(field.y, (AxisField{1, 1, 5, 5, 0}));
 }
 
@@ -89,9 +91,11 @@ TEST(ReceptiveField, WhatLooksAtTheWholePictureIsRefused) {
   EXPECT_THAT(refusal(sized.graph()), HasSubstr("Resize"));
 }
 
-TEST(ReceptiveField, StatisticsMayBeTakenAsFixed) {
+TEST(ReceptiveField, StatisticsThatAreFixedLookAtNothing) {
   const Graph graph = Net(1, 3).conv({4, 3, 1, 1}).norm().then("Relu").graph();
-  EXPECT_EQ(field_of(graph, 20, 20, {0, true}).value().y, (AxisField{1, 1, 1, 1, 0}));
+  EXPECT_FALSE(field_of(graph, 20, 20).ok());
+  const Statistics fixed{{graph.nodes[1].name, {{0, 1, 2, 3}, {1, 1, 2, 2}}}};
+  EXPECT_EQ(field_of(graph, 20, 20, 0, fixed).value().y, (AxisField{1, 1, 1, 1, 0}));
 }
 
 TEST(ReceptiveField, ATileHasTheFieldOfItsPicture) {

@@ -71,7 +71,7 @@ PlanOptions OnednnRunner::plan_options() const {
 Result<NetPlan> OnednnRunner::make_plan(const TypeMap& inputs, bool image, bool alone,
                                         const PlanOptions& choice) {
   NetPlan made = TRY(build_plan(TRY(concrete(inputs, image, alone)), choice, weights_));
-  TRY(check_fits(made, inputs, image));
+  TRY(check_fits(made, inputs));
   return made;
 }
 
@@ -83,20 +83,16 @@ Result<ConcreteGraph> OnednnRunner::concrete(const TypeMap& inputs, bool image, 
 }
 
 // Whether the machine can hold what the plan needs at once.
-Result<void> OnednnRunner::check_fits(const NetPlan& plan, const TypeMap& inputs,
-                                      bool image) const {
+Result<void> OnednnRunner::check_fits(const NetPlan& plan, const TypeMap& inputs) const {
   const int64_t bytes =
       (plan.arena_floats + plan.scratch_floats(threads_)) * static_cast<int64_t>(sizeof(float)) +
       plan.plain_bytes;
   if (bytes > kMostArenaBytes || bytes > installed_bytes()) {
     return make_error(Code::invalid_argument,
                       "Model '{}' needs {:.1f} GiB for inputs of {}, more than this machine "
-                      "has; make them smaller with --size{}.",
+                      "has; make them smaller with --size.",
                       spec_.name, static_cast<double>(bytes) / (1 << 30),
-                      fmt::join(inputs.begin()->second.shape, "x"),
-                      image && statistics_alone_forbid_tiles(inputs)
-                          ? ", or have them scored in tiles with --norm shot"
-                          : "");
+                      fmt::join(inputs.begin()->second.shape, "x"));
   }
   return {};
 }

@@ -73,12 +73,14 @@ Result<std::optional<TileGrid>> OnednnRunner::cut(Size input, const FrameGeometr
   std::optional<TileGrid> whole;
   const bool any_size = declared()[2] < 1 && declared()[3] < 1;
   if (!g.direct || !any_size || declared_batch() != 1) return whole;
-  const FieldOptions options{kInputMargin, false};
   FastGraph graph = TRY(fast_image(g.fit.net));
-  const auto field = receptive_field(graph, options);
+  const auto field = receptive_field(graph, kInputMargin);
   if (!field.ok()) return whole;
+  // Only its size counts. A runner in eight bits will not need the weights in floats.
+  WeightCache unused;
+  WeightCache& weights = options_.ranges.empty() ? weights_ : unused;
   const NetPlan plan =
-      TRY(build_plan(std::move(graph.concrete), {{}, Precision::f32, {}, isa_}, weights_));
+      TRY(build_plan(std::move(graph.concrete), {{}, Precision::f32, {}, isa_}, weights));
   TileRequest request{g.fit.net, input, 0, static_cast<double>(options_.tile_bytes)};
   request.bytes = static_cast<double>(plan.arena_floats) * sizeof(float) +
                   static_cast<double>(plan.plain_bytes);
@@ -89,16 +91,8 @@ Result<std::optional<TileGrid>> OnednnRunner::cut(Size input, const FrameGeometr
   // A network may take another form for other sizes.
   const auto tile = fast_image(grid->tile());
   if (!tile.ok()) return whole;
-  const auto same = receptive_field(*tile, options);
+  const auto same = receptive_field(*tile, kInputMargin);
   return same.ok() && *same == *field ? grid : whole;
-}
-
-bool OnednnRunner::statistics_alone_forbid_tiles(const TypeMap& inputs) const {
-  const auto made = concrete(inputs, true, false);
-  if (!made.ok()) return false;
-  const FastGraph graph = find_fast(*made);
-  return !receptive_field(graph, {kInputMargin, false}).ok() &&
-         receptive_field(graph, {kInputMargin, true}).ok();
 }
 
 Result<void> OnednnRunner::score_tiles(const FrameView& in, const Way& way, Loaded& loaded,

@@ -8,7 +8,7 @@
 // transforms to additions and small constants; the price is rounding: errors about 1e-5 of the
 // largest output instead of 1e-6 (asserted in the tests).
 //
-// Tiles are worked in blocks of kTiles: transform in, 36 products, transform out, with everything
+// Tiles are worked in blocks: transform in, 36 products, transform out, with everything
 // of a block held in L2. A tile's bits do not depend on its block nor on the thread that computed
 // it.
 #pragma once
