@@ -22,18 +22,12 @@ namespace {
 
 std::unique_ptr<Runner> int8_runner(const Graph& graph, const Ranges& ranges, int threads,
                                     std::vector<PlanStep> plan = {}) {
-  ModelSpec spec;
-  spec.name = "net";
-  spec.input = graph.inputs[0].name;
-  spec.output = graph.outputs[0].name;
   RunnerOptions options;
   options.threads = threads;
   options.plan = std::move(plan);
   options.precision = options.plan.empty() ? Precision::int8 : Precision::f32;
   options.ranges = ranges;
-  auto made = make_onednn_runner(graph, spec, options);
-  EXPECT_TRUE(made.ok()) << made.error().message;
-  return made.ok() ? std::move(*made) : nullptr;
+  return runner(graph, options);
 }
 
 // Whole numbers from `low` to `high`: bytes hold them exactly if the range has 256 of them.

@@ -34,11 +34,6 @@ bool winograd_can(const k::ConvShape& s) {
          s.out_channels >= k::kLanes;
 }
 
-bool is_way(std::string_view name) {
-  return name == kWayDirect || name == kWayWinograd || name == kWayInt8 || name == kWayEnlarged ||
-         name == kWayEnlargedInt8;
-}
-
 bool PlanBuilder::own_kernels_can(const Node& conv) const {
   const Tensor* weights = constant(conv, 1);
   if (!weights || conv.attr_int("group", 1) != 1) return false;

@@ -23,15 +23,22 @@ inline Tensor noise(std::vector<int64_t> shape, uint32_t seed, float low = -1, f
   return tensor;
 }
 
-inline std::unique_ptr<Runner> runner(const Graph& graph, int threads = 2,
-                                      std::vector<PlanStep> plan = {}) {
+inline std::unique_ptr<Runner> runner(const Graph& graph, const RunnerOptions& options) {
   ModelSpec spec;
   spec.name = "net";
   spec.input = graph.inputs[0].name;
   spec.output = graph.outputs[0].name;
-  auto made = make_onednn_runner(graph, spec, {threads, std::move(plan)});
+  auto made = make_onednn_runner(graph, spec, options);
   EXPECT_TRUE(made.ok()) << made.error().message;
   return made.ok() ? std::move(*made) : nullptr;
+}
+
+inline std::unique_ptr<Runner> runner(const Graph& graph, int threads = 2,
+                                      std::vector<PlanStep> plan = {}) {
+  RunnerOptions options;
+  options.threads = threads;
+  options.plan = std::move(plan);
+  return runner(graph, options);
 }
 
 }  // namespace atelier::model

@@ -5,7 +5,6 @@
 
 #include <map>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace atelier::model {
@@ -16,8 +15,6 @@ inline constexpr const char* kWayInt8 = "direct_int8";
 // With the enlargement before it taken in: its picture is never made.
 inline constexpr const char* kWayEnlarged = "resize+direct";
 inline constexpr const char* kWayEnlargedInt8 = "resize+direct_int8";
-
-bool is_way(std::string_view name);
 
 // Key of a layer -> the way to compute it. A key says all that the time of a layer depends on but
 // the machine (tuning_machine()): shape, neighbours, precision, threads, the ways there are. No
