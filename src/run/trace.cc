@@ -65,7 +65,8 @@ Result<std::vector<Span>> spans_from_json(std::string_view text) {
     if (!list.is_array() || list.size() > kMostSpans) return not_a_trace();
     std::vector<Span> spans;
     for (const json& one : list) {
-      const auto numbers = one.get<std::vector<int64_t>>();
+      auto numbers = one.get<std::vector<int64_t>>();
+      if (numbers.size() == 5) numbers.push_back(1);
       if (numbers.size() != 6) return not_a_trace();
       const auto is_within = [&](size_t i, int64_t end) {
         return numbers[i] >= 0 && numbers[i] < end;

@@ -50,7 +50,8 @@ inline constexpr size_t kMostSpans = 50'000;
 
 // trace/<worker>/000007.json: what a worker did up to the commit of chunk 7.
 std::string to_json(std::span<const Span> spans);
-// Errors: corrupt; of hostile text, too.
+// Spans without a number of frames, as older versions wrote them, are of one. Errors: corrupt; of
+// hostile text, too.
 Result<std::vector<Span>> spans_from_json(std::string_view text);
 
 struct WorkerTrace {

@@ -40,13 +40,21 @@ TEST(Trace, IsReadAsItWasWritten) {
   EXPECT_EQ(read[0].frames, 4);
 }
 
+TEST(Trace, OfAnOlderVersionIsRead) {
+  const auto read = spans_from_json(R"({"spans":[[1,0,7,123,456]]})").value();
+  ASSERT_EQ(read.size(), 1U);
+  EXPECT_EQ(read[0].stage, Stage::score);
+  EXPECT_EQ(read[0].duration_us, 456);
+  EXPECT_EQ(read[0].frames, 1);
+}
+
 TEST(Trace, HostileTextIsRefused) {
   std::string many = R"({"spans":[)";
   for (size_t i = 0; i <= kMostSpans; ++i) many += i == 0 ? "[0,0,0,0,0,1]" : ",[0,0,0,0,0,1]";
   many += "]}";
   for (const std::string& text :
        {std::string(""), std::string("[]"), std::string(R"({"spans":3})"),
-        std::string(R"({"spans":[[0,0,0,0,1]]})"), std::string(R"({"spans":[[3,0,0,0,0,1]]})"),
+        std::string(R"({"spans":[[0,0,0,0]]})"), std::string(R"({"spans":[[3,0,0,0,0,1]]})"),
         std::string(R"({"spans":[[0,-1,0,0,0,1]]})"),
         std::string(R"({"spans":[[0,0,0,0,1e300,1]]})"),
         std::string(R"({"spans":[[0,0,0,9223372036854775807,1,1]]})"),
