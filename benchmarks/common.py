@@ -141,6 +141,20 @@ def machine():
     return f"{name}, {THREADS} threads, {' '.join(known) or 'no AVX2'}"
 
 
+def rows_of(models, clips, compare):
+    """A row of compare(model, clip) for each network and clip that is there, or what stood in its way."""
+    rows = []
+    for model in models:
+        for clip in (SHARED / "media" / name for name in clips):
+            if missing(model, clip):
+                continue
+            try:
+                rows.append(compare(model, clip))
+            except Failed as failure:
+                rows.append([f"{model.stem} {clip.name}", f"cannot: {failure}"])
+    return rows
+
+
 def missing(*paths):
     """Says which of the files are not there: their table is left out."""
     absent = [path for path in paths if not pathlib.Path(path).exists()]

@@ -46,16 +46,7 @@ def compare(model, clip, seconds):
 def main():
     seconds, models = (1, MODELS[:1]) if "--quick" in sys.argv[1:] else (SECONDS, MODELS)
     print(f"\nNORM  shot against frame, first {seconds} s, 640 wide, f32, ffv1; {common.machine()}")
-    rows = []
-    for model in models:
-        for name in CLIPS:
-            clip = common.SHARED / "media" / name
-            if common.missing(model, clip):
-                continue
-            try:
-                rows.append(compare(model, clip, seconds))
-            except common.Failed as failure:
-                rows.append([f"{model.stem} {name}", f"cannot: {failure}"])
+    rows = common.rows_of(models, CLIPS, lambda model, clip: compare(model, clip, seconds))
     print(common.table(["", "frames", "shots", "PSNR: min", "median", "flicker: frame", "shot", "s/frame: frame", "shot"], rows),
           flush=True)
 

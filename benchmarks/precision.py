@@ -48,16 +48,7 @@ def compare(model, clip, seconds):
 def main():
     seconds, models = (1, [common.LEAN]) if "--quick" in sys.argv[1:] else (SECONDS, [common.LEAN, common.WAVE])
     print(f"\nPRECISION  int8 against f32, dB PSNR, first {seconds} s, ffv1; {common.machine()}")
-    rows = []
-    for model in models:
-        for name in CLIPS:
-            clip = common.SHARED / "media" / name
-            if common.missing(model, clip):
-                continue
-            try:
-                rows.append(compare(model, clip, seconds))
-            except common.Failed as failure:
-                rows.append([f"{model.stem} {name}", f"cannot: {failure}"])
+    rows = common.rows_of(models, CLIPS, lambda model, clip: compare(model, clip, seconds))
     print(common.table(["", "frames", "sampled", "every frame: min", "median"], rows), flush=True)
 
 

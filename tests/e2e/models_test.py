@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models that are not clean: one size only, another output size, luma alone, no picture at all."""
 
+import json
 import pathlib
 import shutil
 
@@ -73,6 +74,18 @@ class OtherModels(support.Case):
                              for j in range(factor) for i in range(factor)]
                     total += abs(sum(block) / len(block) - before[(y * width + x) * 3 + c])
         self.assertLess(total / (width * height * 3), 8)
+
+    def test_a_frame_that_would_take_too_much_memory_is_scored_in_tiles_and_said(self):
+        # 1,408 bytes a pixel, of which a frame of this size may take 1,245.
+        wide = onnx_model.write_wide_negative(self.models, 352)
+        source = make_video(self.folder / "in.mkv", frames=2, size="1280x720", sound=False)
+        made = {}
+        for model in (wide, onnx_model.write_negative(self.models)):
+            made[model.stem] = self.folder / f"{model.stem}.mkv"
+            done = self.score(source, made[model.stem], "--codec", "ffv1", "--json", model=model)
+            said = " ".join(json.loads(done.stdout)["notes"])
+            self.assertEqual("scored in 2 tiles of" in said, model == wide, said)
+        self.assertEqual(raw(made["wide-negative"], "yuv420p"), raw(made["negative"], "yuv420p"))
 
     def test_one_size_only_in_tiles_and_letterboxed(self):
         for fit, most in (("tile", 1), ("letterbox", 12)):

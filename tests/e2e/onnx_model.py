@@ -96,6 +96,18 @@ def write_negative(folder):
                  SPEC + "clamp = true\n")
 
 
+def write_wide_negative(folder, channels):
+    """255 - x through so many channels: the same pictures as `negative`, for more memory."""
+    copies = [float(c % 3 == k) for c in range(channels) for k in range(3)]
+    back = [-float(c == k) for k in range(3) for c in range(channels)]
+    return write(folder, "wide-negative", model(
+        [node("Conv", ["image", "w0"], ["wide"], kernel_shape=[1, 1]), node("Relu", ["wide"], ["positive"]),
+         node("Conv", ["positive", "w1", "b1"], ["out"], kernel_shape=[1, 1])],
+        [tensor("w0", [channels, 3, 1, 1], copies), tensor("w1", [3, channels, 1, 1], back),
+         tensor("b1", [3], [255.0] * 3)],
+        [value_info("image", IMAGE)], [value_info("out", IMAGE)]), SPEC + "clamp = true\n")
+
+
 def write_red_only(folder, order="rgb"):
     """Keeps the first channel: shows whether RGB is taken for BGR."""
     keep = [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
