@@ -38,20 +38,24 @@ TEST(Entry, BytesAreTheRoundedFloats) {
       const int wide = width + 3, high = height + 2;  // a pad on the right and below
       px::Planes planes(3, wide, high);
       ASSERT_TRUE(frame_to_planes(frame.view(), spec, planes.view()).ok());
-      const int row = wide + 5, plane = row * (high + 1);
-      std::vector<uint8_t> bytes(static_cast<size_t>(3 * plane), 99);
-      ASSERT_TRUE(frame_to_bytes(frame.view(), spec, quantization,
-                                 {bytes.data(), 3, wide, high, row, plane})
-                      .ok());
-      for (int c = 0; c < 3; c++) {
-        for (int y = 0; y < high; y++) {
-          std::vector<uint8_t> expected(static_cast<size_t>(wide));
-          kernels::quantize_row(&planes.at(c, 0, y), wide, quantization, expected.data());
-          const uint8_t* got = bytes.data() + c * plane + y * row;
-          ASSERT_EQ(0, std::memcmp(got, expected.data(), expected.size()))
-              << width << "x" << height << ", plane " << c << ", row " << y;
-          ASSERT_TRUE(std::all_of(got + wide, got + row, [](uint8_t b) { return b == 99; }));
+      // Plane by plane, and with the channels of a pixel together.
+      for (const int step : {1, 4}) {
+        const int row = step * wide + 5, plane = step == 1 ? row * (high + 1) : 1;
+        std::vector<uint8_t> bytes(static_cast<size_t>(3 * row * (high + 1)), 99);
+        ASSERT_TRUE(frame_to_bytes(frame.view(), spec, quantization,
+                                   {bytes.data(), 3, wide, high, row, plane, step})
+                        .ok());
+        std::vector<uint8_t> expected(bytes.size(), 99);
+        for (int c = 0; c < 3; c++) {
+          for (int y = 0; y < high; y++) {
+            std::vector<uint8_t> made(static_cast<size_t>(wide));
+            kernels::quantize_row(&planes.at(c, 0, y), wide, quantization, made.data(), 1);
+            for (int x = 0; x < wide; x++)
+              expected[static_cast<size_t>(c * plane + y * row + x * step)] =
+                  made[static_cast<size_t>(x)];
+          }
         }
+        ASSERT_EQ(bytes, expected) << width << "x" << height << ", pixels " << step << " apart";
       }
     }
   }

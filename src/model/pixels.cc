@@ -258,16 +258,17 @@ class ToPlanes {
       if constexpr (std::is_same_v<Sample, float>) made = row + at_.x;
       rows::mix_free(plane[0], plane[1], plane[2], mix, made, in_.width);
       if (clamp_) rows::clip_to(made, mix.lo, mix.hi, in_.width);
-      finish_(made, row + at_.x);
+      finish_(made, row + at_.x * out_.pixel_stride);
       pad_sides(row);
     }
   }
 
   void pad_sides(Sample* row) const {
-    const Sample* inner = row + at_.x;
-    for (int x = 0; x < at_.x; ++x) row[x] = inner[reflect(x - at_.x, in_.width)];
+    const ptrdiff_t step = out_.pixel_stride;
+    const Sample* inner = row + at_.x * step;
+    for (int x = 0; x < at_.x; ++x) row[x * step] = inner[reflect(x - at_.x, in_.width) * step];
     for (int x = at_.x + in_.width; x < out_.width; ++x) {
-      row[x] = inner[reflect(x - at_.x, in_.width)];
+      row[x * step] = inner[reflect(x - at_.x, in_.width) * step];
     }
   }
 
@@ -275,8 +276,10 @@ class ToPlanes {
     const int source = at_.y + reflect(y - at_.y, in_.height);
     for (int c = 0; c < out_.channels; ++c) {
       Sample* plane = out_.data + out_.plane_stride * c;
-      std::memcpy(plane + out_.row_stride * y, plane + out_.row_stride * source,
-                  sizeof(Sample) * static_cast<size_t>(out_.width));
+      const Sample* from = plane + out_.row_stride * source;
+      Sample* to = plane + out_.row_stride * y;
+      for (ptrdiff_t x = 0; x < out_.width; ++x)
+        to[x * out_.pixel_stride] = from[x * out_.pixel_stride];
     }
   }
 
@@ -440,7 +443,7 @@ Result<void> frame_to_bytes(const FrameView& in, const ModelSpec& spec,
   const ColorSpec color = resolve_color(in.color, in.width, in.height, in.format);
   const CodeMap map = TRY(make_code_map(color, in.format));
   const auto finish = [&](const float* made, uint8_t* row) {
-    kernels::quantize_row(made, in.width, quantization, row);
+    kernels::quantize_row(made, in.width, quantization, row, out.pixel_stride);
   };
   ToPlanes(in, spec, color, map, out, {}, finish).run();
   return {};

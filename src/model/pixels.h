@@ -23,8 +23,8 @@
 
 namespace atelier::model {
 
-// Planes: sample (c, y, x) is data[c * plane_stride + y * row_stride + x]; strides count samples.
-// Owns nothing.
+// Planes: sample (c, y, x) is data[c * plane_stride + y * row_stride + x * pixel_stride]; strides
+// count samples. Owns nothing.
 template <class Sample>
 struct BasicPlanesView {
   Sample* data = nullptr;
@@ -33,6 +33,7 @@ struct BasicPlanesView {
   int height = 0;
   ptrdiff_t row_stride = 0;
   ptrdiff_t plane_stride = 0;
+  ptrdiff_t pixel_stride = 1;  // of floats always 1
 };
 using PlanesView = BasicPlanesView<float>;
 using BytePlanesView = BasicPlanesView<uint8_t>;
@@ -80,6 +81,7 @@ Result<void> frame_to_planes(const FrameView& in, const ModelSpec& spec, const P
                              PlaneOffset at = {});
 
 // The same values in eight bits, as a convolution in int8 takes them: no float plane is written.
+// What lies between samples that are apart stays as it is.
 Result<void> frame_to_bytes(const FrameView& in, const ModelSpec& spec,
                             const kernels::Quantization& quantization, const BytePlanesView& out);
 

@@ -46,6 +46,8 @@ class PlanBuilder {
   Result<void> lower_winograd(const ConvJob& job);
   Result<void> lower_direct(const ConvJob& job);
   int add_moments(const std::string& name, int made, int sets, Step& step);
+  // `block`: channels of a group of the input, of all its channels.
+  static kernels::DirectWeights pack(const ConvJob& job, int (*block)(int channels));
   std::shared_ptr<const kernels::DirectWeights> direct_weights(const ConvJob& job);
   static std::string direct_key(const ConvJob& job);
 
@@ -80,6 +82,7 @@ class PlanBuilder {
   std::optional<kernels::Quantization> wanted_behind_pad(const std::string& value) const;
   // Of the range of its input; nothing if there is none, or none that bytes could divide.
   std::optional<kernels::Quantization> quantization_of(const Node& conv) const;
+  void make_bytes(int value, const kernels::Quantization& quantization);
   int add_bytes(const std::string& name, const PictureShape& shape,
                 const kernels::Quantization& quantization);
   int in_bytes(const std::string& value, const kernels::Quantization& quantization);
@@ -163,5 +166,7 @@ class PlanBuilder {
 inline constexpr const char* kOwnKernel = "atelier:f32x8";
 inline constexpr const char* kOwnPrefix = "atelier:";
 inline constexpr const char* kInt8Kernel = "atelier:u8s8";
+// Of a picture, whose weights meet in other pairs (kernels/gemm_int8.h).
+inline constexpr const char* kInt8PictureKernel = "atelier:u8s8x4";
 
 }  // namespace atelier::model

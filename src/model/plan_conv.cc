@@ -213,16 +213,19 @@ int PlanBuilder::add_moments(const std::string& name, int made, int sets, Step& 
   return moments;
 }
 
-// Packed for this padding; kept for other sizes of frame.
-std::shared_ptr<const k::DirectWeights> PlanBuilder::direct_weights(const ConvJob& job) {
+k::DirectWeights PlanBuilder::pack(const ConvJob& job, int (*block)(int channels)) {
   k::ConvShape s = conv_shape(job.node, *job.weights);
   s.enlarge = job.enlarge;
-  const int pad_top = static_cast<int>(job.pads.top), pad_left = static_cast<int>(job.pads.left);
+  return k::pack_direct(s, job.weights->floats.data(), job.bias ? job.bias->floats.data() : nullptr,
+                        static_cast<int>(job.pads.top), static_cast<int>(job.pads.left),
+                        block(s.in_channels));
+}
+
+// Packed for this padding; kept for other sizes of frame.
+std::shared_ptr<const k::DirectWeights> PlanBuilder::direct_weights(const ConvJob& job) {
   auto& packed = weights_.direct[direct_key(job)];
   if (!packed) {
-    packed = std::make_shared<const k::DirectWeights>(
-        k::pack_direct(s, job.weights->floats.data(), job.bias ? job.bias->floats.data() : nullptr,
-                       pad_top, pad_left));
+    packed = std::make_shared<const k::DirectWeights>(pack(job, k::float_block));
   }
   return packed;
 }

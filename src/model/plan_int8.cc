@@ -68,11 +68,17 @@ std::optional<k::Quantization> PlanBuilder::wanted_behind_pad(const std::string&
   return wanted_in_bytes(pad->outputs[0]);
 }
 
+void PlanBuilder::make_bytes(int value, const k::Quantization& quantization) {
+  Value& v = plan_.values[static_cast<size_t>(value)];
+  v.bytes = true;
+  v.quantization = quantization;
+  v.block = k::byte_block(static_cast<int>(v.shape.channels));
+}
+
 int PlanBuilder::add_bytes(const std::string& name, const PictureShape& shape,
                            const k::Quantization& quantization) {
   const int index = add_value(name, shape);
-  plan_.values[static_cast<size_t>(index)].bytes = true;
-  plan_.values[static_cast<size_t>(index)].quantization = quantization;
+  make_bytes(index, quantization);
   return index;
 }
 
@@ -82,8 +88,7 @@ int PlanBuilder::in_bytes(const std::string& value, const k::Quantization& quant
   const Value source = plan_.values[static_cast<size_t>(made)];
   if (source.bytes) return made;
   const int to = add_made(source.name + "/bytes", source.shape);
-  plan_.values[static_cast<size_t>(to)].bytes = true;
-  plan_.values[static_cast<size_t>(to)].quantization = quantization;
+  make_bytes(to, quantization);
   Step step;
   step.label = {source.name + "/bytes", "Quantize", "own", kOwnKernel};
   step.reads = {made};
@@ -103,8 +108,7 @@ Result<void> PlanBuilder::lower_int8(const ConvJob& job) {
                                            quantization.zero_point)];
   if (!packed) {
     packed = std::make_shared<const k::Int8Weights>(
-        k::quantize_direct(*direct_weights(job), quantization));
-    weights_.direct.erase(direct_key(job));
+        k::quantize_direct(options_.isa, pack(job, k::byte_block), quantization));
   }
   const PictureShape& in_shape = shape(job.in);
   const k::Halo halo = halo_of(packed->layout, in_shape, job.out_shape);
@@ -112,7 +116,8 @@ Result<void> PlanBuilder::lower_int8(const ConvJob& job) {
   const int out = add_value(job.out, job.out_shape);
   Step step = conv_step(job.node, job.label, *job.weights, in_shape, shape(job.node.outputs[0]));
   step.label.algorithm = kInt8Algorithm;
-  step.label.implementation = kInt8Kernel;
+  step.label.implementation =
+      packed->layout.in_block == k::kPictureBlock ? kInt8PictureKernel : kInt8Kernel;
   step.scratch_each = k::direct_scratch(packed->layout);
   step.reads = {in};
   step.writes = out;

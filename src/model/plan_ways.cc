@@ -3,8 +3,8 @@
 //
 // The rule: 3x3 with stride 1 and enough channels goes through Winograd; after an enlargement only
 // with many, since the enlargement taken in saves nearly as much; everything else is direct. In
-// eight bits with AVX2, what would be direct; with VNNI everything. Winograd is there only where
-// its error on the layer's own weights is small (winograd_check.h).
+// eight bits with AVX2, what would be direct; with VNNI or AMX everything. Winograd is there only
+// where its error on the layer's own weights is small (winograd_check.h).
 #include <algorithm>
 
 #include "model/plan_conv.h"
@@ -23,7 +23,13 @@ constexpr int kWinogradEnlarged = 64;
 constexpr int kMostPhases = 64;
 
 const char* name_of(k::Isa isa) {
-  return isa == k::Isa::avx512_vnni ? "avx512_vnni" : isa == k::Isa::avx512 ? "avx512" : "avx2";
+  switch (isa) {
+    case k::Isa::avx512_amx: return "avx512_amx";
+    case k::Isa::avx512_vnni: return "avx512_vnni";
+    case k::Isa::avx512: return "avx512";
+    case k::Isa::avx2: break;
+  }
+  return "avx2";
 }
 
 }  // namespace
@@ -128,7 +134,7 @@ void PlanBuilder::choose_way(const Node& conv) {
   layer.way = chosen(conv, layer.key, layer.ways);
   if (options_.precision == Precision::int8 && quantization_of(conv) && fits_bytes(conv)) {
     const std::string bytes = resize ? kWayEnlargedInt8 : kWayInt8;
-    const bool by_rule = options_.isa == k::Isa::avx512_vnni || layer.ways.front() != kWayWinograd;
+    const bool by_rule = options_.isa >= k::Isa::avx512_vnni || layer.ways.front() != kWayWinograd;
     layer.ways = by_rule ? std::vector{bytes, layer.way} : std::vector{layer.way, bytes};
     layer.key = key_of(conv, resize, Precision::int8, layer.ways);
     layer.way = chosen(conv, layer.key, layer.ways);

@@ -2,6 +2,8 @@
 #include "model/processor.h"
 
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstring>
@@ -11,6 +13,22 @@
 
 namespace atelier::model {
 namespace {
+
+// Leaf 7: AMX's tiles and its products of bytes, which the compiler cannot ask for.
+bool cpuid_has_amx() {
+  constexpr unsigned kTiles = 1U << 24, kInt8 = 1U << 25;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kTiles) != 0 && (d & kInt8) != 0;
+}
+
+// The kernel gives a process room for its tiles when it is asked to (Documentation/x86/xstate of
+// Linux): once, when the program is loaded, since a locked scorer can ask for nothing.
+bool request_amx() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XTILEDATA
+  return cpuid_has_amx() && ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+const bool amx_granted = request_amx();
 
 bool has_avx512() {
   return dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core &&
@@ -23,10 +41,16 @@ bool has_vnni() {
          __builtin_cpu_supports("avx512vnni");
 }
 
+bool has_amx() {
+  return has_vnni() && dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_amx &&
+         amx_granted;
+}
+
 }  // namespace
 
 kernels::Isa own_isa() {
-  return has_vnni()     ? kernels::Isa::avx512_vnni
+  return has_amx()      ? kernels::Isa::avx512_amx
+         : has_vnni()   ? kernels::Isa::avx512_vnni
          : has_avx512() ? kernels::Isa::avx512
                         : kernels::Isa::avx2;
 }

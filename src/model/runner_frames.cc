@@ -138,7 +138,7 @@ Result<void> OnednnRunner::run_frame(const FrameView& in, Loaded& loaded,
   const Value& value = loaded.plan.values[static_cast<size_t>(entry.value)];
   if (value.bytes) {
     const kernels::ByteView v = context.byte_view(entry.value);
-    const BytePlanesView planes{v.data, v.channels, v.width, v.height, v.row, v.plane};
+    const BytePlanesView planes{v.data, v.channels, v.width, v.height, v.row, 1, v.block};
     TRY(frame_to_bytes(in, spec, value.quantization, planes));
   } else {
     const kernels::TensorView v = context.view(entry.value);

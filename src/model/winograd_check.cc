@@ -91,7 +91,8 @@ double winograd_error(k::Isa isa, const float* weights, int out_channels, int in
   shape.out_channels = out_channels;
   shape.kernel_h = shape.kernel_w = 3;
   const k::WinogradWeights fast = k::pack_winograd(weights, nullptr, out_channels, in_channels);
-  const k::DirectWeights direct = k::pack_direct(shape, weights, nullptr, 0, 0);
+  const k::DirectWeights direct =
+      k::pack_direct(shape, weights, nullptr, 0, 0, k::float_block(in_channels));
   const Memory scratch(std::max(k::winograd_scratch(fast), k::direct_scratch(direct)) + 16);
   const Picture in(in_channels, kSide + 2), got(out_channels, kSide), expected(out_channels, kSide);
   double worst = 0;

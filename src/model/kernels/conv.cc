@@ -243,12 +243,16 @@ void picture_phase(const PhaseJob<Args>& job, int rows, float* scratch, int thre
   const int pieces = (pixels + kColumns - 1) / kColumns;
   const int wide = (pixels + pieces - 1) / pieces;
   const int bands = (rows + kBand - 1) / kBand;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (int i = 0; i < bands * pieces; i++) {
-    const int first = i / pieces * kBand, x = i % pieces * wide;
+#pragma omp parallel num_threads(threads)
+  {
+    const TileScope tiles(job.int8 ? job.isa : Isa::avx2);
     float* mine = scratch + each * omp_get_thread_num();
-    for (int y = first; y < std::min(first + kBand, rows); y++) {
-      picture_piece(job, y, x, std::min(wide, pixels - x), mine);
+#pragma omp for schedule(dynamic, 1)
+    for (int i = 0; i < bands * pieces; i++) {
+      const int first = i / pieces * kBand, x = i % pieces * wide;
+      for (int y = first; y < std::min(first + kBand, rows); y++) {
+        picture_piece(job, y, x, std::min(wide, pixels - x), mine);
+      }
     }
   }
 }
@@ -260,14 +264,18 @@ void blocked_phases(const std::vector<PhaseJob<Args>>& jobs, const DirectWeights
                     const TensorView& out, float* moments, int threads) {
   const int step = weights.out_step_y;
   const int rows = (out.height + step - 1) / step;
-#pragma omp parallel for schedule(dynamic, 2) num_threads(threads)
-  for (int y = 0; y < rows; y++) {
-    for (const PhaseJob<Args>& job : jobs) {
-      if (job.phase.out_y + y * step < out.height) blocked_row(job, y);
+#pragma omp parallel num_threads(threads)
+  {
+    const TileScope tiles(jobs.front().int8 ? jobs.front().isa : Isa::avx2);
+#pragma omp for schedule(dynamic, 2)
+    for (int y = 0; y < rows; y++) {
+      for (const PhaseJob<Args>& job : jobs) {
+        if (job.phase.out_y + y * step < out.height) blocked_row(job, y);
+      }
+      if (!moments) continue;
+      for (int row = y * step; row < std::min((y + 1) * step, out.height); row++)
+        for (int g = 0; g < out.groups(); g++) row_moments(out, g, row, moments);
     }
-    if (!moments) continue;
-    for (int row = y * step; row < std::min((y + 1) * step, out.height); row++)
-      for (int g = 0; g < out.groups(); g++) row_moments(out, g, row, moments);
   }
 }
 
@@ -329,12 +337,12 @@ void quantize_panel(const Phase& phase, int panel, int wide, const float* packed
 }  // namespace
 
 DirectWeights pack_direct(const ConvShape& shape, const float* weights, const float* bias,
-                          int pad_top, int pad_left) {
+                          int pad_top, int pad_left, int in_block) {
   DirectWeights d;
   d.shape = shape;
   d.pad_top = pad_top;
   d.pad_left = pad_left;
-  d.in_block = shape.in_channels < kLanes ? 1 : kLanes;
+  d.in_block = in_block;
   d.unfold =
       shape.out_channels < kLanes && !shape.transposed && shape.stride_w == 1 && shape.enlarge == 1;
   d.lanes = round_up(shape.out_channels * (d.unfold ? shape.kernel_w : 1), kLanes);
@@ -379,11 +387,11 @@ int64_t direct_scratch(const DirectWeights& weights) {
   return static_cast<int64_t>(kColumns + extra) * weights.lanes + kLanes;
 }
 
-Int8Weights quantize_direct(DirectWeights weights, const Quantization& input) {
+Int8Weights quantize_direct(Isa isa, DirectWeights weights, const Quantization& input) {
   Int8Weights result;
   for (Phase& phase : weights.phases) {
     Int8Phase made;
-    made.length = round_up(phase.length, 4);
+    made.length = round_up(phase.length, segment_unit(isa));
     made.scale.resize(static_cast<size_t>(weights.lanes));
     made.shift.resize(static_cast<size_t>(weights.lanes));
     const float* packed = phase.packed.data();
@@ -399,6 +407,7 @@ Int8Weights quantize_direct(DirectWeights weights, const Quantization& input) {
       made.shift[o] *= -made.scale[o] * static_cast<float>(input.zero_point);
       if (own_bias) made.shift[o] += weights.bias[o];
     }
+    made.packed.resize(made.packed.size() + kWeightSlack);
     phase.packed = {};
     result.phases.push_back(std::move(made));
   }

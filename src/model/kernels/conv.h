@@ -65,7 +65,7 @@ struct DirectWeights {
 // The same in eight bits (gemm_int8.h): each output lane of a phase has a scale of its own, such
 // that its largest pair of neighbouring weights is the largest allowed.
 struct Int8Phase {
-  int length = 0;  // bytes a segment, a multiple of four
+  int length = 0;  // bytes a segment, a multiple of segment_unit()
   std::vector<int8_t>
       packed;                // [panels of 16 lanes, a last one of 8][segments][length / 4][16|8][4]
   std::vector<float> scale;  // per lane, of weights times activations
@@ -81,11 +81,13 @@ struct Halo {
   int top = 0, left = 0, bottom = 0, right = 0;
 };
 
+// For an input whose pixels have groups of `in_block` channels: float_block() or byte_block() of
+// them all.
 DirectWeights pack_direct(const ConvShape& shape, const float* weights, const float* bias,
-                          int pad_top, int pad_left);
+                          int pad_top, int pad_left, int in_block);
 
 // `weights` for an input in eight bits.
-Int8Weights quantize_direct(DirectWeights weights, const Quantization& input);
+Int8Weights quantize_direct(Isa isa, DirectWeights weights, const Quantization& input);
 
 // What the input must have around it for an output of this size.
 Halo direct_halo(const DirectWeights& weights, int in_h, int in_w, int out_h, int out_w);

@@ -17,8 +17,8 @@
 
 namespace atelier::model::kernels {
 
-// Each can do what the ones before it can. avx512_vnni has products of bytes (gemm_int8.h), too.
-enum class Isa { avx2, avx512, avx512_vnni };
+// Each can do what the ones before it can. The last two have products of bytes (gemm_int8.h), too.
+enum class Isa { avx2, avx512, avx512_vnni, avx512_amx };
 
 // What follows the sum: c = min(max(sum + bias + add, low), high).
 struct Epilogue {

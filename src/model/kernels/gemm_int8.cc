@@ -5,26 +5,13 @@
 
 #include <cstring>
 
-#include "model/kernels/finish16.h"
+#include "model/kernels/finish_int8.h"
 
 namespace atelier::model::kernels {
 namespace {
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
-
-// Eight sums of one pixel to floats.
-inline __attribute__((always_inline)) void finish(const Int8GemmArgs& g, int64_t pixel, int b,
-                                                  __m256i sum) {
-  const Epilogue& e = g.epilogue;
-  __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(g.scale + 8 * b));
-  if (e.bias) v = _mm256_add_ps(v, _mm256_loadu_ps(e.bias + 8 * b));
-  if (e.add) {
-    v = _mm256_add_ps(v, _mm256_loadu_ps(e.add + pixel * g.c_stride + b * g.add_block));
-  }
-  v = _mm256_min_ps(_mm256_set1_ps(e.high), _mm256_max_ps(_mm256_set1_ps(e.low), v));
-  _mm256_storeu_ps(g.c + pixel * g.c_stride + b * g.c_block, v);
-}
 
 inline __attribute__((always_inline)) __m256i four_bytes(const uint8_t* a) {
   int32_t bytes;
@@ -66,7 +53,7 @@ void tile_avx2(const Int8GemmArgs& g, int64_t pixel) {
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
-    for (int b = 0; b < B; b++) finish(g, pixel + r, b, sum[r][b]);
+    for (int b = 0; b < B; b++) finish_sums(g, pixel + r, b, sum[r][b]);
 }
 
 // Four pixels: with six, sums and products no longer fit sixteen registers (a seventh slower).
@@ -107,14 +94,9 @@ void tile_vnni(const Int8GemmArgs& g, int64_t pixel) {
       }
     }
   }
-  const Epilogue& e = g.epilogue;
   const __m512 scale = _mm512_loadu_ps(g.scale);
 #pragma GCC unroll 12
-  for (int r = 0; r < R; r++) {
-    const __m512 v = _mm512_mul_ps(_mm512_maskz_cvtepi32_ps(kAll, sum[r]), scale);
-    finish16(e, v, e.add ? e.add + (pixel + r) * g.c_stride : nullptr, g.add_block,
-             g.c + (pixel + r) * g.c_stride, g.c_block);
-  }
+  for (int r = 0; r < R; r++) finish_sums(g, pixel + r, scale, sum[r]);
 }
 
 void row_vnni(const Int8GemmArgs& g, int pixels) {
@@ -129,8 +111,9 @@ void row_vnni(const Int8GemmArgs& g, int pixels) {
 }  // namespace
 
 void gemm_row(Isa isa, const Int8GemmArgs& args, int pixels, int blocks) {
+  if (isa == Isa::avx512_amx && pixels >= 16) return gemm_row_amx(args, pixels, blocks);
   if (blocks == 1) return row_avx2<1>(args, pixels);
-  if (isa == Isa::avx512_vnni) return row_vnni(args, pixels);
+  if (isa >= Isa::avx512_vnni) return row_vnni(args, pixels);
   row_avx2<2>(args, pixels);
 }
 

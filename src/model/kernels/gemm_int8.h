@@ -9,7 +9,8 @@
 // 255 * 127 * 2 does not fit. So weights are limited in pairs, |w[2j]| + |w[2j+1]| <= 128, and
 // nothing is ever cut off. Two more instructions widen and add. That is three for 32 multiply-adds
 // instead of four FMAs, on more ports: measured 196 against 101 GOP/s on one Zen 3 core. AVX-512
-// VNNI does all of it in one (vpdpbusd). Sums are exact, so bits are the same everywhere.
+// VNNI does all of it in one (vpdpbusd), AMX that for 256 sums at once (gemm_amx.cc). Sums are
+// exact, so bits are the same everywhere.
 #pragma once
 
 #include <limits>
@@ -24,14 +25,20 @@ inline constexpr int kMostWeightPair = 128;
 inline constexpr int kMostInt8Products =
     std::numeric_limits<int32_t>::max() / (255 * kMostWeightPair) * 2;
 
+// Bytes of a segment that AMX multiplies at once.
+inline constexpr int kTileBytes = 64;
+
+// What lengths of segments are padded to, by weights that are zero.
+constexpr int segment_unit(Isa isa) { return isa == Isa::avx512_amx ? kTileBytes : 4; }
+
 struct Int8GemmArgs {
   using Input = uint8_t;
-  const uint8_t* a = nullptr;        // up to three bytes beyond a segment are read
+  const uint8_t* a = nullptr;        // whole segments are read, with their padding
   const int64_t* offsets = nullptr;  // bytes, one a segment
   int segments = 1;
-  int length = 0;             // bytes, a multiple of four
+  int length = 0;             // bytes, a multiple of segment_unit()
   int64_t a_stride = 0;       // bytes from pixel to pixel
-  const int8_t* w = nullptr;  // [segments][length / 4][8 * blocks][4]
+  const int8_t* w = nullptr;  // [segments][length / 4][8 * blocks][4], kWeightSlack more are read
   float* c = nullptr;
   int64_t c_stride = 0;          // floats from pixel to pixel
   int64_t c_block = 0;           // floats from one block of eight channels to the next
@@ -40,7 +47,24 @@ struct Int8GemmArgs {
   Epilogue epilogue;
 };
 
+inline constexpr int kWeightSlack = 32;  // bytes
+
+// A thread needs one of these, with the same instruction set, around its calls of gemm_row.
+class TileScope {
+ public:
+  explicit TileScope(Isa isa);
+  ~TileScope();
+  TileScope(const TileScope&) = delete;
+  TileScope& operator=(const TileScope&) = delete;
+
+ private:
+  bool on_;
+};
+
 // `pixels` any number, `blocks` 1 or 2 (of eight output channels).
 void gemm_row(Isa isa, const Int8GemmArgs& args, int pixels, int blocks);
+
+// The same by AMX, of at least 16 pixels. Internal to kernels/.
+void gemm_row_amx(const Int8GemmArgs& args, int pixels, int blocks);
 
 }  // namespace atelier::model::kernels

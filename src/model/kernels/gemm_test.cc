@@ -11,11 +11,14 @@
 
 #include "model/kernels/gemm_int8.h"
 #include "model/kernels/tensor_view.h"
+#include "model/processor.h"
 
 namespace atelier::model::kernels {
 namespace {
 
-constexpr int kPixels = 40, kSegments = 3, kLength = 12, kStride = 8, kSegmentStep = 400;
+// Segments of a length that any instruction set takes.
+constexpr int kPixels = 150, kSegments = 3, kLength = 2 * kTileBytes, kStride = 8;
+constexpr int kSegmentStep = 1400;
 constexpr float kUntouched = -77;
 
 std::vector<float> noise(size_t count, uint32_t seed) {
@@ -27,7 +30,8 @@ std::vector<float> noise(size_t count, uint32_t seed) {
 }
 
 struct Operands {
-  std::vector<float> a = noise(kSegments * kSegmentStep, 1), w = noise(size_t{16} * 36, 2);
+  std::vector<float> a = noise(kSegments * kSegmentStep, 1),
+                     w = noise(size_t{16} * kSegments * kLength, 2);
   std::vector<uint8_t> bytes;
   std::vector<int8_t> weights;
   std::vector<float> bias = noise(16, 3), scale = noise(16, 4), add = noise(16 * kPixels + 64, 5);
@@ -36,6 +40,7 @@ struct Operands {
   Operands() {
     for (const float v : a) bytes.push_back(static_cast<uint8_t>((v + 1) * 127.5F));
     for (const float v : w) weights.push_back(static_cast<int8_t>(v * 64));
+    weights.resize(weights.size() + kWeightSlack);
   }
 };
 
@@ -71,6 +76,7 @@ std::vector<float> made_by(Isa isa, const Operands& o, int pixels, int blocks, i
   if (kind & 2) args.epilogue.add = o.add.data();
   if (kind & 4) args.epilogue.low = 0;
   if (kind & 8) args.epilogue.high = 1;
+  const TileScope tiles(isa);
   gemm_row(isa, args, pixels, blocks);
   return c;
 }
@@ -78,7 +84,7 @@ std::vector<float> made_by(Isa isa, const Operands& o, int pixels, int blocks, i
 template <class Args>
 void expect_same_bits(Isa isa) {
   const Operands o;
-  for (int pixels = 1; pixels <= 39; pixels++) {
+  for (int pixels = 1; pixels < kPixels; pixels++) {
     for (int blocks = 1; blocks <= 2; blocks++) {
       for (int kind = 0; kind < 16; kind++) {
         const auto expected = made_by<Args>(Isa::avx2, o, pixels, blocks, kind);
@@ -108,6 +114,13 @@ TEST(GemmRow, VnniGivesTheBitsOfAvx2) {
     GTEST_SKIP() << "no AVX-512 VNNI here";
   }
   expect_same_bits<Int8GemmArgs>(Isa::avx512_vnni);
+}
+
+TEST(GemmRow, AmxGivesTheBitsOfAvx2) {
+  if (skipped(own_isa() == Isa::avx512_amx, "AMX, or its kernel grants none")) {
+    GTEST_SKIP() << "no AMX here";
+  }
+  expect_same_bits<Int8GemmArgs>(Isa::avx512_amx);
 }
 
 }  // namespace

@@ -117,26 +117,61 @@ inline __attribute__((always_inline)) __m256i quantize8(const float* from, __m25
       _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(255)));
 }
 
-void quantize(const float* from, int count, const Quantization& q, uint8_t* to) {
+// Four pixels of eight channels, whose bytes are `step` apart.
+inline __attribute__((always_inline)) void store_apart(__m256i four, uint8_t* to, int64_t step) {
+  const __m128i low = _mm256_castsi256_si128(four), high = _mm256_extracti128_si256(four, 1);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to), low);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to + step), _mm_unpackhi_epi64(low, low));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to + 2 * step), high);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to + 3 * step), _mm_unpackhi_epi64(high, high));
+}
+
+// Groups of eight channels, `step` bytes from one to the next at `to`.
+void quantize_eights(const float* from, int count, const Quantization& q, uint8_t* to,
+                     int64_t step) {
   const __m256 factor = _mm256_set1_ps(1 / q.scale);
   const __m256 zero = _mm256_set1_ps(static_cast<float>(q.zero_point));
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   int i = 0;
-  for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
+  for (; i + 4 * kLanes <= count; i += 4 * kLanes, to += 4 * step) {
     const __m256i a = _mm256_packs_epi32(quantize8(from + i, factor, zero),
                                          quantize8(from + i + kLanes, factor, zero));
     const __m256i b = _mm256_packs_epi32(quantize8(from + i + 2 * kLanes, factor, zero),
                                          quantize8(from + i + 3 * kLanes, factor, zero));
     const __m256i packed = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), packed);
+    if (step == kLanes) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), packed);
+    } else {
+      store_apart(packed, to, step);
+    }
   }
-  for (; i < count; i += kLanes) {
+  for (; i < count; i += kLanes, to += step) {
     alignas(32) float rest[kLanes] = {};
     alignas(32) int32_t values[kLanes];
     const int n = std::min(kLanes, count - i);
     std::copy_n(from + i, n, rest);
     _mm256_store_si256(reinterpret_cast<__m256i*>(values), quantize8(rest, factor, zero));
-    for (int l = 0; l < n; l++) to[i + l] = static_cast<uint8_t>(values[l]);
+    for (int l = 0; l < n; l++) to[l] = static_cast<uint8_t>(values[l]);
+  }
+}
+
+// One channel of pixels that take `step` bytes.
+void quantize_channel(const float* from, int count, const Quantization& q, uint8_t* to,
+                      int64_t step) {
+  const __m256 factor = _mm256_set1_ps(1 / q.scale);
+  const __m256 zero = _mm256_set1_ps(static_cast<float>(q.zero_point));
+  int i = 0;
+  // Eight pixels from this channel on end in the ninth, which must be there, too.
+  for (; step == kPictureBlock && i + kLanes < count; i += kLanes) {
+    auto* pixels = reinterpret_cast<__m256i*>(to + i * step);
+    const __m256i others = _mm256_andnot_si256(_mm256_set1_epi32(255), _mm256_loadu_si256(pixels));
+    _mm256_storeu_si256(pixels, _mm256_or_si256(others, quantize8(from + i, factor, zero)));
+  }
+  for (; i < count; i += kLanes) {
+    alignas(32) uint8_t made[kLanes];
+    const int n = std::min(kLanes, count - i);
+    quantize_eights(from + i, n, q, made, kLanes);
+    for (int l = 0; l < n; l++) to[(i + l) * step] = made[l];
   }
 }
 
@@ -162,19 +197,41 @@ void program_row(const Program& p, int group, int y) {
       run_op(op, {from, to, other, count}, scale, shift, live);
       from = to;
     }
-    if (p.bytes) quantize(from, count, p.quantization, p.bytes->row_at(group, y) + x);
+    if (!p.bytes) continue;
+    const Quantization& q = p.quantization;
+    if (block == kLanes) {
+      const int64_t step = p.bytes->block;
+      uint8_t* bytes = p.bytes->at(0, y, x / kLanes) + int64_t{group} * kLanes;
+      quantize_eights(from, count, q, bytes, step);
+    } else {
+      quantize_row(from, count, q, p.bytes->at(0, y, x) + group, p.bytes->block);
+    }
   }
 }
 
 #pragma GCC pop_options
 
-void run_rows(const Program& program, int threads) {
-  const TensorView& in = program.in;
-  const int64_t rows = static_cast<int64_t>(in.groups()) * in.height;
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t i = 0; i < rows; i++) {
-    program_row(program, static_cast<int>(i / in.height), static_cast<int>(i % in.height));
+int64_t rows_of(const TensorView& view) {
+  return static_cast<int64_t>(view.groups()) * view.height;
+}
+
+// All rows, inside a parallel region. Groups share the pixels of bytes: one thread takes them all.
+void program_rows(const Program& p) {
+  const int groups = p.in.groups(), height = p.in.height;
+  if (p.bytes) {
+#pragma omp for schedule(static)
+    for (int y = 0; y < height; y++)
+      for (int g = 0; g < groups; g++) program_row(p, g, y);
+    return;
   }
+#pragma omp for schedule(static)
+  for (int64_t i = 0; i < rows_of(p.in); i++)
+    program_row(p, static_cast<int>(i / height), static_cast<int>(i % height));
+}
+
+void run_rows(const Program& program, int threads) {
+#pragma omp parallel num_threads(threads)
+  program_rows(program);
 }
 
 }  // namespace
@@ -194,8 +251,13 @@ void run_program_row(const std::vector<PointOp>& ops, const TensorView& view, in
   program_row({ops, {}, view, &view, nullptr, {}}, group, y);
 }
 
-void quantize_row(const float* from, int count, const Quantization& quantization, uint8_t* to) {
-  quantize(from, count, quantization, to);
+void quantize_row(const float* from, int count, const Quantization& quantization, uint8_t* to,
+                  int64_t step) {
+  if (step == 1) {
+    quantize_eights(from, count, quantization, to, kLanes);
+  } else {
+    quantize_channel(from, count, quantization, to, step);
+  }
 }
 
 int64_t norm_scratch(int channels, int block, int height) {
@@ -230,7 +292,7 @@ void normalise(const Norm& norm, Program program, const MomentsView& given, floa
     return normalise_groups(norm, program, own, scale, shift, threads);
   }
   const MomentsView moments = given.data ? given : MomentsView{own, in.height};
-  const int64_t rows = static_cast<int64_t>(groups) * in.height;
+  const int64_t rows = rows_of(in);
 #pragma omp parallel num_threads(threads)
   {
     if (!given.data) {
@@ -240,9 +302,7 @@ void normalise(const Norm& norm, Program program, const MomentsView& given, floa
     }
 #pragma omp for schedule(static)
     for (int g = 0; g < groups; g++) merge_moments(norm, in, moments, g, scale, shift);
-#pragma omp for schedule(static)
-    for (int64_t i = 0; i < rows; i++)
-      program_row(program, static_cast<int>(i / in.height), static_cast<int>(i % in.height));
+    program_rows(program);
   }
 }
 

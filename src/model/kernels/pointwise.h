@@ -36,7 +36,7 @@ void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>&
                  const TensorView& in, const TensorView& out, int threads);
 
 // The same into bytes: round((result) / scale) + zero_point, to the even one half-way, cut off to 0
-// to 255. `ops` may be empty.
+// to 255. `ops` may be empty. `out` may have larger groups.
 void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>& others,
                  const TensorView& in, const ByteView& out, const Quantization& quantization,
                  int threads);
@@ -44,8 +44,10 @@ void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>&
 // The first on one row, in place, by whoever makes it; `ops` have no others.
 void run_program_row(const std::vector<PointOp>& ops, const TensorView& view, int group, int y);
 
-// The rounding of the second, of `count` floats.
-void quantize_row(const float* from, int count, const Quantization& quantization, uint8_t* to);
+// The rounding of the second, of `count` floats, to bytes that are `step` apart. What lies between
+// them stays as it is, but is read and written.
+void quantize_row(const float* from, int count, const Quantization& quantization, uint8_t* to,
+                  int64_t step);
 
 // Floats of scratch for run_norm.
 int64_t norm_scratch(int channels, int block, int height);

@@ -4,22 +4,25 @@
 #include <algorithm>
 #include <cstring>
 #include <span>
+#include <type_traits>
 
 namespace atelier::model::kernels {
 namespace {
 
-template <int B, class Element>
-void gather_row(const Element* in, std::span<const int> source, Element value, Element* out) {
+// `size`: the block, where it is known when this is compiled, a constant.
+template <class Element, class Block>
+void gather_row(const Element* in, std::span<const int> source, Element value, Element* out,
+                Block size) {
   size_t x = 0;
   while (x < source.size()) {
     // Stretches of neighbours are most of a picture.
     size_t end = x + 1;
     if (source[x] < 0) {
-      std::fill_n(out + x * B, B, value);
+      std::fill_n(out + x * size, static_cast<size_t>(size), value);
     } else {
       while (end < source.size() && source[end] == source[end - 1] + 1) end++;
-      std::memcpy(out + x * B, in + static_cast<int64_t>(source[x]) * B,
-                  (end - x) * B * sizeof(Element));
+      std::memcpy(out + x * size, in + static_cast<size_t>(source[x]) * size,
+                  (end - x) * size * sizeof(Element));
     }
     x = end;
   }
@@ -31,9 +34,14 @@ void gather_row(const BasicView<Element>& in, int group, int y, std::span<const 
   if (y < 0) {
     std::fill_n(out, source.size() * static_cast<size_t>(in.block), value);
   } else if (in.block == 1) {
-    gather_row<1>(in.row_at(group, y), source, value, out);
+    gather_row(in.row_at(group, y), source, value, out, std::integral_constant<size_t, 1>());
+  } else if (in.block == kLanes) {
+    gather_row(in.row_at(group, y), source, value, out, std::integral_constant<size_t, kLanes>());
+  } else if (in.block == kPictureBlock) {
+    gather_row(in.row_at(group, y), source, value, out,
+               std::integral_constant<size_t, kPictureBlock>());
   } else {
-    gather_row<kLanes>(in.row_at(group, y), source, value, out);
+    gather_row(in.row_at(group, y), source, value, out, static_cast<size_t>(in.block));
   }
 }
 

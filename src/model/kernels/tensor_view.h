@@ -7,6 +7,10 @@
 // eight lanes would be mostly air. Around each plane there may be a halo: rows and columns that a
 // consumer reads as padding and that the producer of the tensor filled (zeros). Kernels thus have
 // no border cases. Lanes beyond the last channel hold finite numbers that nobody reads as data.
+//
+// Activations in bytes have all channels of a pixel in one group (of four for a picture: RGBx):
+// what a convolution multiplies then lies in long runs, as the widest instructions want it
+// (gemm_amx.cc).
 #pragma once
 
 #include <cstdint>
@@ -14,6 +18,14 @@
 namespace atelier::model::kernels {
 
 inline constexpr int kLanes = 8;
+
+// Channels of a group.
+inline constexpr int kPictureBlock = 4;
+constexpr int float_block(int channels) { return channels < kLanes ? 1 : kLanes; }
+constexpr int byte_block(int channels) {
+  if (channels == 1) return 1;
+  return channels <= kPictureBlock ? kPictureBlock : (channels + kLanes - 1) / kLanes * kLanes;
+}
 
 template <class Element>
 struct BasicView {

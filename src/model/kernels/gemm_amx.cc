@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// The products of gemm_int8.h by AMX: a register file of eight tiles, 16 rows of 64 bytes each, and
+// one instruction (tdpbusd) that adds the products of 16 pixels x 64 bytes with 64 bytes x 16
+// channels to a tile of 16 x 16 sums.
+//
+// It takes 16 cycles, whatever a tile really holds: 16,384 products in the time in which VNNI does
+// 2,048. Its operands are what the loops of gemm_int8.h have anyway: a row of the first tile is 64
+// bytes of a segment, rows are `a_stride` apart, and the packed weights of a panel are a row of
+// the second for each four bytes. Segments are padded to 64 bytes of weights that are zero; what
+// they are multiplied with may be anything. That is why bytes lie with all channels of a pixel
+// together (Value::block): segments are long then, and tiles full.
+//
+// Four tiles of pixels share a tile of weights; four sums are also what it takes to hide the 52
+// cycles until a sum can be added to again.
+// Source: Intel 64 and IA-32 Architectures Optimization Reference Manual, chapter on AMX.
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "model/kernels/finish_int8.h"
+
+namespace atelier::model::kernels {
+namespace {
+
+constexpr int kRows = 16;  // pixels of a tile
+constexpr int kSums = 16 * kRows;
+
+// How all tiles are shaped: palette 1, each 16 rows of 64 bytes. The layout is the processor's.
+struct alignas(64) TileShapes {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+static_assert(sizeof(TileShapes) == 64);
+
+#pragma GCC push_options
+#pragma GCC target("amx-tile,amx-int8,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
+
+// First pixels of R tiles.
+template <int R>
+struct Pixels {
+  int64_t at[R];
+};
+
+// The sums of R tiles of pixels, [R][16 pixels][16 channels]. Of a panel of 8 channels the others
+// are the next four bytes' weights: numbers that nobody reads.
+template <int R>
+void multiply(const Int8GemmArgs& g, const Pixels<R>& pixels, int blocks, int32_t* sums) {
+  const int64_t stride = g.a_stride, wide = int64_t{32} * blocks;
+  const int8_t* w = g.w;
+  _tile_zero(0);
+  if constexpr (R > 1) _tile_zero(1);
+  if constexpr (R > 2) _tile_zero(2);
+  if constexpr (R > 3) _tile_zero(3);
+  for (int s = 0; s < g.segments; s++) {
+    const uint8_t* a = g.a + g.offsets[s];
+    const uint8_t* end = a + g.length;
+    for (; a != end; a += kTileBytes, w += kTileBytes / 4 * wide) {
+      _tile_loadd(4, w, wide);
+      _tile_loadd(5, a + pixels.at[0] * stride, stride);
+      _tile_dpbusd(0, 5, 4);
+      if constexpr (R > 1) {
+        _tile_loadd(6, a + pixels.at[1] * stride, stride);
+        _tile_dpbusd(1, 6, 4);
+      }
+      if constexpr (R > 2) {
+        _tile_loadd(7, a + pixels.at[2] * stride, stride);
+        _tile_dpbusd(2, 7, 4);
+      }
+      if constexpr (R > 3) {
+        _tile_loadd(5, a + pixels.at[3] * stride, stride);
+        _tile_dpbusd(3, 5, 4);
+      }
+    }
+  }
+  _tile_stored(0, sums, 64);
+  if constexpr (R > 1) _tile_stored(1, sums + kSums, 64);
+  if constexpr (R > 2) _tile_stored(2, sums + 2 * kSums, 64);
+  if constexpr (R > 3) _tile_stored(3, sums + 3 * kSums, 64);
+}
+
+// Pixels `first` to `first` + `count`, at most R tiles of them, of which the last may begin earlier
+// than its pixels: what it then makes twice is left out.
+template <int R>
+void tiles(const Int8GemmArgs& g, int64_t first, int64_t count, int blocks) {
+  Pixels<R> pixels;
+  for (int r = 0; r < R; r++) pixels.at[r] = first + std::min<int64_t>(r * kRows, count - kRows);
+  alignas(64) int32_t sums[R * kSums];
+  multiply<R>(g, pixels, blocks, sums);
+  const __m512 scale = blocks == 1 ? _mm512_setzero_ps() : _mm512_loadu_ps(g.scale);
+  for (int r = 0; r < R; r++) {
+    const int skip = static_cast<int>(first + r * kRows - pixels.at[r]);
+    const int32_t* sum = sums + r * kSums + skip * 16;
+    for (int i = skip; i < kRows; i++, sum += 16) {
+      const int64_t pixel = pixels.at[r] + i;
+      if (blocks == 1) {
+        finish_sums(g, pixel, 0, _mm256_load_si256(reinterpret_cast<const __m256i*>(sum)));
+      } else {
+        finish_sums(g, pixel, scale, _mm512_load_si512(sum));
+      }
+    }
+  }
+}
+
+#pragma GCC pop_options
+
+}  // namespace
+
+TileScope::TileScope(Isa isa) : on_(isa == Isa::avx512_amx) {
+  if (!on_) return;
+  static constexpr TileShapes kShapes;
+  asm volatile("ldtilecfg %0" : : "m"(kShapes));
+}
+
+TileScope::~TileScope() {
+  if (on_) asm volatile("tilerelease");
+}
+
+void gemm_row_amx(const Int8GemmArgs& args, int pixels, int blocks) {
+  int64_t p = 0;
+  for (; p + 4 * kRows <= pixels; p += 4 * kRows) tiles<4>(args, p, 4 * kRows, blocks);
+  const int64_t rest = pixels - p;
+  // A tile that begins earlier needs pixels there, of those before if there are any.
+  switch ((rest + kRows - 1) / kRows) {
+    case 4: return tiles<4>(args, p, rest, blocks);
+    case 3: return tiles<3>(args, p, rest, blocks);
+    case 2: return tiles<2>(args, p, rest, blocks);
+    case 1: return tiles<1>(args, p, rest, blocks);
+    default: return;
+  }
+}
+
+}  // namespace atelier::model::kernels
