@@ -144,6 +144,28 @@ TEST(Int8, IsNearForRandomWeightsOfEveryKindOfConvolution) {
   }
 }
 
+// The steps that are planned, and how far the picture is from the reference's.
+void expect_steps(const Graph& graph, const Ranges& ranges,
+                  const std::vector<std::string>& expected) {
+  const auto made = int8_runner(graph, ranges, 2);
+  std::vector<std::string> ops;
+  const auto plan = made->plan({83, 18});
+  ASSERT_TRUE(plan.ok()) << plan.error().message;
+  for (const PlanStep& step : *plan) {
+    ops.push_back(step.op + (step.algorithm == kInt8Algorithm ? " in bytes" : ""));
+  }
+  EXPECT_EQ(ops, expected);
+  const std::map<std::string, Tensor> inputs{{"in", noise({1, 3, 18, 83}, 4)}};
+  const Tensor got = made->run(inputs).value().begin()->second;
+  const Tensor wanted = run_reference(graph, inputs).value().begin()->second;
+  double worst = 0, scale = 0;
+  for (size_t i = 0; i < got.floats.size(); i++) {
+    worst = std::max(worst, static_cast<double>(std::abs(got.floats[i] - wanted.floats[i])));
+    scale = std::max(scale, static_cast<double>(std::abs(wanted.floats[i])));
+  }
+  EXPECT_LT(worst / scale, 0.05);
+}
+
 TEST(Int8, WhoMakesTheInputMakesItsBytes) {
   Net net(9, 3);
   net.conv({.out = 16, .kernel = 5, .pad = 2}).norm().then("Relu");
@@ -153,29 +175,27 @@ TEST(Int8, WhoMakesTheInputMakesItsBytes) {
   const Ranges ranges{{graph.nodes[0].name, {-1, 1}},
                       {graph.nodes[3].name, {0, 6}},
                       {graph.nodes[6].name, {-1, 1}}};
-  const auto made = int8_runner(graph, ranges, 2);
-  std::vector<std::string> ops;
-  const auto plan = made->plan({31, 18});
-  ASSERT_TRUE(plan.ok()) << plan.error().message;
-  for (const PlanStep& step : *plan) {
-    ops.push_back(step.op + (step.algorithm == kInt8Algorithm ? " in bytes" : ""));
-  }
-  const std::vector<std::string> expected{"Quantize",
-                                          "Conv in bytes",
-                                          "InstanceNormalization+Relu+Quantize",
-                                          "Conv in bytes",
-                                          "InstanceNormalization+Tanh+Quantize",
-                                          "Conv in bytes"};
-  EXPECT_EQ(ops, expected);
-  const std::map<std::string, Tensor> inputs{{"in", noise({1, 3, 18, 31}, 4)}};
-  const Tensor got = made->run(inputs).value().begin()->second;
-  const Tensor wanted = run_reference(graph, inputs).value().begin()->second;
-  double worst = 0, scale = 0;
-  for (size_t i = 0; i < got.floats.size(); i++) {
-    worst = std::max(worst, static_cast<double>(std::abs(got.floats[i] - wanted.floats[i])));
-    scale = std::max(scale, static_cast<double>(std::abs(wanted.floats[i])));
-  }
-  EXPECT_LT(worst / scale, 0.05);
+  expect_steps(graph, ranges,
+               {"Quantize", "Conv in bytes", "InstanceNormalization+Relu+Quantize", "Conv in bytes",
+                "InstanceNormalization+Tanh+Quantize", "Conv in bytes"});
+}
+
+// What is added later on is kept in floats, too.
+TEST(Int8, WhatTwoReadIsMadeInFloatsAndInBytesAtOnce) {
+  Net net(12, 3);
+  net.conv({.out = 20, .kernel = 5, .pad = 2}).norm().then("Relu");
+  const std::string kept = net.last();
+  net.conv({.out = 20, .kernel = 5, .pad = 2}).norm().then("Add", {kept});
+  const std::string sum = net.last();
+  net.conv({.out = 20, .kernel = 5, .pad = 2}).norm().then("Add", {sum});
+  net.conv({.out = 3, .kernel = 5, .pad = 2});
+  const Graph graph = net.graph();
+  Ranges ranges{{graph.nodes[0].name, {-1, 1}}};
+  for (const size_t i : {3, 6, 9}) ranges[graph.nodes[i].name] = {-12, 12};
+  expect_steps(graph, ranges,
+               {"Quantize", "Conv in bytes", "InstanceNormalization+Relu+Quantize", "Conv in bytes",
+                "InstanceNormalization+Add+Quantize", "Conv in bytes",
+                "InstanceNormalization+Add+Quantize", "Conv in bytes"});
 }
 
 TEST(Int8, APlanIsObeyed) {
@@ -301,7 +321,7 @@ TEST(Quantize, RoundsToTheEvenOneAndCutsOff) {
     out.channels = out.height = out.block = 1;
     out.width = width;
     out.row = out.plane = width;
-    kernels::run_program({}, {}, in, out, {0.5F, 10}, 1);
+    kernels::run_program({}, {}, in, {out, {0.5F, 10}}, 1);
     for (size_t i = 0; i < row.size(); i++) {
       const float q = std::nearbyint(row[i] * 2 + 10);
       const int expected =

@@ -67,6 +67,7 @@ struct Step {
   double gflop = 0;
   std::vector<int> reads;  // blocked values
   int writes = -1;         // -1: no blocked value
+  int writes_bytes = -1;   // the same value, in bytes too; else -1
   // The input of a convolution that could take it in eight bits, if its range were known; else -1.
   int observed = -1;
   bool first = false;   // a convolution that no other comes before

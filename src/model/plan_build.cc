@@ -326,6 +326,7 @@ void PlanBuilder::set_lifetimes() {
   for (int i = 0; i < end; i++) {
     const Step& step = plan_.steps[static_cast<size_t>(i)];
     if (step.writes >= 0) touch(step.writes, i);
+    if (step.writes_bytes >= 0) touch(step.writes_bytes, i);
     for (int value : step.reads) touch(value, i);
   }
 }

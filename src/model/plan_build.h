@@ -86,6 +86,8 @@ class PlanBuilder {
   int add_bytes(const std::string& name, const PictureShape& shape,
                 const kernels::Quantization& quantization);
   int in_bytes(const std::string& value, const kernels::Quantization& quantization);
+  // How a convolution wants this value in bytes, which others want in floats.
+  std::optional<kernels::Quantization> wanted_beside(const std::string& value) const;
   Result<void> lower_dnnl_conv(const ConvJob& job, const std::string& implementation);
 
   // plan_point.cc
@@ -155,6 +157,7 @@ class PlanBuilder {
     int sets;
   };
   std::map<int, TakenMoments> moments_;  // of values whose maker took them
+  std::map<int, int> beside_;            // the same value in bytes
   std::map<std::string, std::shared_ptr<const Tensor>> constants_;
   std::map<std::string, std::vector<const Node*>> readers_;
   std::map<std::string, const Node*> makers_;

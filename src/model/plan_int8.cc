@@ -68,6 +68,19 @@ std::optional<k::Quantization> PlanBuilder::wanted_behind_pad(const std::string&
   return wanted_in_bytes(pad->outputs[0]);
 }
 
+std::optional<k::Quantization> PlanBuilder::wanted_beside(const std::string& value) const {
+  const auto readers = readers_.find(value);
+  if (readers == readers_.end() || only_reader(value)) return std::nullopt;
+  for (const Node* reader : readers->second) {
+    const bool convolves = reader->op == "Conv" || reader->op == "ConvTranspose";
+    if (convolves && fast_.nodes.contains(reader) && reader->inputs[0] == value &&
+        takes_bytes(*reader)) {
+      return quantization_of(*reader);
+    }
+  }
+  return std::nullopt;
+}
+
 void PlanBuilder::make_bytes(int value, const k::Quantization& quantization) {
   Value& v = plan_.values[static_cast<size_t>(value)];
   v.bytes = true;
@@ -87,6 +100,11 @@ int PlanBuilder::in_bytes(const std::string& value, const k::Quantization& quant
   const int made = value_of(value);
   const Value source = plan_.values[static_cast<size_t>(made)];
   if (source.bytes) return made;
+  const auto beside = beside_.find(made);
+  if (beside != beside_.end() &&
+      plan_.values[static_cast<size_t>(beside->second)].quantization == quantization) {
+    return beside->second;
+  }
   const int to = add_made(source.name + "/bytes", source.shape);
   make_bytes(to, quantization);
   Step step;
@@ -94,7 +112,7 @@ int PlanBuilder::in_bytes(const std::string& value, const k::Quantization& quant
   step.reads = {made};
   step.writes = to;
   step.run = [=](const StepContext& c) -> Result<void> {
-    k::run_program({}, {}, c.view(made), c.byte_view(to), quantization, c.threads);
+    k::run_program({}, {}, c.view(made), {c.byte_view(to), quantization}, c.threads);
     return {};
   };
   note_entry(value, to, {});

@@ -247,22 +247,25 @@ Result<void> PlanBuilder::finish_chain(const Node& node, Chain chain,
   const bool left = !graph().initializers.contains(node.inputs[0]);
   const std::string& in_name = node.inputs[norm || left ? 0 : 1];
   const int in = value_of(in_name);
-  const Value& source = plan_.values[static_cast<size_t>(in)];
+  const Value source = plan_.values[static_cast<size_t>(in)];
   bool in_place = !source.view && only_reader(in_name) && !plan_.inputs.contains(in_name);
   for (int other : chain.others)
     in_place = in_place && plan_.values[static_cast<size_t>(other)].root != source.root;
-  const int root = source.root;
   const PictureShape out_shape = shape(chain.value);
-  auto bytes = wanted_in_bytes(chain.value);
+  auto alone = wanted_in_bytes(chain.value);
   // Before it is enlarged: a quarter of the memory to fill and to pad.
-  if (!bytes && !norm) bytes = wanted_behind_pad(chain.value);
-  if (bytes) {
-    in_place = false;
-    chain.label += "+Quantize";
-  }
-  const int out = bytes      ? add_bytes(chain.value, out_shape, *bytes)
-                  : in_place ? add_alias(chain.value, out_shape, root)
+  if (!alone && !norm) alone = wanted_behind_pad(chain.value);
+  const auto bytes = alone ? alone : wanted_beside(chain.value);
+  if (bytes) chain.label += "+Quantize";
+  in_place = in_place && !alone;
+  const int out = alone      ? add_bytes(chain.value, out_shape, *alone)
+                  : in_place ? add_alias(chain.value, out_shape, source.root)
                              : add_value(chain.value, out_shape);
+  int beside = -1;
+  if (bytes && !alone) {
+    beside = beside_[out] = add_made(chain.value + "/bytes", out_shape);
+    make_bytes(beside, *bytes);
+  }
   Step step;
   step.label = {node.name, chain.label, "own", kOwnKernel};
   step.reads = chain.others;
@@ -272,30 +275,28 @@ Result<void> PlanBuilder::finish_chain(const Node& node, Chain chain,
   const int moments = given ? taken->second.value : -1, sets = given ? taken->second.sets : 0;
   if (moments >= 0) step.reads.push_back(moments);
   step.writes = out;
+  step.writes_bytes = beside;
   step.in_place = in_place;
   step.gflop = 1e-9 * static_cast<double>(out_shape.count()) *
                static_cast<double>(2 * chain.ops.size() + (norm ? 4 : 0));
   if (norm) {
     step.normalised = in;
-    step.scratch_shared = k::norm_scratch(static_cast<int>(out_shape.channels),
-                                          plan_.values[static_cast<size_t>(in)].block,
+    step.scratch_shared = k::norm_scratch(static_cast<int>(out_shape.channels), source.block,
                                           static_cast<int>(out_shape.height));
   }
-  if (!norm && chain.others.empty()) note_entry(in_name, out, chain.ops);
+  if (!norm && chain.others.empty() && beside < 0) note_entry(in_name, out, chain.ops);
   step.run = [=, ops = std::move(chain.ops),
               others = std::move(chain.others)](const StepContext& c) -> Result<void> {
     std::vector<k::TensorView> views;
     for (int other : others) views.push_back(c.view(other));
+    const k::PointOutput to = alone   ? k::PointOutput(c.byte_view(out), *bytes)
+                              : bytes ? k::PointOutput(c.view(out), c.byte_view(beside), *bytes)
+                                      : k::PointOutput(c.view(out));
     const k::MomentsView statistics{moments < 0 ? nullptr : c.view(moments).data, sets};
-    if (norm && bytes) {
-      k::run_norm(*norm, ops, views, c.view(in), statistics, c.scratch, c.byte_view(out), *bytes,
-                  c.threads);
-    } else if (bytes) {
-      k::run_program(ops, views, c.view(in), c.byte_view(out), *bytes, c.threads);
-    } else if (norm) {
-      k::run_norm(*norm, ops, views, c.view(in), statistics, c.scratch, c.view(out), c.threads);
+    if (norm) {
+      k::run_norm(*norm, ops, views, c.view(in), statistics, c.scratch, to, c.threads);
     } else {
-      k::run_program(ops, views, c.view(in), c.view(out), c.threads);
+      k::run_program(ops, views, c.view(in), to, c.threads);
     }
     return {};
   };

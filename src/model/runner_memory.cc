@@ -67,6 +67,7 @@ Result<void> OnednnRunner::execute(const NetPlan& plan, const StepContext& conte
     const double start = seconds_now();
     if (static_cast<int>(i) != done) TRY(step.run(context));
     if (!step.in_place && step.writes >= 0) clear_halo(plan, context, step.writes);
+    if (step.writes_bytes >= 0) clear_halo(plan, context, step.writes_bytes);
     for (const int slot : step.frees) context.plain[static_cast<size_t>(slot)] = Tensor();
     if (times) (*times)[i].push_back(seconds_now() - start);
   }

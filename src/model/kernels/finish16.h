@@ -15,21 +15,27 @@ namespace atelier::model::kernels {
 // GCC 12 warns of the undefined registers behind the intrinsics without a mask.
 inline constexpr __mmask16 kAll = 0xffff;
 
+// Two blocks of a pixel, `block` apart.
+inline __attribute__((always_inline)) __m512 two_blocks(const float* at, int64_t block) {
+  const __m512 low = _mm512_castps256_ps512(_mm256_loadu_ps(at));
+  return _mm512_maskz_insertf32x8(0xffff, low, _mm256_loadu_ps(at + block), 1);
+}
+
+inline __attribute__((always_inline)) void store_bounded(__m512 v, __m512 low, __m512 high,
+                                                         float* c, int64_t block) {
+  // The bound first: a NaN in the second operand passes through, as in the reference.
+  v = _mm512_maskz_max_ps(kAll, low, v);
+  v = _mm512_maskz_min_ps(kAll, high, v);
+  _mm256_storeu_ps(c, _mm512_maskz_extractf32x8_ps(0xff, v, 0));
+  _mm256_storeu_ps(c + block, _mm512_maskz_extractf32x8_ps(0xff, v, 1));
+}
+
 // Of one pixel: two blocks, `c_block` apart at `c` and `add_block` apart at `add` (null: none).
 inline __attribute__((always_inline)) void finish16(const Epilogue& e, __m512 v, const float* add,
                                                     int64_t add_block, float* c, int64_t c_block) {
   if (e.bias) v = _mm512_add_ps(v, _mm512_loadu_ps(e.bias));
-  if (add) {
-    alignas(64) float other[16];
-    _mm256_store_ps(other, _mm256_loadu_ps(add));
-    _mm256_store_ps(other + 8, _mm256_loadu_ps(add + add_block));
-    v = _mm512_add_ps(v, _mm512_load_ps(other));
-  }
-  // The bound first: a NaN in the second operand passes through, as in the reference.
-  v = _mm512_maskz_max_ps(kAll, _mm512_set1_ps(e.low), v);
-  v = _mm512_maskz_min_ps(kAll, _mm512_set1_ps(e.high), v);
-  _mm256_storeu_ps(c, _mm512_maskz_extractf32x8_ps(0xff, v, 0));
-  _mm256_storeu_ps(c + c_block, _mm512_maskz_extractf32x8_ps(0xff, v, 1));
+  if (add) v = _mm512_add_ps(v, two_blocks(add, add_block));
+  store_bounded(v, _mm512_set1_ps(e.low), _mm512_set1_ps(e.high), c, c_block);
 }
 
 #pragma GCC pop_options

@@ -82,6 +82,30 @@ void multiply(const Int8GemmArgs& g, const Pixels<R>& pixels, int blocks, int32_
   if constexpr (R > 3) _tile_stored(3, sums + 3 * kSums, 64);
 }
 
+// What finish_sums does, of `count` pixels in a row. What they have in common stays in registers:
+// the compiler cannot know that no store changes it.
+template <bool kAdd>
+void finish_rows(const Int8GemmArgs& g, const int32_t* sum, int64_t pixel, int count) {
+  const Epilogue& e = g.epilogue;
+  const __m512 scale = _mm512_loadu_ps(g.scale);
+  // Adding -0 changes nothing, not even a zero's sign.
+  const __m512 bias = e.bias ? _mm512_loadu_ps(e.bias) : _mm512_set1_ps(-0.0F);
+  const __m512 low = _mm512_set1_ps(e.low), high = _mm512_set1_ps(e.high);
+  const int64_t stride = g.c_stride, block = g.c_block, add_block = g.add_block;
+  float* c = g.c + pixel * stride;
+  const float* add = kAdd ? e.add + pixel * stride : nullptr;
+  for (int i = 0; i < count; i++, sum += 16, c += stride) {
+    const __m512i exact = _mm512_load_si512(sum);
+    __m512 v = _mm512_mul_ps(_mm512_maskz_cvtepi32_ps(kAll, exact), scale);
+    v = _mm512_add_ps(v, bias);
+    if constexpr (kAdd) {
+      v = _mm512_add_ps(v, two_blocks(add, add_block));
+      add += stride;
+    }
+    store_bounded(v, low, high, c, block);
+  }
+}
+
 // Pixels `first` to `first` + `count`, at most R tiles of them, of which the last may begin earlier
 // than its pixels: what it then makes twice is left out.
 template <int R>
@@ -90,17 +114,19 @@ void tiles(const Int8GemmArgs& g, int64_t first, int64_t count, int blocks) {
   for (int r = 0; r < R; r++) pixels.at[r] = first + std::min<int64_t>(r * kRows, count - kRows);
   alignas(64) int32_t sums[R * kSums];
   multiply<R>(g, pixels, blocks, sums);
-  const __m512 scale = blocks == 1 ? _mm512_setzero_ps() : _mm512_loadu_ps(g.scale);
   for (int r = 0; r < R; r++) {
     const int skip = static_cast<int>(first + r * kRows - pixels.at[r]);
     const int32_t* sum = sums + r * kSums + skip * 16;
-    for (int i = skip; i < kRows; i++, sum += 16) {
-      const int64_t pixel = pixels.at[r] + i;
-      if (blocks == 1) {
-        finish_sums(g, pixel, 0, _mm256_load_si256(reinterpret_cast<const __m256i*>(sum)));
-      } else {
-        finish_sums(g, pixel, scale, _mm512_load_si512(sum));
+    const int64_t pixel = pixels.at[r] + skip;
+    if (blocks == 1) {
+      for (int i = 0; i < kRows - skip; i++) {
+        const auto* eight = reinterpret_cast<const __m256i*>(sum + i * 16);
+        finish_sums(g, pixel + i, 0, _mm256_load_si256(eight));
       }
+    } else if (g.epilogue.add) {
+      finish_rows<true>(g, sum, pixel, kRows - skip);
+    } else {
+      finish_rows<false>(g, sum, pixel, kRows - skip);
     }
   }
 }

@@ -18,6 +18,7 @@ void moments_of(const float* row, int vectors, float* slot) {
   __m256 sum[4] = {};
   int i = 0;
   for (; i + 4 <= vectors; i += 4)
+#pragma GCC unroll 4
     for (int k = 0; k < 4; k++)
       sum[k] = _mm256_add_ps(sum[k], _mm256_loadu_ps(row + (i + k) * kLanes));
   for (; i < vectors; i++) sum[0] = _mm256_add_ps(sum[0], _mm256_loadu_ps(row + i * kLanes));
@@ -25,6 +26,7 @@ void moments_of(const float* row, int vectors, float* slot) {
   const __m256 average = _mm256_div_ps(total, _mm256_set1_ps(static_cast<float>(vectors)));
   __m256 square[4] = {};
   for (i = 0; i + 4 <= vectors; i += 4) {
+#pragma GCC unroll 4
     for (int k = 0; k < 4; k++) {
       const __m256 d = _mm256_sub_ps(_mm256_loadu_ps(row + (i + k) * kLanes), average);
       square[k] = _mm256_fmadd_ps(d, d, square[k]);

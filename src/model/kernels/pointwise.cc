@@ -102,9 +102,7 @@ struct Program {
   const std::vector<PointOp>& ops;
   const std::vector<TensorView>& others;
   const TensorView& in;
-  const TensorView* out;  // null: bytes
-  const ByteView* bytes;  // null: out
-  Quantization quantization;
+  const PointOutput& out;
   const float* scale = nullptr;  // of the statistics, for the first operation; null: its own
   const float* shift = nullptr;
 };
@@ -185,7 +183,7 @@ void program_row(const Program& p, int group, int y) {
     const int count = std::min(kChunk, floats - x);
     alignas(32) float made[kChunk];
     const float* from = p.in.row_at(group, y) + x;
-    float* to = p.bytes ? made : p.out->row_at(group, y) + x;
+    float* to = p.out.floats.data ? p.out.floats.row_at(group, y) + x : made;
     for (size_t i = 0; i < p.ops.size(); i++) {
       const PointOp& op = p.ops[i];
       const bool given = i == 0 && p.scale;
@@ -197,14 +195,13 @@ void program_row(const Program& p, int group, int y) {
       run_op(op, {from, to, other, count}, scale, shift, live);
       from = to;
     }
-    if (!p.bytes) continue;
-    const Quantization& q = p.quantization;
+    const ByteView& bytes = p.out.bytes;
+    if (!bytes.data) continue;
     if (block == kLanes) {
-      const int64_t step = p.bytes->block;
-      uint8_t* bytes = p.bytes->at(0, y, x / kLanes) + int64_t{group} * kLanes;
-      quantize_eights(from, count, q, bytes, step);
+      quantize_eights(from, count, p.out.quantization,
+                      bytes.at(0, y, x / kLanes) + int64_t{group} * kLanes, bytes.block);
     } else {
-      quantize_row(from, count, q, p.bytes->at(0, y, x) + group, p.bytes->block);
+      quantize_row(from, count, p.out.quantization, bytes.at(0, y, x) + group, bytes.block);
     }
   }
 }
@@ -218,7 +215,7 @@ int64_t rows_of(const TensorView& view) {
 // All rows, inside a parallel region. Groups share the pixels of bytes: one thread takes them all.
 void program_rows(const Program& p) {
   const int groups = p.in.groups(), height = p.in.height;
-  if (p.bytes) {
+  if (p.out.bytes.data) {
 #pragma omp for schedule(static)
     for (int y = 0; y < height; y++)
       for (int g = 0; g < groups; g++) program_row(p, g, y);
@@ -237,18 +234,12 @@ void run_rows(const Program& program, int threads) {
 }  // namespace
 
 void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>& others,
-                 const TensorView& in, const TensorView& out, int threads) {
-  run_rows({ops, others, in, &out, nullptr, {}}, threads);
-}
-
-void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>& others,
-                 const TensorView& in, const ByteView& out, const Quantization& quantization,
-                 int threads) {
-  run_rows({ops, others, in, nullptr, &out, quantization}, threads);
+                 const TensorView& in, const PointOutput& out, int threads) {
+  run_rows({ops, others, in, out}, threads);
 }
 
 void run_program_row(const std::vector<PointOp>& ops, const TensorView& view, int group, int y) {
-  program_row({ops, {}, view, &view, nullptr, {}}, group, y);
+  program_row({ops, {}, view, view}, group, y);
 }
 
 void quantize_row(const float* from, int count, const Quantization& quantization, uint8_t* to,
@@ -310,15 +301,8 @@ void normalise(const Norm& norm, Program program, const MomentsView& given, floa
 
 void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
               const std::vector<TensorView>& others, const TensorView& in,
-              const MomentsView& moments, float* scratch, const TensorView& out, int threads) {
-  normalise(norm, {ops, others, in, &out, nullptr, {}}, moments, scratch, threads);
-}
-
-void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
-              const std::vector<TensorView>& others, const TensorView& in,
-              const MomentsView& moments, float* scratch, const ByteView& out,
-              const Quantization& quantization, int threads) {
-  normalise(norm, {ops, others, in, nullptr, &out, quantization}, moments, scratch, threads);
+              const MomentsView& moments, float* scratch, const PointOutput& out, int threads) {
+  normalise(norm, {ops, others, in, out}, moments, scratch, threads);
 }
 
 }  // namespace atelier::model::kernels

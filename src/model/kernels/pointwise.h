@@ -31,20 +31,27 @@ struct PointOp {
   int other = -1;  // index into `others` of run_program
 };
 
-// `in` and `out` may be the same view; others have the same size. All have the same block.
-void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>& others,
-                 const TensorView& in, const TensorView& out, int threads);
+// Where results go: to floats, to bytes, or to both. Bytes are round(result / scale) + zero_point,
+// to the even one half-way, cut off to 0 to 255, of the floats that are written.
+struct PointOutput {
+  TensorView floats;  // without data: none. May be the input
+  ByteView bytes;     // without data: none
+  Quantization quantization;
+  PointOutput(const TensorView& to) : floats(to) {}  // nothing else is needed
+  PointOutput(const ByteView& to, const Quantization& q) : bytes(to), quantization(q) {}
+  PointOutput(const TensorView& also, const ByteView& to, const Quantization& q)
+      : floats(also), bytes(to), quantization(q) {}
+};
 
-// The same into bytes: round((result) / scale) + zero_point, to the even one half-way, cut off to 0
-// to 255. `ops` may be empty. `out` may have larger groups.
+// All views have the same size, those of floats the same block. `ops` may be empty if nothing but
+// bytes is wanted.
 void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>& others,
-                 const TensorView& in, const ByteView& out, const Quantization& quantization,
-                 int threads);
+                 const TensorView& in, const PointOutput& out, int threads);
 
-// The first on one row, in place, by whoever makes it; `ops` have no others.
+// On one row, in place, by whoever makes it; `ops` have no others.
 void run_program_row(const std::vector<PointOp>& ops, const TensorView& view, int group, int y);
 
-// The rounding of the second, of `count` floats, to bytes that are `step` apart. What lies between
+// The rounding to bytes, of `count` floats, `step` bytes apart. What lies between
 // them stays as it is, but is read and written.
 void quantize_row(const float* from, int count, const Quantization& quantization, uint8_t* to,
                   int64_t step);
@@ -56,10 +63,6 @@ int64_t norm_scratch(int channels, int block, int height);
 // statistics. `moments`: of all of `in`, if its maker took them; else they are taken here.
 void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
               const std::vector<TensorView>& others, const TensorView& in,
-              const MomentsView& moments, float* scratch, const TensorView& out, int threads);
-void run_norm(const Norm& norm, const std::vector<PointOp>& ops,
-              const std::vector<TensorView>& others, const TensorView& in,
-              const MomentsView& moments, float* scratch, const ByteView& out,
-              const Quantization& quantization, int threads);
+              const MomentsView& moments, float* scratch, const PointOutput& out, int threads);
 
 }  // namespace atelier::model::kernels
