@@ -173,7 +173,7 @@ TEST(Int8, WhoMakesTheInputMakesItsBytes) {
   net.conv({.out = 3, .kernel = 5, .pad = 2});
   const Graph graph = net.graph();
   const Ranges ranges{{graph.nodes[0].name, {-1, 1}},
-                      {graph.nodes[3].name, {0, 6}},
+                      {graph.nodes[3].name, {0, 8}},
                       {graph.nodes[6].name, {-1, 1}}};
   expect_steps(graph, ranges,
                {"Quantize", "Conv in bytes", "InstanceNormalization+Relu+Quantize", "Conv in bytes",
