@@ -180,6 +180,25 @@ TEST(Int8, WhoMakesTheInputMakesItsBytes) {
                 "InstanceNormalization+Tanh+Quantize", "Conv in bytes"});
 }
 
+TEST(Int8, AConvolutionMakesBytesForTheNext) {
+  Net net(13, 3);
+  net.conv({.out = 20, .kernel = 5, .pad = 2}).then("Relu");
+  const std::string kept = net.last();
+  net.conv({.out = 20, .kernel = 5, .pad = 2}).then("Add", {kept});  // in floats, too
+  net.pad({2, 2, 2, 2}, "reflect").conv({.out = 12, .kernel = 5, .pad = 0}).then("Relu");
+  net.transposed({.out = 9, .kernel = 3, .stride = 2, .pad = 1}, 1);
+  net.conv({.out = 3, .kernel = 5, .pad = 2});
+  const Graph graph = net.graph();
+  Ranges ranges;
+  for (const Node& node : graph.nodes) {
+    if (node.op.starts_with("Conv")) ranges[node.name] = {-4, 4};
+  }
+  ranges[graph.nodes[0].name] = {-1, 1};
+  expect_steps(graph, ranges,
+               {"Quantize", "Conv+Relu+Quantize in bytes", "Conv+Add+Quantize in bytes", "Pad",
+                "Conv+Relu+Quantize in bytes", "ConvTranspose+Quantize in bytes", "Conv in bytes"});
+}
+
 // What is added later on is kept in floats, too.
 TEST(Int8, WhatTwoReadIsMadeInFloatsAndInBytesAtOnce) {
   Net net(12, 3);

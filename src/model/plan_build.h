@@ -46,6 +46,14 @@ class PlanBuilder {
   Result<void> lower_winograd(const ConvJob& job);
   Result<void> lower_direct(const ConvJob& job);
   int add_moments(const std::string& name, int made, int sets, Step& step);
+  // Where a direct convolution writes what it makes.
+  struct ConvOutput {
+    int floats = -1;  // -1: nowhere
+    int bytes = -1;   // likewise
+    kernels::Quantization quantization{};
+  };
+  ConvOutput add_output(const ConvJob& job, const kernels::DirectWeights& weights, Step& step);
+  static kernels::TensorView float_view(const StepContext& c, const ConvOutput& out);
   // `block`: channels of a group of the input, of all its channels.
   static kernels::DirectWeights pack(const ConvJob& job, int (*block)(int channels));
   std::shared_ptr<const kernels::DirectWeights> direct_weights(const ConvJob& job);

@@ -176,24 +176,63 @@ Result<void> PlanBuilder::lower_winograd(const ConvJob& job) {
   return {};
 }
 
+// What only a convolution in bytes reads is made in bytes alone; what others read, too, in both.
+PlanBuilder::ConvOutput PlanBuilder::add_output(const ConvJob& job, const k::DirectWeights& weights,
+                                                Step& step) {
+  ConvOutput out;
+  auto alone = wanted_in_bytes(job.out);
+  if (!alone) alone = wanted_behind_pad(job.out);
+  const auto wanted = alone ? alone : wanted_beside(job.out);
+  const bool blocked = job.out_shape.channels >= k::kLanes;
+  if (wanted && blocked) {
+    out.quantization = *wanted;
+    step.label.op += "+Quantize";
+  }
+  if (alone && blocked) {
+    out.bytes = add_bytes(job.out, job.out_shape, *alone);
+    step.writes = out.bytes;
+  } else {
+    out.floats = step.writes = add_value(job.out, job.out_shape);
+    if (wanted && blocked) {
+      out.bytes = beside_[out.floats] = step.writes_bytes =
+          add_made(job.out + "/bytes", job.out_shape);
+      make_bytes(out.bytes, *wanted);
+    }
+  }
+  step.scratch_each =
+      k::direct_scratch(weights, out.floats < 0 ? static_cast<int>(job.out_shape.width) : 0);
+  return out;
+}
+
+// Without data if there are no floats.
+k::TensorView PlanBuilder::float_view(const StepContext& c, const ConvOutput& out) {
+  if (out.floats >= 0) return c.view(out.floats);
+  k::TensorView view = c.view(out.bytes);
+  view.data = nullptr;
+  view.block = k::kLanes;
+  return view;
+}
+
 Result<void> PlanBuilder::lower_direct(const ConvJob& job) {
   const std::shared_ptr<const k::DirectWeights> packed = direct_weights(job);
   const PictureShape& in_shape = shape(job.in);
   Step step = conv_step(job.node, job.label, *job.weights, in_shape, shape(job.node.outputs[0]));
   const int in = with_halo(value_of(job.in), halo_of(*packed, in_shape, job.out_shape));
-  const int out = add_value(job.out, job.out_shape);
-  step.scratch_each = k::direct_scratch(*packed);
+  const ConvOutput out = add_output(job, *packed, step);
   step.reads = {in};
-  step.writes = out;
-  const int moments = add_moments(job.out, out, static_cast<int>(job.out_shape.height), step);
+  const int moments =
+      add_moments(job.out, step.writes, static_cast<int>(job.out_shape.height), step);
   step.observed = fits_bytes(job.node) ? in : -1;
   const int add = job.add;
   if (add >= 0) step.reads.push_back(add);
   step.run = [=, low = job.low, high = job.high](const StepContext& c) -> Result<void> {
     const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
-    float* rows = moments < 0 ? nullptr : c.view(moments).data;
-    k::conv_direct(c.isa, c.view(in), *packed, {add < 0 ? nullptr : &other, low, high, rows},
-                   c.scratch, c.view(out), c.threads);
+    const k::ByteView bytes = out.bytes < 0 ? k::ByteView() : c.byte_view(out.bytes);
+    k::conv_direct(
+        c.isa, c.view(in), *packed,
+        {add < 0 ? nullptr : &other, low, high, moments < 0 ? nullptr : c.view(moments).data,
+         out.bytes < 0 ? nullptr : &bytes, out.quantization},
+        c.scratch, float_view(c, out), c.threads);
     return {};
   };
   add_step(std::move(step));

@@ -131,23 +131,25 @@ Result<void> PlanBuilder::lower_int8(const ConvJob& job) {
   const PictureShape& in_shape = shape(job.in);
   const k::Halo halo = halo_of(packed->layout, in_shape, job.out_shape);
   const int in = with_halo(in_bytes(job.in, quantization), halo);
-  const int out = add_value(job.out, job.out_shape);
   Step step = conv_step(job.node, job.label, *job.weights, in_shape, shape(job.node.outputs[0]));
   step.label.algorithm = kInt8Algorithm;
   step.label.implementation =
       packed->layout.in_block == k::kPictureBlock ? kInt8PictureKernel : kInt8Kernel;
-  step.scratch_each = k::direct_scratch(packed->layout);
+  const ConvOutput out = add_output(job, packed->layout, step);
   step.reads = {in};
-  step.writes = out;
-  const int moments = add_moments(job.out, out, static_cast<int>(job.out_shape.height), step);
+  const int moments =
+      add_moments(job.out, step.writes, static_cast<int>(job.out_shape.height), step);
   const int add = job.add;
   if (add >= 0) step.reads.push_back(add);
   step.run = [=, low = job.low, high = job.high,
               packed = packed](const StepContext& c) -> Result<void> {
     const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
-    float* rows = moments < 0 ? nullptr : c.view(moments).data;
-    k::conv_direct(c.isa, c.byte_view(in), *packed, {add < 0 ? nullptr : &other, low, high, rows},
-                   c.scratch, c.view(out), c.threads);
+    const k::ByteView bytes = out.bytes < 0 ? k::ByteView() : c.byte_view(out.bytes);
+    k::conv_direct(
+        c.isa, c.byte_view(in), *packed,
+        {add < 0 ? nullptr : &other, low, high, moments < 0 ? nullptr : c.view(moments).data,
+         out.bytes < 0 ? nullptr : &bytes, out.quantization},
+        c.scratch, float_view(c, out), c.threads);
     return {};
   };
   add_step(std::move(step));

@@ -93,7 +93,7 @@ double winograd_error(k::Isa isa, const float* weights, int out_channels, int in
   const k::WinogradWeights fast = k::pack_winograd(weights, nullptr, out_channels, in_channels);
   const k::DirectWeights direct =
       k::pack_direct(shape, weights, nullptr, 0, 0, k::float_block(in_channels));
-  const Memory scratch(std::max(k::winograd_scratch(fast), k::direct_scratch(direct)) + 16);
+  const Memory scratch(std::max(k::winograd_scratch(fast), k::direct_scratch(direct, 0)) + 16);
   const Picture in(in_channels, kSide + 2), got(out_channels, kSide), expected(out_channels, kSide);
   double worst = 0;
   for (const auto& [ground, reach] : {std::pair{0.0F, 1.0F}, {128.0F, 8.0F}}) {

@@ -10,6 +10,7 @@
 #include <map>
 
 #include "model/kernels/moments.h"
+#include "model/kernels/pointwise.h"
 
 namespace atelier::model::kernels {
 namespace {
@@ -160,22 +161,23 @@ void set_lane(const PhaseJob<Int8GemmArgs>& job, int lane, bool, Int8GemmArgs& a
   args.epilogue.bias = &job.int8->shift[static_cast<size_t>(lane)];
 }
 
+// Row `y` of the phase, into its row of `out`.
 template <class Args>
-void blocked_row(const PhaseJob<Args>& job, int y) {
+void blocked_row(const PhaseJob<Args>& job, int y, const TensorView& out) {
   const DirectWeights& d = job.weights;
   const Phase& phase = job.phase;
   const int row = phase.out_y + y * d.out_step_y;
-  const int pixels = (job.out.width - phase.out_x + d.out_step_x - 1) / d.out_step_x;
+  const int pixels = (out.width - phase.out_x + d.out_step_x - 1) / d.out_step_x;
   Args args = phase_args(job);
   args.a = job.in.row_at(0, y * d.in_step_y);
   args.c_stride = static_cast<int64_t>(d.out_step_x) * kLanes;
-  args.c_block = job.out.plane;
+  args.c_block = out.plane;
   args.add_block = job.epilogue.add ? job.epilogue.add->plane : 0;
   args.epilogue.low = job.epilogue.low;
   args.epilogue.high = job.epilogue.high;
   for (int lane = 0; lane < d.lanes; lane += 16) {
     const int blocks = std::min(2, (d.lanes - lane) / kLanes);
-    args.c = job.out.at(lane / kLanes, row, phase.out_x);
+    args.c = out.at(lane / kLanes, row, phase.out_x);
     if (job.epilogue.add) args.epilogue.add = job.epilogue.add->at(lane / kLanes, row, phase.out_x);
     set_lane(job, lane, true, args);
     gemm_row(job.isa, args, pixels, blocks);
@@ -237,7 +239,7 @@ void picture_piece(const PhaseJob<Args>& job, int y, int x, int count, float* sc
 
 template <class Args>
 void picture_phase(const PhaseJob<Args>& job, int rows, float* scratch, int threads) {
-  const int64_t each = direct_scratch(job.weights);
+  const int64_t each = direct_scratch(job.weights, 0);
   const int step = job.weights.out_step_x;
   const int pixels = (job.out.width - job.phase.out_x + step - 1) / step;
   const int pieces = (pixels + kColumns - 1) / kColumns;
@@ -257,24 +259,55 @@ void picture_phase(const PhaseJob<Args>& job, int rows, float* scratch, int thre
   }
 }
 
-// A row of each phase makes neighbouring rows of the output, whole ones: their moments are taken
-// before they leave the cache.
+// Where rows are made: in the output, or, if that is nowhere in floats, in a thread's scratch, of
+// which each has as many rows as are made at a time.
+class RowTarget {
+ public:
+  RowTarget(const TensorView& out, const DirectWeights& weights, float* scratch) : out_(out) {
+    if (out.data) return;
+    out_.row = 0;  // whichever row is meant
+    out_.plane = int64_t{out.width} * kLanes;
+    rows_ = scratch + direct_scratch(weights, out.width) * omp_get_thread_num();
+  }
+  // A view of which row `r` of those made at a time is there.
+  TensorView row(int r) const {
+    TensorView view = out_;
+    if (rows_) view.data = rows_ + r * out_.plane * out_.groups();
+    return view;
+  }
+
+ private:
+  TensorView out_;
+  float* rows_ = nullptr;
+};
+
+// A row of each phase makes neighbouring rows of the output, whole ones: their moments are taken,
+// and they are made bytes, before they leave the cache.
 template <class Args>
 void blocked_phases(const std::vector<PhaseJob<Args>>& jobs, const DirectWeights& weights,
-                    const TensorView& out, float* moments, int threads) {
+                    const TensorView& out, const ConvEpilogue& epilogue, float* scratch,
+                    int threads) {
   const int step = weights.out_step_y;
   const int rows = (out.height + step - 1) / step;
 #pragma omp parallel num_threads(threads)
   {
     const TileScope tiles(jobs.front().int8 ? jobs.front().isa : Isa::avx2);
+    const RowTarget target(out, weights, scratch);
 #pragma omp for schedule(dynamic, 2)
     for (int y = 0; y < rows; y++) {
       for (const PhaseJob<Args>& job : jobs) {
-        if (job.phase.out_y + y * step < out.height) blocked_row(job, y);
+        if (job.phase.out_y + y * step < out.height) {
+          blocked_row(job, y, target.row(job.phase.out_y));
+        }
       }
-      if (!moments) continue;
-      for (int row = y * step; row < std::min((y + 1) * step, out.height); row++)
-        for (int g = 0; g < out.groups(); g++) row_moments(out, g, row, moments);
+      for (int r = 0; r < std::min(step, out.height - y * step); r++) {
+        const TensorView made = target.row(r);
+        const int row = y * step + r;
+        for (int g = 0; epilogue.moments && g < out.groups(); g++) {
+          row_moments(made, g, row, epilogue.moments);
+        }
+        if (epilogue.bytes) quantize_groups(made, row, epilogue.quantization, *epilogue.bytes);
+      }
     }
   }
 }
@@ -298,7 +331,7 @@ void run_phases(Isa isa, const BasicView<typename Args::Input>& in, const Direct
       picture_phase(job, rows, scratch, threads);
     }
   }
-  if (!jobs.empty()) blocked_phases(jobs, weights, out, epilogue.moments, threads);
+  if (!jobs.empty()) blocked_phases(jobs, weights, out, epilogue, scratch, threads);
 }
 
 // One panel of a phase in eight bits: lanes `panel` to `panel` + `wide`.
@@ -381,8 +414,9 @@ Halo direct_halo(const DirectWeights& weights, int in_h, int in_w, int out_h, in
   return halo;
 }
 
-int64_t direct_scratch(const DirectWeights& weights) {
-  if (weights.shape.out_channels >= kLanes) return 0;
+int64_t direct_scratch(const DirectWeights& weights, int width) {
+  if (weights.shape.out_channels >= kLanes)
+    return int64_t{weights.out_step_y} * weights.lanes * width;
   const int extra = weights.unfold ? (weights.shape.kernel_w - 1) * weights.shape.dilation_w : 0;
   return static_cast<int64_t>(kColumns + extra) * weights.lanes + kLanes;
 }

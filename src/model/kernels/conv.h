@@ -99,12 +99,18 @@ struct ConvEpilogue {
   // Null, or where the moments of the output go (moments.h), which has block 8 then: a set for each
   // row of a direct convolution, winograd_blocks() of them else.
   float* moments = nullptr;
+  // Null, or where the output goes in bytes, while its rows are in L1 or L2; it has block 8 then.
+  // Of a direct convolution.
+  const ByteView* bytes = nullptr;
+  Quantization quantization{};
 };
 
-// Floats of scratch that each thread needs.
-int64_t direct_scratch(const DirectWeights& weights);
+// Floats of scratch that each thread needs. `width`: of an output that is nowhere in floats, else
+// 0.
+int64_t direct_scratch(const DirectWeights& weights, int width);
 
 // `out` of any size that the input's halo allows; block 8, or 1 if it has fewer than 8 channels.
+// Without data, but with bytes in the epilogue, nothing else is made.
 void conv_direct(Isa isa, const TensorView& in, const DirectWeights& weights,
                  const ConvEpilogue& epilogue, float* scratch, const TensorView& out, int threads);
 void conv_direct(Isa isa, const ByteView& in, const Int8Weights& weights,

@@ -242,6 +242,14 @@ void run_program_row(const std::vector<PointOp>& ops, const TensorView& view, in
   program_row({ops, {}, view, view}, group, y);
 }
 
+void quantize_groups(const TensorView& in, int y, const Quantization& quantization,
+                     const ByteView& out) {
+  for (int g = 0; g < in.groups(); g++) {
+    quantize_eights(in.row_at(g, y), in.width * kLanes, quantization,
+                    out.at(0, y, 0) + int64_t{g} * kLanes, out.block);
+  }
+}
+
 void quantize_row(const float* from, int count, const Quantization& quantization, uint8_t* to,
                   int64_t step) {
   if (step == 1) {

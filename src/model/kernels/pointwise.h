@@ -48,6 +48,10 @@ struct PointOutput {
 void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>& others,
                  const TensorView& in, const PointOutput& out, int threads);
 
+// All groups of row `y`, which have block 8, into bytes, by whoever makes it.
+void quantize_groups(const TensorView& in, int y, const Quantization& quantization,
+                     const ByteView& out);
+
 // On one row, in place, by whoever makes it; `ops` have no others.
 void run_program_row(const std::vector<PointOp>& ops, const TensorView& view, int group, int y);
 
