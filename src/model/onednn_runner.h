@@ -7,6 +7,7 @@
 // plan_build.cc; how fast it is, in kernels/. Internal to src/model.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <list>
 #include <map>
@@ -164,6 +165,10 @@ class OnednnRunner final : public Runner {
   const kernels::Isa isa_;
   const bool asks_for_shapes_;
   const int threads_;
+  // Of the threads those that work now.
+  int team() const {
+    return options_.team ? std::clamp(options_.team->load(), 1, threads_) : threads_;
+  }
   WeightCache weights_;
   std::list<Loaded> loaded_;                           // the one used last first
   std::optional<std::pair<TypeMap, bool>> separable_;  // the last answer

@@ -2,6 +2,7 @@
 // Scores frames with a network.
 #pragma once
 
+#include <atomic>
 #include <compare>
 #include <functional>
 #include <map>
@@ -87,6 +88,8 @@ struct RunnerOptions {
   // Normalisations of these nodes take no statistics of their own: see fix_statistics.h.
   Statistics statistics{};
   Choices choices{};  // unless there is a plan to obey: what tune() measured
+  // How many of the threads score the next frame; null: all. Others may change it at any time.
+  std::shared_ptr<const std::atomic<int>> team{};
 };
 
 // One thread calls it; it runs `threads` inside. Plans are cached per frame size.

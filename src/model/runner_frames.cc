@@ -32,7 +32,7 @@ Result<void> OnednnRunner::score(const FrameView& in, FrameView& out) {
   const FrameGeometry& g = way.geometry;
   TRY(check_out(g, out));
   Loaded* loaded = TRY(load_image(way.planned));
-  omp_set_num_threads(threads_);
+  omp_set_num_threads(team());
   const StepContext context = TRY(make_context(loaded->plan));
   const ColorSpec color = resolve_color(out.color, in.width, in.height, out.format);
   if (!g.direct || spec_.luma) return score_fitted(in, way, *loaded, context, color, out);

@@ -66,7 +66,7 @@ Result<void> OnednnRunner::score_at_once(std::span<const FrameView> in, std::spa
   const NetPlan& plan = loaded.plan;
   TRY(make_lanes(lane_floats(plan), in.size()));
   std::vector<Result<void>> results(in.size());
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads_)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(team())
   for (size_t i = 0; i < in.size(); i++) {
     std::vector<Tensor> plain;
     float* arena = lanes_[i].get();

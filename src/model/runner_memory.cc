@@ -49,7 +49,7 @@ Result<StepContext> OnednnRunner::make_context(const NetPlan& plan) {
                       floats >> 18);
   }
   plain_.assign(plan.plain.size(), Tensor());
-  return StepContext{isa_,        threads_, memory_.get(), memory_.get() + plan.arena_floats,
+  return StepContext{isa_,        team(), memory_.get(), memory_.get() + plan.arena_floats,
                      plan.values, plain_};
 }
 

@@ -45,12 +45,12 @@ class Stopwatch {
   Stopwatch(const ScoreJob& job, Stage stage) : job_(job), stage_(stage) {}
   void begin_chunk(int chunk) { chunk_ = chunk; }
   template <class F>
-  auto time(F&& work, int frames = 1) {
+  auto time(F&& work, int frames = 1, int threads = 0) {
     const auto begin = job_.clock->now();
     auto result = work();
     const auto end = job_.clock->now();
     total_ += end - begin;
-    if (job_.trace) job_.trace->add(stage_, Doing::work, chunk_, begin, end, frames);
+    if (job_.trace) job_.trace->add(stage_, Doing::work, chunk_, begin, end, frames, threads);
     return result;
   }
   bool push(BoundedQueue<Item>& queue, Item item) {
@@ -190,7 +190,9 @@ class Pipeline {
       if (!held_ || !std::holds_alternative<std::unique_ptr<FrameItem>>(*held_)) break;
       group.push_back(std::get<std::unique_ptr<FrameItem>>(*std::exchange(held_, std::nullopt)));
     }
-    TRY(watch.time([&] { return painter.paint(group); }, static_cast<int>(group.size())));
+    const int threads = job_.split ? job_.split->threads() : 0;
+    TRY(watch.time([&] { return painter.paint(group); }, static_cast<int>(group.size()), threads));
+    if (job_.split) job_.split->look(job_.clock->now(), processor_time());
     progress_.scored += group.size();
     for (auto& frame : group) {
       if (!watch.push(painted_, std::move(frame))) return false;

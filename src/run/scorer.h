@@ -15,6 +15,7 @@
 #include "run/manifest.h"
 #include "run/run_folder.h"
 #include "run/shot_runners.h"
+#include "run/thread_split.h"
 #include "run/trace.h"
 
 namespace atelier::run {
@@ -58,6 +59,7 @@ struct ScoreJob {
   TraceRecorder* trace = nullptr;
   ShotRunners* shots = nullptr;  // instead of `runner`, where the manifest has shots
   bool unpainted = false;        // the network is left out, see model/pass_through.h
+  ThreadSplit* split = nullptr;  // whose team the runners are; null: all threads score
 };
 
 // How the frames of a chunk are read.

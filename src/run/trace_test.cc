@@ -38,6 +38,8 @@ TEST(Trace, IsReadAsItWasWritten) {
   ASSERT_EQ(read.size(), 2U);
   EXPECT_EQ(to_json(read), to_json(spans));
   EXPECT_EQ(read[0].frames, 4);
+  const Span team{Stage::score, Doing::work, 1, 2, 3, 1, 6};
+  EXPECT_EQ(spans_from_json(to_json({&team, 1})).value().front().threads, 6);
 }
 
 TEST(Trace, OfAnOlderVersionIsRead) {
@@ -46,6 +48,7 @@ TEST(Trace, OfAnOlderVersionIsRead) {
   EXPECT_EQ(read[0].stage, Stage::score);
   EXPECT_EQ(read[0].duration_us, 456);
   EXPECT_EQ(read[0].frames, 1);
+  EXPECT_EQ(spans_from_json(R"({"spans":[[1,0,7,123,456,3]]})").value().front().frames, 3);
 }
 
 TEST(Trace, HostileTextIsRefused) {
@@ -59,7 +62,8 @@ TEST(Trace, HostileTextIsRefused) {
         std::string(R"({"spans":[[0,0,0,0,1e300,1]]})"),
         std::string(R"({"spans":[[0,0,0,9223372036854775807,1,1]]})"),
         std::string(R"({"spans":[["0",0,0,0,0,1]]})"), std::string(R"({"spans":[[0,0,0,0,0,-1]]})"),
-        many}) {
+        std::string(R"({"spans":[[0,0,0,0,0,1,-1]]})"),
+        std::string(R"({"spans":[[0,0,0,0,0,1,1,1]]})"), many}) {
     EXPECT_FALSE(spans_from_json(text).ok()) << text.substr(0, 60);
   }
 }
@@ -86,6 +90,21 @@ TEST(Trace, ChromeSeesAProcessPerWorkerAndAThreadPerStage) {
   EXPECT_EQ(spans[1].at("ts"), 0);
   EXPECT_EQ(spans[1].at("tid"), 2);
   EXPECT_EQ(spans[1].at("args").at("chunk"), 2);
+}
+
+TEST(Trace, ChromeSeesHowManyThreadsScoredWhenItChanged) {
+  const std::vector<WorkerTrace> workers = {{"a",
+                                             {{Stage::score, Doing::work, 0, 900, 1, 1, 4},
+                                              {Stage::score, Doing::work, 0, 300, 1, 1, 8},
+                                              {Stage::score, Doing::work, 0, 600, 1, 1, 8},
+                                              {Stage::decode, Doing::work, 0, 100, 1}}}};
+  std::vector<std::pair<int, int>> counters;
+  const auto trace = nlohmann::json::parse(chrome_trace(workers));
+  for (const auto& event : trace.at("traceEvents")) {
+    if (event.at("ph") != "C") continue;
+    counters.emplace_back(event.at("ts"), event.at("args").at("threads"));
+  }
+  EXPECT_EQ(counters, (std::vector<std::pair<int, int>>{{200, 8}, {800, 4}}));
 }
 
 }  // namespace
