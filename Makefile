@@ -38,9 +38,9 @@ format: ## rewrites the sources in the project's format
 	@tools/setup test
 	@git ls-files -z '*.cc' '*.h' | xargs -0 clang-format -i
 
-tidy: ## clang-tidy over src/
+tidy: ## clang-tidy over src/, its static analyzer through all calls: ten minutes
 	@tools/setup build test
-	@tools/test.py tidy
+	@tools/test.py tidy-deep
 
 bench: ## speed beside the peers, the machine's floor, whole jobs, memory: prints its settings
 	@tools/setup build test node bench
