@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
+#include "cli/kept_choices.h"
 #include "model/runner.h"
 
 namespace atelier::cli {
@@ -101,6 +102,7 @@ Result<void> bench_tuning(const BenchOptions& options, const model::LoadedModel&
   for (const bool rule_first : {true, false}) {
     TRY(score_in_turn(make, choices, rule_first, in, options.repeats, stop, seconds));
   }
+  TRY(keep_choices(choices));
   const double rule = median(seconds.rule), chosen = median(seconds.chosen);
   console.say(
       fmt::format("a frame takes {:.4f} s by rule, {:.4f} s as chosen; measuring took {} frames "

@@ -9,7 +9,8 @@
 
 namespace atelier::cli {
 
-// Measures anew and keeps nothing. `in` is scored by rule and as chosen in turn, `repeats` times.
+// Measures anew, and keeps it for runs. `in` is scored by rule and as chosen in turn, `repeats`
+// times.
 Result<void> bench_tuning(const BenchOptions& options, const model::LoadedModel& model,
                           const FrameView& in, Console& console, std::stop_token stop);
 

@@ -34,6 +34,7 @@ struct RunOptions {
   std::string precision = "auto";
   double min_psnr = 32;
   std::string norm = "frame";
+  std::string tune = "auto";
   int workers = 0;  // 0: default_workers()
   std::string sandbox = "on";
   std::string trace;  // a file for a Chrome trace; empty: none

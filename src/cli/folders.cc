@@ -29,6 +29,7 @@ fs::path xdg(const char* variable, const char* otherwise) {
 
 fs::path data_home() { return xdg("XDG_DATA_HOME", ".local/share"); }
 fs::path state_home() { return xdg("XDG_STATE_HOME", ".local/state"); }
+fs::path cache_home() { return xdg("XDG_CACHE_HOME", ".cache"); }
 
 fs::path program_folder() {
   std::error_code ignored;
@@ -37,9 +38,8 @@ fs::path program_folder() {
 
 Result<fs::path> scratch_folder() {
   const char* chosen = std::getenv("TMPDIR");
-  const fs::path folder = chosen != nullptr && *chosen == '/'
-                              ? fs::path(chosen)
-                              : xdg("XDG_CACHE_HOME", ".cache") / "scratch";
+  const fs::path folder =
+      chosen != nullptr && *chosen == '/' ? fs::path(chosen) : cache_home() / "scratch";
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {

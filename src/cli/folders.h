@@ -10,6 +10,7 @@ namespace atelier::cli {
 
 std::filesystem::path data_home();   // $XDG_DATA_HOME/atelier
 std::filesystem::path state_home();  // $XDG_STATE_HOME/atelier
+std::filesystem::path cache_home();  // $XDG_CACHE_HOME/atelier
 std::filesystem::path program_folder();
 
 // For scratch files: $TMPDIR, else $XDG_CACHE_HOME/atelier/scratch; made if absent.

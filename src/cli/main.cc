@@ -78,6 +78,12 @@ void add_result(CLI::App& command, RunOptions& o) {
           "which gives other pictures")
       ->check(CLI::IsMember({"frame", "shot"}))
       ->capture_default_str();
+  command
+      .add_option("--tune", o.tune,
+                  "Measure which way to compute each layer is the fastest here, unless it is known "
+                  "already; auto: for 1500 frames or more; off: neither measure nor use it")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
   command.add_flag("--deinterlace", o.deinterlace,
                    "Make whole frames of interlaced ones; progressive frames stay as they are");
   command.add_option("--codec", o.codec,

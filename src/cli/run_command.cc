@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/folders.h"
 #include "cli/inputs.h"
+#include "cli/kept_choices.h"
 #include "cli/local_workers.h"
 #include "cli/model_library.h"
 #include "engine/local.h"
@@ -83,6 +84,7 @@ Result<run::Parameters> parameters_of(const RunOptions& options, Console& consol
   p.precision = options.precision;
   p.min_psnr = options.min_psnr;
   p.norm = options.norm;
+  p.tune = options.tune;
   return p;
 }
 
@@ -243,6 +245,7 @@ class Run {
       MutexLock lock(mutex_);
       log_.add(folder_.get(), text);
     };
+    if (options.tune != "off") use_kept_choices();
   }
 
   // A first scorer looks at model and input and plans.
@@ -315,6 +318,18 @@ class Run {
   void leave() { heart_.reset(); }
 
  private:
+  // A run goes on without them.
+  void use_kept_choices() {
+    task_.choices = known_choices();
+    task_.keep_choices = [this](const model::Choices& measured) {
+      const auto kept = keep_choices(measured);
+      if (!kept.ok()) {
+        console_.note("What was measured of the layers is not kept for the next run: " +
+                      kept.error().message);
+      }
+    };
+  }
+
   Result<void> work_alone(const run::Manifest& manifest, run::Ledger& ledger,
                           const std::stop_token& stop) {
     run::Broker broker(*folder_, manifest, ledger, TRY(scratch_folder()));

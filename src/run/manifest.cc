@@ -40,7 +40,9 @@ json parameters_json(const Parameters& p) {
             {"deinterlace", p.deinterlace},
             {"precision", p.precision},
             {"min_psnr", p.min_psnr}};
-  if (p.norm != "frame") j["norm"] = p.norm;  // runs of older versions keep their id
+  // Runs of older versions keep their id.
+  if (p.norm != "frame") j["norm"] = p.norm;
+  if (p.tune != "auto") j["tune"] = p.tune;
   return j;
 }
 
@@ -60,6 +62,7 @@ Parameters parameters_from(const json& j) {
   p.precision = j.value("precision", p.precision);  // older versions had f32 alone
   p.min_psnr = j.value("min_psnr", p.min_psnr);
   p.norm = j.value("norm", p.norm);
+  p.tune = j.value("tune", p.tune);
   return p;
 }
 

@@ -36,6 +36,7 @@ struct Parameters {
   std::string precision = "f32";  // or "int8", or "auto"; the manifest says what was chosen
   double min_psnr = 32;           // int8 below it becomes f32
   std::string norm = "frame";     // or "shot"; the manifest says what was found
+  std::string tune = "auto";      // or "on", "off": whether ways are measured (run/tuned_ways.h)
 };
 
 // What convolutions compute in, as prepare decided on frames of the video (run/precision.h).

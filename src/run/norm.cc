@@ -6,6 +6,7 @@
 #include "run/scorer.h"
 #include "run/shot_runners.h"
 #include "run/shots.h"
+#include "run/tuned_ways.h"
 
 namespace atelier::run {
 namespace {
@@ -103,10 +104,7 @@ Result<void> choose_shots(Manifest& manifest, ByteSource& input, const media::Me
   options.threads = threads;
   ShotRunners runners(manifest.shots, make, options);
   model::Runner* fixed = TRY(runners.at(manifest.shots.front().first_pts));
-  manifest.plan = TRY(fixed->plan(manifest.scored_size));
-  manifest.scorer_bytes += TRY(fixed->memory(manifest.scored_size));
-  manifest.scorer_bytes -= TRY(by_frame.memory(manifest.scored_size));
-  return {};
+  return take_plan(manifest, *fixed, TRY(by_frame.memory(manifest.scored_size)));
 }
 
 }  // namespace atelier::run

@@ -7,6 +7,7 @@
 #include "base/psnr.h"
 #include "run/scorer.h"
 #include "run/shot_runners.h"
+#include "run/tuned_ways.h"
 
 namespace atelier::run {
 namespace {
@@ -202,9 +203,7 @@ Result<void> choose_precision(Manifest& manifest, ByteSource& input, const media
     options.ranges = manifest.precision.ranges;
     ShotRunners runners(manifest.shots, make, options);
     model::Runner* runner = TRY(runners.at(manifest.chunks.front().first_pts));
-    manifest.plan = TRY(runner->plan(manifest.scored_size));
-    const uint64_t before = TRY(exact.memory(manifest.scored_size));
-    manifest.scorer_bytes += TRY(runner->memory(manifest.scored_size)) - before;
+    TRY(take_plan(manifest, *runner, TRY(exact.memory(manifest.scored_size))));
   } else if (by_name && !search.gains()) {
     manifest.notes.push_back("No layer of this network gains by int8; it is scored in f32.");
   } else if (by_name) {

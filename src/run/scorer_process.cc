@@ -20,6 +20,7 @@
 #include "run/run_folder.h"
 #include "run/scorer_limits.h"
 #include "run/scorer_program.h"
+#include "run/tuning_cache.h"
 
 namespace atelier::run {
 namespace {
@@ -405,6 +406,7 @@ Result<Answer> ScorerProcess::answer_control(Message& message) {
     if (what == "task") return describe_task();
     if (what == "beside") return open_beside(message);
     if (what == "found") return found(message);
+    if (what == "choices") return take_choices(message);
     if (what == "manifest") return take_manifest(message);
     if (what == "ready") return begin();
     return make_error(Code::corrupt, "The scorer asks for something unknown.");
@@ -421,6 +423,7 @@ Result<Answer> ScorerProcess::describe_task() const {
                        {"shown_name", task_.shown_name},
                        {"output_name", task_.output_name},
                        {"threads", task_.threads},
+                       {"choices", task_.choices},
                        {"trace", task_.trace},
                        {"unpainted", task_.unpainted}};
   return answer_with(answer, bytes_of(to_json(task)));
@@ -437,6 +440,13 @@ Result<Answer> ScorerProcess::take_manifest(const Message& message) {
   manifest.notes = plain(std::move(manifest.notes));
   standing_->manifest = TRY(task_.write_manifest(manifest));
   return answer_with(json::object(), bytes_of(to_json(*standing_->manifest)));
+}
+
+// Its worst is to make others slow: a choice that a layer does not have is ignored.
+Result<Answer> ScorerProcess::take_choices(const Message& message) {
+  const model::Choices measured = TRY(choices_from_json(as_text(message.body)));
+  if (task_.keep_choices) task_.keep_choices(measured);
+  return answer_with(json::object());
 }
 
 Result<Answer> ScorerProcess::begin() {

@@ -73,6 +73,9 @@ struct ScorerTask {
   std::function<Result<Standing>(const ModelIdentity&)> find_run;
   // Puts the manifest unless there is one; returns the one that stands.
   std::function<Result<Manifest>(const Manifest&)> write_manifest;
+  // What was measured before of the ways to compute convolutions, and who takes what is new.
+  model::Choices choices;
+  std::function<void(const model::Choices&)> keep_choices;
   // A process was started, from the thread that starts it; for drills.
   std::function<void(int pid)> started;
   // What the scorer prints on stdout and stderr, as it comes; it may be anything.
@@ -128,6 +131,7 @@ class ScorerProcess {
   Result<Answer> describe_task() const;
   Result<Answer> found(const Message& message);
   Result<Answer> take_manifest(const Message& message);
+  Result<Answer> take_choices(const Message& message);
   Result<Answer> begin();
   Result<Answer> last_word(const nlohmann::json& head, bool done);
   Result<Answer> keep_frame(const nlohmann::json& head, const Message& message);

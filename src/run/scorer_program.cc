@@ -7,6 +7,7 @@
 
 #include <new>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "media/muxer.h"
 #include "run/channel.h"
@@ -17,6 +18,8 @@
 #include "run/sandbox.h"
 #include "run/scorer.h"
 #include "run/scorer_process.h"
+#include "run/tuned_ways.h"
+#include "run/tuning_cache.h"
 
 namespace atelier::run {
 namespace {
@@ -121,10 +124,14 @@ class Program {
     const RunnerFactory make = [&](const model::RunnerOptions& wanted) {
       return model::make_onednn_runner(model.graph, model.spec, wanted);
     };
+    choices_ = head.at("choices").get<model::Choices>();
     const Manifest manifest =
         standing.manifest
             ? *standing.manifest
             : TRY(prepare_run(request, input, info, standing.run_id, make, options.threads));
+    ThreadSplit split(options.threads > 0 ? options.threads
+                                          : static_cast<int>(std::thread::hardware_concurrency()));
+    options.team = split.team();
     options.plan = manifest.plan;
     options.ranges = manifest.precision.ranges;
     ShotRunners runners(manifest.shots, make, options);
@@ -141,7 +148,8 @@ class Program {
                        options.threads,
                        head.at("trace").get<bool>() ? &trace : nullptr,
                        manifest.shots.empty() ? nullptr : &runners,
-                       head.at("unpainted").get<bool>()};
+                       head.at("unpainted").get<bool>(),
+                       &split};
     RemoteDesk desk(control_, results_, manifest);
     return score_chunks(job, desk, progress_, {});
   }
@@ -190,17 +198,32 @@ class Program {
   Result<Manifest> prepare_run(const PrepareRequest& request, ByteSource& input,
                                const media::MediaInfo& info, const std::string& run_id,
                                const RunnerFactory& make, int threads) {
+    const RunnerFactory chosen = [&](model::RunnerOptions wanted) {
+      wanted.choices = choices_;
+      return make(wanted);
+    };
     model::RunnerOptions options;
     options.threads = threads;
-    auto runner = TRY(make(options));
+    auto runner = TRY(chosen(options));
     Manifest manifest = TRY(plan_run(request, input, info, *runner, run_id, {}));
     const auto step = [this] { progress_.prepared++; };
-    TRY(choose_shots(manifest, input, info, *runner, make, threads, step));
+    TRY(choose_shots(manifest, input, info, *runner, chosen, threads, step));
     if (!manifest.shots.empty()) {
       options.statistics = manifest.shots.front().statistics;
-      runner = TRY(make(options));
+      runner = TRY(chosen(options));
     }
-    TRY(choose_precision(manifest, input, info, *runner, make, threads, step));
+    if (measures_ways(manifest)) {
+      model::Choices measured = TRY(measure_ways(manifest, *runner, step));
+      if (!measured.empty()) {
+        TRY(call(control_, json{{"do", "choices"}}.dump(), as_bytes(choices_to_json(measured))));
+        measured.merge(choices_);
+        choices_ = std::move(measured);
+        const uint64_t before = TRY(runner->memory(manifest.scored_size));
+        runner = TRY(chosen(options));
+        TRY(take_plan(manifest, *runner, before));
+      }
+    }
+    TRY(choose_precision(manifest, input, info, *runner, chosen, threads, step));
     return publish(manifest);
   }
 
@@ -213,6 +236,7 @@ class Program {
   Channel& control_;
   Channel& results_;
   Progress& progress_;
+  model::Choices choices_;  // known before, and measured
 };
 
 Result<void> lock_in() {

@@ -150,6 +150,8 @@ class Case(unittest.TestCase):
         self.runs = self.folder / "runs"
         self.identity = onnx_model.write_identity(self.folder / "models")
         self.slow_model_path = None
+        # What was measured on this machine must not decide what is tested.
+        os.environ["XDG_CACHE_HOME"] = str(self.folder / "cache")
 
     # Models -------------------------------------------------------------------------------------
     def slow_model(self):
