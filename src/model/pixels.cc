@@ -15,6 +15,7 @@
 #include "model/chroma.h"
 #include "model/color_matrix.h"
 #include "model/kernels/pointwise.h"
+#include "model/kernels/row_shares.h"
 #include "model/pixel_rows.h"
 
 namespace atelier::model {
@@ -176,6 +177,12 @@ size_t color_of_channel(const ModelSpec& spec, size_t channel) {
   return spec.order == ModelSpec::Order::bgr ? 2 - channel : channel;
 }
 
+// By as many threads as the caller's team has.
+template <class Body>
+void for_bands(int bands, Body&& body) {
+  kernels::for_rows(bands, 1, bands > 1 ? omp_get_max_threads() : 1, body);
+}
+
 // Each row of floats becomes samples of the planes by `finish(row of floats, row of samples)`.
 template <class Sample, class Finish>
 class ToPlanes {
@@ -197,11 +204,10 @@ class ToPlanes {
 
   void run() {
     const int bands = (in_.height + kBandRows - 1) / kBandRows;
-#pragma omp parallel for schedule(dynamic) if (bands > 1)
-    for (int band = 0; band < bands; ++band) {
+    for_bands(bands, [&](int band) {
       const int end = std::min(in_.height, (band + 1) * kBandRows);
       for (int y = band * kBandRows; y < end; ++y) convert_row(y);
-    }
+    });
     const int pad_rows = out_.height - in_.height;
 #pragma omp parallel for schedule(static) if (pad_rows > 8)
     for (int i = 0; i < pad_rows; ++i) pad_row(i < at_.y ? i : i + in_.height);
@@ -315,8 +321,7 @@ class FromPlanes {
   void run() {
     const int bands = (out_.height + kBandRows - 1) / kBandRows;
     const int planes = out_.format.family == PixelFormat::Family::gray ? 1 : 3;
-#pragma omp parallel for schedule(dynamic) if (bands > 1)
-    for (int band = 0; band < bands; ++band) {
+    for_bands(bands, [&](int band) {
       const int begin = band * kBandRows;
       const int end = std::min(out_.height, begin + kBandRows);
       if (planes == 3 && subsampled()) {
@@ -324,7 +329,7 @@ class FromPlanes {
       } else {
         convert_plain(begin, end, planes);
       }
-    }
+    });
   }
 
  private:

@@ -11,6 +11,7 @@
 
 #include "model/kernels/moments.h"
 #include "model/kernels/pointwise.h"
+#include "model/kernels/row_shares.h"
 
 namespace atelier::model::kernels {
 namespace {
@@ -245,17 +246,17 @@ void picture_phase(const PhaseJob<Args>& job, int rows, float* scratch, int thre
   const int pieces = (pixels + kColumns - 1) / kColumns;
   const int wide = (pixels + pieces - 1) / pieces;
   const int bands = (rows + kBand - 1) / kBand;
+  RowShares shares(bands * pieces, 1, threads);
 #pragma omp parallel num_threads(threads)
   {
     const TileScope tiles(job.int8 ? job.isa : Isa::avx2);
     float* mine = scratch + each * omp_get_thread_num();
-#pragma omp for schedule(dynamic, 1)
-    for (int i = 0; i < bands * pieces; i++) {
+    shares.run([&](int i) {
       const int first = i / pieces * kBand, x = i % pieces * wide;
       for (int y = first; y < std::min(first + kBand, rows); y++) {
         picture_piece(job, y, x, std::min(wide, pixels - x), mine);
       }
-    }
+    });
   }
 }
 
@@ -289,12 +290,12 @@ void blocked_phases(const std::vector<PhaseJob<Args>>& jobs, const DirectWeights
                     int threads) {
   const int step = weights.out_step_y;
   const int rows = (out.height + step - 1) / step;
+  RowShares shares(rows, 2, threads);
 #pragma omp parallel num_threads(threads)
   {
     const TileScope tiles(jobs.front().int8 ? jobs.front().isa : Isa::avx2);
     const RowTarget target(out, weights, scratch);
-#pragma omp for schedule(dynamic, 2)
-    for (int y = 0; y < rows; y++) {
+    shares.run([&](int y) {
       for (const PhaseJob<Args>& job : jobs) {
         if (job.phase.out_y + y * step < out.height) {
           blocked_row(job, y, target.row(job.phase.out_y));
@@ -308,7 +309,7 @@ void blocked_phases(const std::vector<PhaseJob<Args>>& jobs, const DirectWeights
         }
         if (epilogue.bytes) quantize_groups(made, row, epilogue.quantization, *epilogue.bytes);
       }
-    }
+    });
   }
 }
 

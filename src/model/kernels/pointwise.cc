@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstddef>
 
+#include "model/kernels/row_shares.h"
+
 namespace atelier::model::kernels {
 namespace {
 
@@ -208,27 +210,13 @@ void program_row(const Program& p, int group, int y) {
 
 #pragma GCC pop_options
 
-int64_t rows_of(const TensorView& view) {
-  return static_cast<int64_t>(view.groups()) * view.height;
-}
-
-// All rows, inside a parallel region. Groups share the pixels of bytes: one thread takes them all.
-void program_rows(const Program& p) {
-  const int groups = p.in.groups(), height = p.in.height;
-  if (p.out.bytes.data) {
-#pragma omp for schedule(static)
-    for (int y = 0; y < height; y++)
-      for (int g = 0; g < groups; g++) program_row(p, g, y);
-    return;
-  }
-#pragma omp for schedule(static)
-  for (int64_t i = 0; i < rows_of(p.in); i++)
-    program_row(p, static_cast<int>(i / height), static_cast<int>(i % height));
+// All groups of row `y`.
+void program_row(const Program& p, int y) {
+  for (int g = 0; g < p.in.groups(); g++) program_row(p, g, y);
 }
 
 void run_rows(const Program& program, int threads) {
-#pragma omp parallel num_threads(threads)
-  program_rows(program);
+  for_rows(program.in.height, 1, threads, [&](int y) { program_row(program, y); });
 }
 
 }  // namespace
@@ -270,12 +258,11 @@ namespace {
 void normalise_groups(const Norm& norm, const Program& program, float* moments, float* scale,
                       float* shift, int threads) {
   const TensorView& in = program.in;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (int g = 0; g < in.groups(); g++) {
+  for_rows(in.groups(), 1, threads, [&](int g) {
     for (int y = 0; y < in.height; y++) row_moments(in, g, y, moments);
     merge_moments(norm, in, {moments, in.height}, g, scale, shift);
     for (int y = in.height - 1; y >= 0; y--) program_row(program, g, y);
-  }
+  });
 }
 
 void normalise(const Norm& norm, Program program, const MomentsView& given, float* scratch,
@@ -291,18 +278,13 @@ void normalise(const Norm& norm, Program program, const MomentsView& given, floa
     return normalise_groups(norm, program, own, scale, shift, threads);
   }
   const MomentsView moments = given.data ? given : MomentsView{own, in.height};
-  const int64_t rows = rows_of(in);
-#pragma omp parallel num_threads(threads)
-  {
-    if (!given.data) {
-#pragma omp for schedule(static)
-      for (int64_t i = 0; i < rows; i++)
-        row_moments(in, static_cast<int>(i / in.height), static_cast<int>(i % in.height), own);
-    }
-#pragma omp for schedule(static)
-    for (int g = 0; g < groups; g++) merge_moments(norm, in, moments, g, scale, shift);
-    program_rows(program);
+  if (!given.data) {
+    for_rows(in.height, 1, threads, [&](int y) {
+      for (int g = 0; g < groups; g++) row_moments(in, g, y, own);
+    });
   }
+  for_rows(groups, 1, threads, [&](int g) { merge_moments(norm, in, moments, g, scale, shift); });
+  run_rows(program, threads);
 }
 
 }  // namespace

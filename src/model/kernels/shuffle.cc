@@ -6,6 +6,8 @@
 #include <span>
 #include <type_traits>
 
+#include "model/kernels/row_shares.h"
+
 namespace atelier::model::kernels {
 namespace {
 
@@ -49,13 +51,12 @@ template <class Element>
 void gather_all(const BasicView<Element>& in, const std::vector<int>& source_y,
                 const std::vector<int>& source_x, Element value, const BasicView<Element>& out,
                 int threads) {
-  const int64_t rows = static_cast<int64_t>(out.groups()) * out.height;
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t i = 0; i < rows; i++) {
-    const int group = static_cast<int>(i / out.height), y = static_cast<int>(i % out.height);
+  for_rows(out.height, 1, threads, [&](int y) {
     const int from = source_y[static_cast<size_t>(y)];
-    gather_row<Element>(in, group, from, source_x, value, out.row_at(group, y));
-  }
+    for (int g = 0; g < out.groups(); g++) {
+      gather_row<Element>(in, g, from, source_x, value, out.row_at(g, y));
+    }
+  });
 }
 
 template <class Element>
@@ -65,18 +66,17 @@ void gather_border(const BasicView<Element>& in, int top, int left,
   const std::span<const int> whole(source_x);
   const std::span<const int> before = whole.first(static_cast<size_t>(left));
   const std::span<const int> after = whole.subspan(static_cast<size_t>(left + in.width));
-  const int64_t rows = static_cast<int64_t>(out.groups()) * out.height;
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t i = 0; i < rows; i++) {
-    const int group = static_cast<int>(i / out.height), y = static_cast<int>(i % out.height);
+  for_rows(out.height, 1, threads, [&](int y) {
     const int from = source_y[static_cast<size_t>(y)];
-    if (y < top || y >= top + in.height) {
-      gather_row<Element>(in, group, from, whole, value, out.row_at(group, y));
-      continue;
+    for (int g = 0; g < out.groups(); g++) {
+      if (y < top || y >= top + in.height) {
+        gather_row<Element>(in, g, from, whole, value, out.row_at(g, y));
+        continue;
+      }
+      gather_row<Element>(in, g, from, before, value, out.row_at(g, y));
+      gather_row<Element>(in, g, from, after, value, out.at(g, y, left + in.width));
     }
-    gather_row<Element>(in, group, from, before, value, out.row_at(group, y));
-    gather_row<Element>(in, group, from, after, value, out.at(group, y, left + in.width));
-  }
+  });
 }
 
 float* element(const TensorView& view, int channel, int y) {
@@ -170,8 +170,7 @@ void join_phases(const TensorView& in, const Phases& p, float* to, int64_t to_st
 void depth_to_space(const TensorView& in, const DepthToSpace& how, const std::vector<PointOp>& ops,
                     const TensorView& out, int threads) {
   const int channels = out.channels, factor = how.factor;
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (int y = 0; y < out.height; y++) {
+  for_rows(out.height, 1, threads, [&](int y) {
     const int row = y + how.top, sub = row % factor * factor;
     for (int c = 0; c < channels; c++) {
       const Phases phases{how.crd ? c * factor * factor + sub : sub * channels + c,
@@ -180,19 +179,18 @@ void depth_to_space(const TensorView& in, const DepthToSpace& how, const std::ve
     }
     zero_spare_lanes(out, y);
     for (int g = 0; g < out.groups() && !ops.empty(); g++) run_program_row(ops, out, g, y);
-  }
+  });
 }
 
 void take_channels(const TensorView& in, int first, int step, const TensorView& out, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (int y = 0; y < out.height; y++) {
+  for_rows(out.height, 1, threads, [&](int y) {
     for (int c = 0; c < out.channels; c++) {
       const float* from = element(in, first + c * step, y);
       float* to = element(out, c, y);
       for (int x = 0; x < out.width; x++) to[x * out.block] = from[x * in.block];
     }
     zero_spare_lanes(out, y);
-  }
+  });
 }
 
 namespace {

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "model/kernels/moments.h"
+#include "model/kernels/row_shares.h"
 #include "model/kernels/store_moments.h"
 
 namespace atelier::model::kernels {
@@ -334,8 +335,7 @@ void conv_winograd(Isa isa, const TensorView& in, int pad_top, int pad_left,
                 point_stride(size, in_channels),
                 point_stride(size, std::min(kOutputs, outputs))};
   const int64_t each = winograd_scratch(weights);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (int b = 0; b < blocks; b++) {
+  for_rows(blocks, 1, threads, [&](int b) {
     float* points = scratch + each * omp_get_thread_num();
     float* products = points + kPoints * job.in_point;
     const Block block{b, b * size, std::min(size, tiles - b * size)};
@@ -345,7 +345,7 @@ void conv_winograd(Isa isa, const TensorView& in, int pad_top, int pad_left,
       products_of_block(job, block.count, points, from, to, products);
       outputs_of_block(job, block, products, from, to);
     }
-  }
+  });
 }
 
 }  // namespace atelier::model::kernels
