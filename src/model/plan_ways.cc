@@ -17,7 +17,7 @@ namespace k = kernels;
 namespace {
 
 // Below this the transforms cost more than the products they save.
-constexpr int kWinogradChannels = 16;
+constexpr int kWinogradChannels = 12;
 constexpr int kWinogradEnlarged = 64;
 // Each phase has weights of its own: absurd strides would make millions of them.
 constexpr int kMostPhases = 64;

@@ -22,13 +22,11 @@ bool cpuid_has_amx() {
 }
 
 // The kernel gives a process room for its tiles when it is asked to (Documentation/x86/xstate of
-// Linux): once, when the program is loaded, since a locked scorer can ask for nothing.
+// Linux).
 bool request_amx() {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XTILEDATA
   return cpuid_has_amx() && ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
-
-const bool amx_granted = request_amx();
 
 bool has_avx512() {
   return dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core &&
@@ -41,19 +39,21 @@ bool has_vnni() {
          __builtin_cpu_supports("avx512vnni");
 }
 
+// oneDNN asks the kernel itself when it is asked whether it may use AMX.
 bool has_amx() {
   return has_vnni() && dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_amx &&
-         amx_granted;
+         request_amx();
 }
+
+// When the program is loaded: a scorer that is locked in can ask for nothing any more.
+const kernels::Isa isa = has_amx()      ? kernels::Isa::avx512_amx
+                         : has_vnni()   ? kernels::Isa::avx512_vnni
+                         : has_avx512() ? kernels::Isa::avx512
+                                        : kernels::Isa::avx2;
 
 }  // namespace
 
-kernels::Isa own_isa() {
-  return has_amx()      ? kernels::Isa::avx512_amx
-         : has_vnni()   ? kernels::Isa::avx512_vnni
-         : has_avx512() ? kernels::Isa::avx512
-                        : kernels::Isa::avx2;
-}
+kernels::Isa own_isa() { return isa; }
 
 std::string processor_name() {
   std::array<unsigned, 12> words{};

@@ -9,7 +9,8 @@
 
 namespace atelier::model {
 
-// What our kernels may use here: never more than oneDNN is allowed to (ONEDNN_MAX_CPU_ISA).
+// What our kernels may use here: never more than oneDNN is allowed to (ONEDNN_MAX_CPU_ISA). Found
+// when the program is loaded.
 kernels::Isa own_isa();
 
 // "AMD EPYC 7763 64-Core Processor", as the processor itself says, in printable ASCII.

@@ -24,6 +24,7 @@
 #include "media/picture.h"
 #include "media/test_video.h"
 #include "model/model_file.h"
+#include "model/processor.h"
 #include "model/runner_testing.h"
 #include "model/test_net.h"
 #include "run/sandbox.h"
@@ -96,6 +97,7 @@ std::unique_ptr<model::Runner> small_runner() {
   model::Net net(5, 3);
   net.conv({.out = 16}).then("Relu").conv({.out = 16, .group = 2}).conv({.out = 3});
   auto made = model::runner(net.graph(), 3);
+  say("instructions {}", static_cast<int>(model::own_isa()));
   for (const model::PlanStep& step : made->plan({96, 64}).value()) {
     say("{} {} {}", step.op, step.algorithm, step.implementation);
   }
