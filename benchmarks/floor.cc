@@ -3,7 +3,10 @@
 // memory, by one thread alone and by all at once. Prints one JSON object; see floor.py.
 //
 // usage: bench_floor THREADS
+#include <cpuid.h>
 #include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <barrier>
@@ -94,6 +97,45 @@ __attribute__((target("avx512f,avx512vnni"))) double bytes_vnni() {
   return 12.0 * 64 * 2 * kSteps;
 }
 
+// Palette 1, all tiles 16 rows of 64 bytes; as the processor reads it.
+struct alignas(64) TileShapes {
+  uint8_t palette = 1;
+  uint8_t zero[15] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// Whether there is AMX, and the kernel lets this process use it.
+bool may_use_amx() {
+  constexpr unsigned kTiles = 1U << 24;
+  constexpr unsigned kInt8 = 1U << 25;
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;               // XTILEDATA
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kTiles) != 0 && (d & kInt8) != 0 &&
+         ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+// Four sums in turn: a tile can be added to again after 52 cycles, and takes 16.
+__attribute__((target("amx-tile,amx-int8"))) double bytes_amx() {
+  static constexpr TileShapes kShapes;
+  alignas(64) static constexpr int8_t kTile[1024] = {};
+  asm volatile("ldtilecfg %0" : : "m"(kShapes));
+  _tile_loadd(4, kTile, 64);
+  _tile_loadd(5, kTile, 64);
+  for (int64_t i = 0; i < kSteps / 4; ++i) {
+    _tile_dpbusd(0, 4, 5);
+    _tile_dpbusd(1, 4, 5);
+    _tile_dpbusd(2, 4, 5);
+    _tile_dpbusd(3, 4, 5);
+  }
+  asm volatile("tilerelease");
+  return 16.0 * 16 * 64 * 2 * kSteps;
+}
+
 __attribute__((target("avx2"))) double read_memory(const std::vector<float>& from) {
   __m256 sum[4];
   for (auto& s : sum) s = _mm256_setzero_ps();
@@ -164,8 +206,9 @@ int main(int argc, char** argv) {
   const std::function<double(size_t)> floats = [&](size_t) {
     return wide ? fma_avx512() : fma_avx2();
   };
+  const bool amx = vnni && may_use_amx();
   const std::function<double(size_t)> bytes = [&](size_t) {
-    return vnni ? bytes_vnni() : bytes_avx2();
+    return amx ? bytes_amx() : vnni ? bytes_vnni() : bytes_avx2();
   };
   std::vector<std::vector<float>> from(static_cast<size_t>(threads));
   std::vector<std::unique_ptr<Aligned>> to;
@@ -173,10 +216,11 @@ int main(int argc, char** argv) {
     data.assign(kFloats, 1.0F);
     to.push_back(std::make_unique<Aligned>(kFloats));
   }
-  nlohmann::json told{
-      {"threads", threads},
-      {"f32_instruction", wide ? "vfmadd 512 bit" : "vfmadd 256 bit"},
-      {"int8_instruction", vnni ? "vpdpbusd 512 bit" : "vpmaddubsw + vpmaddwd 256 bit"}};
+  nlohmann::json told{{"threads", threads},
+                      {"f32_instruction", wide ? "vfmadd 512 bit" : "vfmadd 256 bit"},
+                      {"int8_instruction", amx    ? "tdpbusd"
+                                           : vnni ? "vpdpbusd 512 bit"
+                                                  : "vpmaddubsw + vpmaddwd 256 bit"}};
   for (const int n : {1, threads}) {
     const std::string who = n == threads ? "all" : "one";
     told[who] = {
