@@ -186,6 +186,7 @@ class DrillRuns {
 
   Result<void> undisturbed() {
     RunOptions options = options_.run;
+    options.tune = "off";  // the plan must be that of the other runs
     options.workers = 1;
     options.runs = (folder_.path() / "undisturbed").string();
     options.output = wanted().string();
@@ -247,6 +248,7 @@ class DrillRuns {
     orders.folder = place.string();
     std::map<int, int> lives;
     RunOptions options = options_.run;
+    options.tune = "off";  // the plan must be that of the other runs
     options.runs = (place / "runs").string();
     options.output = (place / "out.mkv").string();
     options.worker_arguments = [&](int k) {

@@ -151,7 +151,9 @@ class Case(unittest.TestCase):
         self.identity = onnx_model.write_identity(self.folder / "models")
         self.slow_model_path = None
         # What was measured on this machine must not decide what is tested.
-        os.environ["XDG_CACHE_HOME"] = str(self.folder / "cache")
+        cache = tempfile.TemporaryDirectory(prefix="atelier-e2e-cache-")
+        self.addCleanup(cache.cleanup)
+        os.environ["XDG_CACHE_HOME"] = cache.name
 
     # Models -------------------------------------------------------------------------------------
     def slow_model(self):
