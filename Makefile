@@ -38,7 +38,7 @@ format: ## rewrites the sources in the project's format
 	@tools/setup test
 	@git ls-files -z '*.cc' '*.h' | xargs -0 clang-format -i
 
-tidy: ## clang-tidy over src/, its static analyzer through all calls: ten minutes
+tidy: ## clang-tidy over src/, its static analyzer with all of its usual steps: ten minutes
 	@tools/setup build test
 	@tools/test.py tidy-deep
 

@@ -178,9 +178,9 @@ def stage_format(totals):
 
 
 def stage_tidy(totals):
-    """The static analyzer takes calls as deep as their first level: half the time of all of clang-tidy."""
+    """The static analyzer gives a function a quarter of its usual steps: two thirds of the time of all."""
     tidy(totals, ["-extra-arg=-Xclang", "-extra-arg=-analyzer-config", "-extra-arg=-Xclang",
-                  "-extra-arg=mode=shallow"])
+                  "-extra-arg=max-nodes=60000"])
 
 
 def stage_tidy_deep(totals):
