@@ -44,7 +44,7 @@ def machine():
     info = pathlib.Path("/proc/cpuinfo").read_text()
     name = re.search(r"^model name\s*: (.*)$", info, re.MULTILINE)
     flags = set(re.search(r"^flags\s*: (.*)$", info, re.MULTILINE).group(1).split())
-    vectors = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16") if flag in flags]
+    vectors = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8") if flag in flags]
     return f"{name.group(1) if name else 'unknown'}, {JOBS} processors, {' '.join(vectors)}"
 
 

@@ -102,7 +102,9 @@ Result<void> bench_tuning(const BenchOptions& options, const model::LoadedModel&
   for (const bool rule_first : {true, false}) {
     TRY(score_in_turn(make, choices, rule_first, in, options.repeats, stop, seconds));
   }
-  TRY(keep_choices(choices));
+  if (const auto kept = keep_choices(choices); !kept.ok()) {
+    console.note("What was measured is not kept for runs: " + kept.error().message);
+  }
   const double rule = median(seconds.rule), chosen = median(seconds.chosen);
   console.say(
       fmt::format("a frame takes {:.4f} s by rule, {:.4f} s as chosen; measuring took {} frames "

@@ -81,7 +81,7 @@ void add_result(CLI::App& command, RunOptions& o) {
   command
       .add_option("--tune", o.tune,
                   "Measure which way to compute each layer is the fastest here, unless it is known "
-                  "already; auto: for 1500 frames or more; off: neither measure nor use it")
+                  "already; auto: for 5000 frames or more; off: neither measure nor use it")
       ->check(CLI::IsMember({"auto", "on", "off"}))
       ->capture_default_str();
   command.add_flag("--deinterlace", o.deinterlace,

@@ -54,6 +54,10 @@ class PlanBuilder {
   };
   ConvOutput add_output(const ConvJob& job, const kernels::DirectWeights& weights, Step& step);
   static kernels::TensorView float_view(const StepContext& c, const ConvOutput& out);
+  using Convolve = std::function<void(const StepContext&, const kernels::ConvEpilogue&,
+                                      const kernels::TensorView& out)>;
+  void add_direct(const ConvJob& job, const kernels::DirectWeights& layout, int in, Step step,
+                  Convolve convolve);
   // `block`: channels of a group of the input, of all its channels.
   static kernels::DirectWeights pack(const ConvJob& job, int (*block)(int channels));
   std::shared_ptr<const kernels::DirectWeights> direct_weights(const ConvJob& job);
@@ -177,7 +181,8 @@ class PlanBuilder {
 inline constexpr const char* kOwnKernel = "atelier:f32x8";
 inline constexpr const char* kOwnPrefix = "atelier:";
 inline constexpr const char* kInt8Kernel = "atelier:u8s8";
-// Of a picture, whose weights meet in other pairs (kernels/gemm_int8.h).
+// Of two to seven channels, those of a pixel together; a name of its own, since older versions
+// paired their weights otherwise (kernels/gemm_int8.h).
 inline constexpr const char* kInt8PictureKernel = "atelier:u8s8x4";
 
 }  // namespace atelier::model

@@ -213,29 +213,39 @@ k::TensorView PlanBuilder::float_view(const StepContext& c, const ConvOutput& ou
   return view;
 }
 
+// What a direct convolution does beside its products, in floats and in bytes: `convolve` is given
+// the rest.
+void PlanBuilder::add_direct(const ConvJob& job, const k::DirectWeights& layout, int in, Step step,
+                             Convolve convolve) {
+  const ConvOutput out = add_output(job, layout, step);
+  step.reads = {in};
+  const int moments =
+      add_moments(job.out, step.writes, static_cast<int>(job.out_shape.height), step);
+  const int add = job.add;
+  if (add >= 0) step.reads.push_back(add);
+  step.run = [=, low = job.low, high = job.high,
+              convolve = std::move(convolve)](const StepContext& c) -> Result<void> {
+    const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
+    const k::ByteView bytes = out.bytes < 0 ? k::ByteView() : c.byte_view(out.bytes);
+    convolve(c,
+             {add < 0 ? nullptr : &other, low, high, moments < 0 ? nullptr : c.view(moments).data,
+              out.bytes < 0 ? nullptr : &bytes, out.quantization},
+             float_view(c, out));
+    return {};
+  };
+  add_step(std::move(step));
+}
+
 Result<void> PlanBuilder::lower_direct(const ConvJob& job) {
   const std::shared_ptr<const k::DirectWeights> packed = direct_weights(job);
   const PictureShape& in_shape = shape(job.in);
   Step step = conv_step(job.node, job.label, *job.weights, in_shape, shape(job.node.outputs[0]));
   const int in = with_halo(value_of(job.in), halo_of(*packed, in_shape, job.out_shape));
-  const ConvOutput out = add_output(job, *packed, step);
-  step.reads = {in};
-  const int moments =
-      add_moments(job.out, step.writes, static_cast<int>(job.out_shape.height), step);
   step.observed = fits_bytes(job.node) ? in : -1;
-  const int add = job.add;
-  if (add >= 0) step.reads.push_back(add);
-  step.run = [=, low = job.low, high = job.high](const StepContext& c) -> Result<void> {
-    const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
-    const k::ByteView bytes = out.bytes < 0 ? k::ByteView() : c.byte_view(out.bytes);
-    k::conv_direct(
-        c.isa, c.view(in), *packed,
-        {add < 0 ? nullptr : &other, low, high, moments < 0 ? nullptr : c.view(moments).data,
-         out.bytes < 0 ? nullptr : &bytes, out.quantization},
-        c.scratch, float_view(c, out), c.threads);
-    return {};
-  };
-  add_step(std::move(step));
+  add_direct(job, *packed, in, std::move(step),
+             [=](const StepContext& c, const k::ConvEpilogue& epilogue, const k::TensorView& out) {
+               k::conv_direct(c.isa, c.view(in), *packed, epilogue, c.scratch, out, c.threads);
+             });
   return {};
 }
 

@@ -26,7 +26,8 @@ constexpr int64_t kLeastProducts = 64;
 bool PlanBuilder::fits_bytes(const Node& conv) const {
   if (!own_kernels_can(conv)) return false;
   const k::ConvShape s = conv_shape(conv, *constant(conv, 1));
-  // A picture to a picture: segments of one byte, of which three in four would be padding.
+  // A picture to a picture: unfolded, its segments are a pixel of one to eight bytes. Whether there
+  // is anything to gain was never measured.
   if (s.in_channels < k::kLanes && s.out_channels < k::kLanes) return false;
   // Whole groups of channels and whole fours of taps are multiplied.
   const int64_t channels = (s.in_channels + k::kLanes - 1) / k::kLanes * k::kLanes;
@@ -133,26 +134,14 @@ Result<void> PlanBuilder::lower_int8(const ConvJob& job) {
   const int in = with_halo(in_bytes(job.in, quantization), halo);
   Step step = conv_step(job.node, job.label, *job.weights, in_shape, shape(job.node.outputs[0]));
   step.label.algorithm = kInt8Algorithm;
+  const int channels = packed->layout.shape.in_channels;
   step.label.implementation =
-      packed->layout.in_block == k::kPictureBlock ? kInt8PictureKernel : kInt8Kernel;
-  const ConvOutput out = add_output(job, packed->layout, step);
-  step.reads = {in};
-  const int moments =
-      add_moments(job.out, step.writes, static_cast<int>(job.out_shape.height), step);
-  const int add = job.add;
-  if (add >= 0) step.reads.push_back(add);
-  step.run = [=, low = job.low, high = job.high,
-              packed = packed](const StepContext& c) -> Result<void> {
-    const k::TensorView other = add < 0 ? k::TensorView() : c.view(add);
-    const k::ByteView bytes = out.bytes < 0 ? k::ByteView() : c.byte_view(out.bytes);
-    k::conv_direct(
-        c.isa, c.byte_view(in), *packed,
-        {add < 0 ? nullptr : &other, low, high, moments < 0 ? nullptr : c.view(moments).data,
-         out.bytes < 0 ? nullptr : &bytes, out.quantization},
-        c.scratch, float_view(c, out), c.threads);
-    return {};
-  };
-  add_step(std::move(step));
+      channels > 1 && channels < k::kLanes ? kInt8PictureKernel : kInt8Kernel;
+  add_direct(job, packed->layout, in, std::move(step),
+             [=, packed = packed](const StepContext& c, const k::ConvEpilogue& epilogue,
+                                  const k::TensorView& out) {
+               k::conv_direct(c.isa, c.byte_view(in), *packed, epilogue, c.scratch, out, c.threads);
+             });
   return {};
 }
 

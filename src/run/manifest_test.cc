@@ -58,6 +58,16 @@ TEST(Manifest, SurvivesAsText) {
   EXPECT_EQ(back.precision.frames, 4u);
 }
 
+TEST(Manifest, WhetherWaysAreMeasuredIsKept) {
+  Manifest m = sample();
+  EXPECT_EQ(to_json(m).find(R"("tune": "auto")"), std::string::npos)
+      << "runs of older versions keep their id";
+  const std::string id = make_run_id(m.input, m.model, m.parameters);
+  m.parameters.tune = "off";
+  EXPECT_EQ(manifest_from_json(to_json(m)).value().parameters.tune, "off");
+  EXPECT_NE(make_run_id(m.input, m.model, m.parameters), id);
+}
+
 TEST(Manifest, StatisticsOfShotsKeepEveryBit) {
   Manifest m = sample();
   EXPECT_EQ(to_json(m).find("norm"), std::string::npos) << "as before there were shots";

@@ -157,6 +157,9 @@ class ScorerProcess {
   // Kills it if it still runs; how it ended, in words.
   std::string finish_off();
   std::string how_it_ended(int status) const;
+  // What a scorer says may be shown on a terminal.
+  static std::string plain(std::string text);
+  static std::vector<std::string> plain(std::vector<std::string> texts);
 
   const ScorerTask& task_;
   SharedProgress& progress_;

@@ -124,7 +124,6 @@ class Program {
     const RunnerFactory make = [&](const model::RunnerOptions& wanted) {
       return model::make_onednn_runner(model.graph, model.spec, wanted);
     };
-    choices_ = head.at("choices").get<model::Choices>();
     const Manifest manifest =
         standing.manifest
             ? *standing.manifest
@@ -198,6 +197,8 @@ class Program {
   Result<Manifest> prepare_run(const PrepareRequest& request, ByteSource& input,
                                const media::MediaInfo& info, const std::string& run_id,
                                const RunnerFactory& make, int threads) {
+    const Message known = TRY(call(control_, json{{"do", "known"}}.dump()));
+    choices_ = TRY(choices_from_json(as_text(known.body)));
     const RunnerFactory chosen = [&](model::RunnerOptions wanted) {
       wanted.choices = choices_;
       return make(wanted);

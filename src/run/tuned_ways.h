@@ -10,9 +10,10 @@
 
 namespace atelier::run {
 
-// Measuring takes as long as 12 frames, with int8 24, and small frames at most some seconds; it
-// seldom gains more than a few per cent (docs/decisions/0010-tuning.md). So many frames pay for it.
-inline constexpr uint64_t kTunedFrames = 1500;
+// Measuring takes as long as 12 frames, with int8 24; of small ones as up to 48, with int8
+// 96 (model/tuning.h). It seldom gains more than a few per cent
+// (docs/decisions/0010-tuning.md). Of so many frames that is 2 % at most, once.
+inline constexpr uint64_t kTunedFrames = 5000;
 
 // Whether `manifest`, which is planned, asks for it: by name, or by its length.
 bool measures_ways(const Manifest& manifest);

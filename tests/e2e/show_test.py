@@ -129,6 +129,9 @@ class Traces(support.Case):
             self.assertEqual(count, self.FRAMES + (4 if name == "encode" else 0))
         self.assertEqual({e["args"]["chunk"] for e in spans if e["name"] == "score"}, set(range(4)))
         self.assertIn("wait for a frame", {e["name"] for e in spans})
+        teams = [e for e in events if e["ph"] == "C"]
+        self.assertEqual({e["pid"] for e in teams}, set(names))
+        self.assertTrue(all(e["name"] == "scoring threads" and e["args"]["threads"] >= 1 for e in teams))
         for pid in names:
             for tid in lanes:  # a thread does one thing at a time
                 lane = sorted((e["ts"], e["dur"]) for e in spans if (e["pid"], e["tid"]) == (pid, tid))

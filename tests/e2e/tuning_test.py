@@ -67,6 +67,27 @@ class Tuning(support.Case):
         _, unknown, _ = self.paint("unknown", "--precision", "f32")
         self.assertEqual(self.algorithms(unknown), self.algorithms(rule))
 
+    def test_bench_keeps_what_it_measured(self):
+        done = run("bench", "--model", "starry-night", "--size", "96x64", "--tune", "--repeats", "1", env=self.env)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertGreater(len(self.kept()[1]["choices"]), 0)
+        file = self.cache / "atelier/tuning"
+        for each in file.iterdir():
+            each.unlink()
+        file.rmdir()
+        file.write_text("a file where a folder should be")
+        done = run("bench", "--model", "starry-night", "--size", "96x64", "--tune", "--repeats", "1", env=self.env)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("not kept for runs", done.stdout + done.stderr)
+
+    def test_a_full_cache_is_no_trouble(self):
+        self.paint("measured", "--tune", "on")
+        file, cache = self.kept()
+        for i in range(9000):
+            cache["choices"][f"a layer of another network {i} " + 200 * "x"] = "direct"
+        file.write_text(json.dumps(cache))
+        self.paint("full", "--tune", "on")
+
     def test_a_bad_cache_harms_nothing(self):
         wanted, _, _ = self.paint("wanted", "--tune", "off")
         self.paint("measured", "--tune", "on")

@@ -105,8 +105,7 @@ struct ConvEpilogue {
   Quantization quantization{};
 };
 
-// Floats of scratch that each thread needs. `width`: of an output that is nowhere in floats, else
-// 0.
+// Floats of scratch that each thread needs. `width`: 0, or that of an output without floats.
 int64_t direct_scratch(const DirectWeights& weights, int width);
 
 // `out` of any size that the input's halo allows; block 8, or 1 if it has fewer than 8 channels.

@@ -149,7 +149,7 @@ void gemm_row_amx(const Int8GemmArgs& args, int pixels, int blocks) {
   int64_t p = 0;
   for (; p + 4 * kRows <= pixels; p += 4 * kRows) tiles<4>(args, p, 4 * kRows, blocks);
   const int64_t rest = pixels - p;
-  // A tile that begins earlier needs pixels there, of those before if there are any.
+  // The last tile may begin among the pixels before: there are 16 at least.
   switch ((rest + kRows - 1) / kRows) {
     case 4: return tiles<4>(args, p, rest, blocks);
     case 3: return tiles<3>(args, p, rest, blocks);
