@@ -53,7 +53,8 @@ struct Made {
   std::vector<uint8_t> bytes;
   bool operator==(const Made& other) const {
     const auto same = [](const auto& a, const auto& b) {
-      return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof a[0]) == 0;
+      if (a.size() != b.size()) return false;
+      return a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof a[0]) == 0;
     };
     return same(floats, other.floats) && same(moments, other.moments) && bytes == other.bytes;
   }
