@@ -162,6 +162,12 @@ void set_lane(const PhaseJob<Int8GemmArgs>& job, int lane, bool, Int8GemmArgs& a
   args.epilogue.bias = &job.int8->shift[static_cast<size_t>(lane)];
 }
 
+int blocks_of_call(const PhaseJob<GemmArgs>& job, int lanes) {
+  return blocks_at_once(job.isa, lanes);
+}
+
+int blocks_of_call(const PhaseJob<Int8GemmArgs>&, int lanes) { return std::min(2, lanes / kLanes); }
+
 // Row `y` of the phase, into its row of `out`.
 template <class Args>
 void blocked_row(const PhaseJob<Args>& job, int y, const TensorView& out) {
@@ -176,8 +182,9 @@ void blocked_row(const PhaseJob<Args>& job, int y, const TensorView& out) {
   args.add_block = job.epilogue.add ? job.epilogue.add->plane : 0;
   args.epilogue.low = job.epilogue.low;
   args.epilogue.high = job.epilogue.high;
-  for (int lane = 0; lane < d.lanes; lane += 16) {
-    const int blocks = std::min(2, (d.lanes - lane) / kLanes);
+  int blocks = 0;
+  for (int lane = 0; lane < d.lanes; lane += blocks * kLanes) {
+    blocks = blocks_of_call(job, d.lanes - lane);
     args.c = out.at(lane / kLanes, row, phase.out_x);
     if (job.epilogue.add) args.epilogue.add = job.epilogue.add->at(lane / kLanes, row, phase.out_x);
     set_lane(job, lane, true, args);
@@ -228,8 +235,9 @@ void picture_piece(const PhaseJob<Args>& job, int y, int x, int count, float* sc
   args.c_stride = d.lanes;
   args.c_block = kLanes;
   args.a = job.in.row_at(0, y * d.in_step_y) + x * args.a_stride;
-  for (int lane = 0; lane < d.lanes; lane += 16) {
-    const int blocks = std::min(2, (d.lanes - lane) / kLanes);
+  int blocks = 0;
+  for (int lane = 0; lane < d.lanes; lane += blocks * kLanes) {
+    blocks = blocks_of_call(job, d.lanes - lane);
     args.c = scratch + lane;
     set_lane(job, lane, false, args);
     gemm_row(job.isa, args, count + extra, blocks);

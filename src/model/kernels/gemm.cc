@@ -76,46 +76,76 @@ void row_avx2(const GemmArgs& g, int pixels) {
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx2,fma")
 
-template <int R>
+// R pixels, P panels of sixteen channels; R * P accumulators.
+template <int R, int P>
 void tile_avx512(const GemmArgs& g, int64_t pixel) {
-  __m512 sum[R];
+  __m512 sum[R][P];
 #pragma GCC unroll 12
-  for (int r = 0; r < R; r++) sum[r] = _mm512_setzero_ps();
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+    for (int p = 0; p < P; p++) sum[r][p] = _mm512_setzero_ps();
   const float* w = g.w;
+  const int64_t panel = int64_t{16} * g.segments * g.length;
   const float* base = g.a + pixel * g.a_stride;
   const int64_t stride = g.a_stride;
   for (int s = 0; s < g.segments; s++) {
     const float* a = base + g.offsets[s];
     const float* end = a + g.length;
     for (; a != end; a++, w += 16) {
-      const __m512 weight = _mm512_loadu_ps(w);
+      __m512 weight[P];
+#pragma GCC unroll 2
+      for (int p = 0; p < P; p++) weight[p] = _mm512_loadu_ps(w + p * panel);
 #pragma GCC unroll 12
-      for (int r = 0; r < R; r++)
-        sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(a[r * stride]), weight, sum[r]);
+      for (int r = 0; r < R; r++) {
+        const __m512 value = _mm512_set1_ps(a[r * stride]);
+#pragma GCC unroll 2
+        for (int p = 0; p < P; p++) sum[r][p] = _mm512_fmadd_ps(value, weight[p], sum[r][p]);
+      }
     }
   }
-  const Epilogue& e = g.epilogue;
+#pragma GCC unroll 2
+  for (int p = 0; p < P; p++) {
+    Epilogue e = g.epilogue;
+    if (e.bias) e.bias += 16 * p;
+    float* c = g.c + pixel * g.c_stride + 2 * p * g.c_block;
+    const float* add = e.add ? e.add + pixel * g.c_stride + 2 * p * g.add_block : nullptr;
 #pragma GCC unroll 12
-  for (int r = 0; r < R; r++) {
-    finish16(e, sum[r], e.add ? e.add + (pixel + r) * g.c_stride : nullptr, g.add_block,
-             g.c + (pixel + r) * g.c_stride, g.c_block);
+    for (int r = 0; r < R; r++) {
+      finish16(e, sum[r][p], add ? add + r * g.c_stride : nullptr, g.add_block,
+               c + r * g.c_stride, g.c_block);
+    }
   }
 }
 
+template <int P>
 void row_avx512(const GemmArgs& g, int pixels) {
   int64_t p = 0;
-  for (; p + 12 <= pixels; p += 12) tile_avx512<12>(g, p);
-  for (; p + 4 <= pixels; p += 4) tile_avx512<4>(g, p);
-  for (; p < pixels; p++) tile_avx512<1>(g, p);
+  for (; p + 12 <= pixels; p += 12) tile_avx512<12, P>(g, p);
+  if (p + 8 <= pixels) {
+    tile_avx512<8, P>(g, p);
+    p += 8;
+  }
+  if (p + 4 <= pixels) {
+    tile_avx512<4, P>(g, p);
+    p += 4;
+  }
+  for (; p < pixels; p++) tile_avx512<1, P>(g, p);
 }
 
 #pragma GCC pop_options
 
 }  // namespace
 
+int blocks_at_once(Isa isa, int lanes) {
+  if (isa != Isa::avx2 && lanes >= 4 * 8) return 4;
+  return lanes >= 2 * 8 ? 2 : 1;
+}
+
 void gemm_row(Isa isa, const GemmArgs& args, int pixels, int blocks) {
   if (blocks == 1) return row_avx2<1>(args, pixels);
-  if (isa != Isa::avx2) return row_avx512(args, pixels);
+  if (isa != Isa::avx2) {
+    return blocks == 4 ? row_avx512<2>(args, pixels) : row_avx512<1>(args, pixels);
+  }
   row_avx2<2>(args, pixels);
 }
 

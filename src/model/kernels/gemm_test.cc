@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <random>
@@ -19,6 +20,7 @@ namespace {
 // Segments of a length that any instruction set takes.
 constexpr int kPixels = 150, kSegments = 3, kLength = 2 * kTileBytes, kStride = 8;
 constexpr int kSegmentStep = 1400;
+constexpr int kOutBlock = 8 * kPixels + 16, kAddBlock = 8 * kPixels + 8;
 constexpr float kUntouched = -77;
 
 std::vector<float> noise(size_t count, uint32_t seed) {
@@ -31,10 +33,10 @@ std::vector<float> noise(size_t count, uint32_t seed) {
 
 struct Operands {
   std::vector<float> a = noise(kSegments * kSegmentStep, 1),
-                     w = noise(size_t{16} * kSegments * kLength, 2);
+                     w = noise(size_t{32} * kSegments * kLength, 2);
   std::vector<uint8_t> bytes;
   std::vector<int8_t> weights;
-  std::vector<float> bias = noise(16, 3), scale = noise(16, 4), add = noise(16 * kPixels + 64, 5);
+  std::vector<float> bias = noise(32, 3), scale = noise(32, 4), add = noise(4 * kAddBlock, 5);
   std::vector<int64_t> offsets{0, kSegmentStep, 2 * kSegmentStep - 8};
 
   Operands() {
@@ -62,7 +64,7 @@ Int8GemmArgs args_of(const Operands& o, const Int8GemmArgs*) {
 // What gemm_row writes, and what it does not.
 template <class Args>
 std::vector<float> made_by(Isa isa, const Operands& o, int pixels, int blocks, int kind) {
-  std::vector<float> c(size_t{16} * kPixels + 64, kUntouched);
+  std::vector<float> c(size_t{4} * kOutBlock, kUntouched);
   Args args = args_of(o, static_cast<const Args*>(nullptr));
   args.offsets = o.offsets.data();
   args.segments = kSegments;
@@ -70,8 +72,8 @@ std::vector<float> made_by(Isa isa, const Operands& o, int pixels, int blocks, i
   args.a_stride = kStride;
   args.c = c.data();
   args.c_stride = kLanes;
-  args.c_block = kLanes * kPixels + 16;
-  args.add_block = kLanes * kPixels + 8;
+  args.c_block = kOutBlock;
+  args.add_block = kAddBlock;
   if (kind & 1) args.epilogue.bias = o.bias.data();
   if (kind & 2) args.epilogue.add = o.add.data();
   if (kind & 4) args.epilogue.low = 0;
@@ -107,6 +109,25 @@ TEST(GemmRow, Avx512GivesTheBitsOfAvx2) {
     GTEST_SKIP() << "no AVX-512 here";
   }
   expect_same_bits<GemmArgs>(Isa::avx512);
+}
+
+TEST(GemmRow, FourBlocksAreTwoCallsOfTwo) {
+  if (blocks_at_once(own_isa(), 4 * kLanes) < 4) GTEST_SKIP() << "no AVX-512 here";
+  const Operands o;
+  Operands second = o;  // what the second panel is made with
+  second.w.erase(second.w.begin(), second.w.begin() + 16 * kSegments * kLength);
+  second.bias.erase(second.bias.begin(), second.bias.begin() + 16);
+  second.add.erase(second.add.begin(), second.add.begin() + 2 * kAddBlock);
+  for (int pixels = 1; pixels < kPixels; pixels++) {
+    for (int kind = 0; kind < 16; kind++) {
+      const auto got = made_by<GemmArgs>(Isa::avx512, o, pixels, 4, kind);
+      auto expected = made_by<GemmArgs>(Isa::avx2, o, pixels, 2, kind);
+      const auto rest = made_by<GemmArgs>(Isa::avx2, second, pixels, 2, kind);
+      std::copy_n(rest.begin(), 2 * kOutBlock, expected.begin() + 2 * kOutBlock);
+      ASSERT_EQ(0, std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)))
+          << pixels << " pixels, epilogue " << kind;
+    }
+  }
 }
 
 TEST(GemmRow, VnniGivesTheBitsOfAvx2) {

@@ -209,7 +209,9 @@ void products_of_block(const Job& job, int count, const float* points, int from,
   const int in = job.weights.in_channels, out = padded(job.weights.out_channels);
   const int64_t zero = 0;
   for (int p = 0; p < kPoints; p++) {
-    for (int o = from; o < to; o += 2 * kLanes) {
+    int blocks = 0;
+    for (int o = from; o < to; o += blocks * kLanes) {
+      blocks = blocks_at_once(job.isa, to - o);
       GemmArgs args;
       args.a = points + p * job.in_point;
       args.offsets = &zero;
@@ -219,7 +221,7 @@ void products_of_block(const Job& job, int count, const float* points, int from,
       args.c = products + p * job.out_point + (o - from);
       args.c_stride = to - from;
       args.c_block = kLanes;
-      gemm_row(job.isa, args, count, std::min(2, (to - o) / kLanes));
+      gemm_row(job.isa, args, count, blocks);
     }
   }
 }
