@@ -47,7 +47,7 @@ const std::vector<Foreign>& foreign_headers() {
       {"onnx/", {"model"}},          {"google/protobuf/", {"model"}},
       {"toml++/", {"model"}},        {"torch/", {"train"}},
       {"openssl/", {"base"}},        {"spdlog/", {"base"}},
-      {"nlohmann/", {"run", "cli"}}, {"CLI/", {"cli"}},
+      {"nlohmann/", {"store", "run", "cli"}}, {"CLI/", {"cli"}},
       {"curl/", {"store"}},          {"pugixml", {"store"}},
       {"httplib", {"server"}},       {"sqlite3", {"server"}},
       {"prometheus/", {"server"}},   {"mpi", {"engine"}},

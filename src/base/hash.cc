@@ -3,9 +3,11 @@
 
 #include <fmt/format.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 
-#include <array>
 #include <new>
+
+#include "base/base64.h"
 
 namespace atelier {
 
@@ -33,9 +35,7 @@ void Sha256::update(std::span<const std::byte> bytes) {
 std::string Sha256::finish_hex() {
   std::array<unsigned char, 32> digest{};
   EVP_DigestFinal_ex(state_->context, digest.data(), nullptr);
-  std::string hex;
-  for (const unsigned char byte : digest) hex += fmt::format("{:02x}", byte);
-  return hex;
+  return to_hex(std::as_bytes(std::span(digest)));
 }
 
 std::string sha256_hex(std::span<const std::byte> bytes) {
@@ -54,6 +54,34 @@ Result<std::string> sha256_hex(ByteSource& source) {
     offset += count;
   }
   return hash.finish_hex();
+}
+
+Sha256Digest hmac_sha256(std::span<const std::byte> key, std::string_view message) {
+  Sha256Digest digest{};
+  unsigned int size = 0;
+  // Fails only without memory.
+  if (HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+           reinterpret_cast<const unsigned char*>(message.data()), message.size(),
+           reinterpret_cast<unsigned char*>(digest.data()), &size) == nullptr) {
+    throw std::bad_alloc();
+  }
+  return digest;
+}
+
+std::string md5_base64(std::span<const std::byte> bytes) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned int size = 0;
+  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_md5(), nullptr) != 1) {
+    return {};  // a FIPS build of OpenSSL has no MD5
+  }
+  return to_base64(std::as_bytes(std::span(digest).first(size)));
+}
+
+std::string to_hex(std::span<const std::byte> bytes) {
+  std::string hex;
+  hex.reserve(2 * bytes.size());
+  for (const std::byte byte : bytes) hex += fmt::format("{:02x}", static_cast<unsigned>(byte));
+  return hex;
 }
 
 }  // namespace atelier

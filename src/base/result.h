@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -33,11 +34,13 @@ const char* to_string(Code code);
 struct Error {
   Code code = Code::internal;
   std::string message;
+  // With unavailable: what the other side asked to wait before it is asked again.
+  std::chrono::milliseconds retry_after{0};
 };
 
 template <class... Args>
 Error make_error(Code code, fmt::format_string<Args...> format, Args&&... args) {
-  return Error{code, fmt::format(format, std::forward<Args>(args)...)};
+  return Error{code, fmt::format(format, std::forward<Args>(args)...), {}};
 }
 
 // A value or an Error. Accessing the wrong side aborts: check, or use TRY.

@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
-#include "run/base64.h"
+#include "base/base64.h"
 
 namespace atelier::run {
 namespace {

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/bytes.h"
-#include "run/base64.h"
+#include "base/base64.h"
 
 namespace atelier::run {
 namespace {

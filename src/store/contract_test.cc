@@ -57,6 +57,7 @@ void add_faulty(Rig& rig, FaultPlan plan) {
 void add_retrying(Rig& rig) {
   RetryPolicy policy;
   policy.attempts = 40;
+  policy.budget = std::chrono::hours(1);
   rig.stores.push_back(std::make_unique<RetryingStore>(rig.top(), rig.clock, policy));
 }
 

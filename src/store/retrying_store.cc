@@ -1,30 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/retrying_store.h"
 
-#include <algorithm>
-
 namespace atelier {
 namespace {
 
 constexpr uint64_t kPiece = uint64_t{8} << 20;
 
-template <class T>
-bool is_unavailable(const Result<T>& result) {
-  return !result.ok() && result.error().code == Code::unavailable;
-}
-
 }  // namespace
-
-template <class Call>
-auto RetryingStore::with_retries(Call call) -> decltype(call()) {
-  Clock::Duration delay = std::min(policy_.first_delay, policy_.max_delay);
-  for (int attempt = 1;; ++attempt) {
-    auto result = call();
-    if (!is_unavailable(result) || attempt >= policy_.attempts) return result;
-    clock_.sleep_for(delay);
-    delay = delay > policy_.max_delay / 2 ? policy_.max_delay : delay * 2;
-  }
-}
 
 Result<std::optional<ObjectInfo>> RetryingStore::find_same(std::string_view key, uint64_t size,
                                                            const std::string& sha256) {
@@ -44,18 +26,18 @@ Result<std::optional<ObjectInfo>> RetryingStore::find_same(std::string_view key,
 }
 
 Result<std::optional<ObjectInfo>> RetryingStore::head(std::string_view key) {
-  return with_retries([&] { return inner_.head(key); });
+  return repeated([&] { return inner_.head(key); });
 }
 
 Result<std::vector<std::byte>> RetryingStore::get(std::string_view key, ByteRange range,
                                                   std::string_view if_match) {
-  return with_retries([&] { return inner_.get(key, range, if_match); });
+  return repeated([&] { return inner_.get(key, range, if_match); });
 }
 
 Result<PutOutcome> RetryingStore::put(std::string_view key, std::span<const std::byte> bytes,
                                       const Condition& condition) {
   bool lost = false;  // an earlier answer: the put may have happened
-  auto outcome = with_retries([&] {
+  auto outcome = repeated([&] {
     auto result = inner_.put(key, bytes, condition);
     lost = lost || is_unavailable(result);
     return result;
@@ -105,7 +87,7 @@ class RetryingStore::RetryingUpload final : public Upload {
 };
 
 Result<std::unique_ptr<Upload>> RetryingStore::begin_upload(std::string_view key) {
-  auto upload = with_retries([&] { return inner_.begin_upload(key); });
+  auto upload = repeated([&] { return inner_.begin_upload(key); });
   if (!upload.ok()) return upload;
   return std::unique_ptr<Upload>(
       std::make_unique<RetryingUpload>(*this, key, std::move(upload).value()));
@@ -113,11 +95,11 @@ Result<std::unique_ptr<Upload>> RetryingStore::begin_upload(std::string_view key
 
 Result<ListPage> RetryingStore::list(std::string_view prefix, std::string_view after,
                                      size_t limit) {
-  return with_retries([&] { return inner_.list(prefix, after, limit); });
+  return repeated([&] { return inner_.list(prefix, after, limit); });
 }
 
 Result<bool> RetryingStore::remove(std::string_view key) {
-  return with_retries([&] { return inner_.remove(key); });
+  return repeated([&] { return inner_.remove(key); });
 }
 
 }  // namespace atelier

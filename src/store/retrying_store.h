@@ -12,14 +12,9 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "store/object_store.h"
+#include "store/retry.h"
 
 namespace atelier {
-
-struct RetryPolicy {
-  int attempts = 6;  // in all, at least 1
-  Clock::Duration first_delay = std::chrono::milliseconds(100);
-  Clock::Duration max_delay = std::chrono::seconds(5);  // delays double up to this
-};
 
 // Keeps references to `inner` and `clock`, which must outlive it; its uploads must not outlive it.
 // Not repeated: append (nobody knows whether the bytes arrived; begin another upload) and a commit
@@ -43,7 +38,9 @@ class RetryingStore final : public ObjectStore {
  private:
   class RetryingUpload;
   template <class Call>
-  auto with_retries(Call call) -> decltype(call());
+  auto repeated(Call call) -> decltype(call()) {
+    return with_retries(policy_, clock_, std::move(call));
+  }
   // The object now under `key`, if it has this size and hash.
   Result<std::optional<ObjectInfo>> find_same(std::string_view key, uint64_t size,
                                               const std::string& sha256);

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace atelier::run {
+namespace atelier {
 
 std::string to_base64(std::span<const std::byte> bytes);
 // Characters outside the alphabet are skipped.
@@ -19,4 +19,4 @@ std::vector<std::byte> from_base64(std::string_view text);
 std::string percent_encoded(std::string_view bytes);
 std::string percent_decoded(std::string_view text);
 
-}  // namespace atelier::run
+}  // namespace atelier

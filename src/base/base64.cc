@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "run/base64.h"
+#include "base/base64.h"
 
 #include <fmt/format.h>
 
 #include <cstdint>
 
-namespace atelier::run {
+namespace atelier {
 namespace {
 
 constexpr std::string_view kAlphabet =
@@ -77,4 +77,4 @@ std::string percent_decoded(std::string_view text) {
   return bytes;
 }
 
-}  // namespace atelier::run
+}  // namespace atelier
