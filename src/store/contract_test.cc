@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <functional>
 #include <latch>
+#include <random>
 #include <thread>
 
+#include "store/azure/azure_store.h"
 #include "store/counting_store.h"
 #include "store/faulty_store.h"
 #include "store/local_store.h"
@@ -35,6 +38,7 @@ class InstantClock final : public Clock {
 struct Rig {
   TestFolder folder;
   InstantClock clock;
+  SystemClock system_clock;
   std::vector<std::unique_ptr<ObjectStore>> stores;  // the last one is tested
   ~Rig() {
     while (!stores.empty()) stores.pop_back();
@@ -61,6 +65,38 @@ void add_retrying(Rig& rig) {
   rig.stores.push_back(std::make_unique<RetryingStore>(rig.top(), rig.clock, policy));
 }
 
+// A service that whoever started the tests has started, too (tests/net).
+std::string service(const char* what) {
+  const char* value = std::getenv((std::string("ATELIER_TEST_") + what).c_str());
+  return value == nullptr ? "" : value;
+}
+
+// Every test has a folder of its own: nobody removes what it leaves.
+std::string fresh_prefix() {
+  std::random_device random;
+  return fmt::format("{:08x}{:08x}/", random(), random());
+}
+
+void add_azure(Rig& rig, azure::Credential::Kind kind, const char* secret) {
+  azure::Account account;
+  account.name = service("AZURE_ACCOUNT");
+  account.endpoint = service("AZURE");
+  account.http.ca_file = service("AZURE_CA");
+  account.credential.kind = kind;
+  account.credential.secret = Secret::text(service(secret));
+  rig.stores.push_back(
+      azure::open_azure_store(std::move(account), {"contract", fresh_prefix()}, rig.system_clock));
+}
+
+void add_remote_kinds(std::vector<Kind>& kinds) {
+  if (service("AZURE").empty()) return;
+  using Credential = azure::Credential::Kind;
+  kinds.push_back({"azure_sas", [](Rig& rig) { add_azure(rig, Credential::sas, "AZURE_SAS"); }});
+  kinds.push_back({"azure_key", [](Rig& rig) { add_azure(rig, Credential::key, "AZURE_KEY"); }});
+  kinds.push_back(
+      {"azure_bearer", [](Rig& rig) { add_azure(rig, Credential::bearer, "AZURE_BEARER"); }});
+}
+
 // Everything a retrying store promises to hide: all but a lost append, a commit that was never
 // made, and whether it was we who removed an object.
 FaultPlan hidden_faults() {
@@ -73,7 +109,7 @@ FaultPlan hidden_faults() {
 }
 
 std::vector<Kind> kinds() {
-  return {
+  std::vector<Kind> all = {
       {"memory", add_memory},
       {"local", add_local},
       {"counting",
@@ -104,6 +140,8 @@ std::vector<Kind> kinds() {
          add_retrying(rig);
        }},
   };
+  add_remote_kinds(all);
+  return all;
 }
 
 class StoreContract : public testing::TestWithParam<Kind> {

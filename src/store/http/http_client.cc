@@ -14,6 +14,8 @@
 namespace atelier::http {
 namespace {
 
+// A body that says what went wrong may be longer than what was asked for.
+constexpr uint64_t kErrorBytes = uint64_t{64} << 10;
 constexpr size_t kMostHeaders = 1000, kMostHeaderBytes = size_t{256} << 10;
 
 bool same_name(std::string_view a, std::string_view b) {
@@ -60,7 +62,7 @@ size_t take_body(char* bytes, size_t size, size_t count, void* user) {
   auto& exchange = *static_cast<Exchange*>(user);
   std::vector<std::byte>& body = exchange.response.body;
   const size_t length = size * count;
-  if (length > exchange.request.most_bytes - body.size()) {
+  if (length > std::max(exchange.request.most_bytes, kErrorBytes) - body.size()) {
     exchange.too_much = true;
     return 0;
   }

@@ -31,7 +31,7 @@ struct Request {
   std::string url;
   std::vector<Header> headers;               // with Content-Type where there is a body
   std::span<const std::byte> body;           // of PUT and POST; must outlive the call
-  uint64_t most_bytes = uint64_t{64} << 20;  // of the response's body; more is an error
+  uint64_t most_bytes = uint64_t{64} << 20;  // of the response's body, or 64 KiB; more is an error
 };
 
 struct Response {

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/azure/azure_store.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <map>
+#include <random>
+
+#include "base/base64.h"
+#include "base/hash.h"
+#include "store/azure/azure_list.h"
+#include "store/names.h"
+#include "store/remote_key.h"
+#include "store/remote_transfer.h"
+
+namespace atelier::azure {
+namespace {
+
+constexpr size_t kMostPerPage = 5000;  // of the service
+constexpr size_t kKeptMarkers = 64;    // pages that somebody may yet read on from
+constexpr uint64_t kLargestBlob = uint64_t{1}
+                                  << 62;  // far beyond any; offsets past it are past the end
+
+std::string in_quotes(std::string_view etag) { return fmt::format("\"{}\"", etag); }
+
+std::string unquoted(std::string_view etag) {
+  if (etag.starts_with("W/")) etag.remove_prefix(2);
+  if (etag.size() > 1 && etag.front() == '"' && etag.back() == '"') {
+    etag = etag.substr(1, etag.size() - 2);
+  }
+  return std::string(etag);
+}
+
+void add_condition(const Condition& condition, std::vector<http::Header>& headers) {
+  if (condition.kind == Condition::Kind::if_absent) headers.push_back({"If-None-Match", "*"});
+  if (condition.kind == Condition::Kind::if_match) {
+    headers.push_back({"If-Match", in_quotes(condition.etag)});
+  }
+}
+
+std::optional<uint64_t> parse_number(std::string_view text) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
+  return value;
+}
+
+class AzureStore final : public ObjectStore {
+ public:
+  AzureStore(Account account, Folder folder, Clock& clock)
+      : service_(std::move(account), clock), folder_(std::move(folder)) {}
+
+  Result<std::optional<ObjectInfo>> head(std::string_view key) override;
+  Result<std::vector<std::byte>> get(std::string_view key, ByteRange range,
+                                     std::string_view if_match) override;
+  Result<PutOutcome> put(std::string_view key, std::span<const std::byte> bytes,
+                         const Condition& condition) override;
+  Result<std::unique_ptr<Upload>> begin_upload(std::string_view key) override;
+  Result<ListPage> list(std::string_view prefix, std::string_view after, size_t limit) override;
+  Result<bool> remove(std::string_view key) override;
+  std::string url(std::string_view key) const override {
+    return "az://" + service_.account().name + "/" +
+           percent_encode(folder_.container + "/" + folder_.prefix + std::string(key));
+  }
+
+  // What became of a conditional write. Conflicts look like 409 and 412, and like 404 where there
+  // is nothing to match; a container that is absent or going away is none.
+  Result<PutOutcome> outcome_of(const http::Response& response, std::string_view key,
+                                const Condition& condition) const;
+  std::string path_of(std::string_view key) const {
+    return folder_.container + "/" + to_remote_key(folder_.prefix + std::string(key));
+  }
+  Service& service() { return service_; }
+
+ private:
+  Result<FetchedPiece> fetch(std::string_view key, uint64_t offset, uint64_t length,
+                             const std::string& if_match);
+  Result<BlobPage> read_page(std::string_view prefix, const std::string& marker, size_t limit);
+  Error absent(std::string_view key) const {
+    return make_error(Code::invalid_input, "{} does not exist; check its name.", url(key));
+  }
+  Error changed(std::string_view key) const {
+    return make_error(Code::conflict, "{} has changed since it was looked at; start again.",
+                      url(key));
+  }
+  std::string take_marker(const std::string& prefix, const std::string& after);
+  void keep_marker(const std::string& prefix, const std::string& last, std::string marker);
+
+  Service service_;
+  const Folder folder_;
+  Mutex mutex_;
+  // By prefix and last key of the page before.
+  std::map<std::pair<std::string, std::string>, std::string> markers_ GUARDED_BY(mutex_);
+};
+
+Result<std::optional<ObjectInfo>> AzureStore::head(std::string_view key) {
+  TRY(check_key(key));
+  Call call;
+  call.method = "HEAD";
+  call.path = path_of(key);
+  const http::Response response = TRY(service_.call(call));
+  if (response.status == 404) return std::optional<ObjectInfo>();
+  ObjectInfo info;
+  info.key = key;
+  info.etag = unquoted(response.header("ETag"));
+  const auto size = parse_number(response.header("Content-Length"));
+  const auto modified = http::parse_date(response.header("Last-Modified"));
+  if (response.status != 200 || !size || !modified || info.etag.empty()) {
+    return make_error(Code::unavailable, "The answer about {} cannot be understood; try again.",
+                      url(key));
+  }
+  info.size = *size;
+  info.modified = *modified;
+  return std::optional(std::move(info));
+}
+
+Result<FetchedPiece> AzureStore::fetch(std::string_view key, uint64_t offset, uint64_t length,
+                                       const std::string& if_match) {
+  Call call;
+  call.method = "GET";
+  call.path = path_of(key);
+  call.headers.push_back({"x-ms-range", fmt::format("bytes={}-{}", offset, offset + length - 1)});
+  if (!if_match.empty()) call.headers.push_back({"If-Match", in_quotes(if_match)});
+  call.most_bytes = length;
+  http::Response response = TRY(service_.call(call));
+  if (response.status == 404) return absent(key);
+  if (response.status == 412) return changed(key);
+  FetchedPiece piece;
+  piece.etag = unquoted(response.header("ETag"));
+  if (response.status == 416) return piece;  // the range begins at the end or past it
+  // "bytes 0-4/10"
+  const std::string_view range = response.header("Content-Range");
+  const auto total = parse_number(range.substr(std::min(range.rfind('/') + 1, range.size())));
+  const bool whole = response.status == 200 && offset == 0;
+  if ((response.status != 206 || !total) && !whole) {
+    return make_error(Code::unavailable, "{} sent {} for a range; try again.", url(key),
+                      response.status);
+  }
+  piece.bytes = std::move(response.body);
+  piece.total = whole ? piece.bytes.size() : *total;
+  const uint64_t expected = piece.total > offset ? std::min(length, piece.total - offset) : 0;
+  const std::string_view md5 = response.header("Content-MD5");
+  const bool damaged =
+      piece.bytes.size() == piece.total && !md5.empty() && md5 != md5_base64(piece.bytes);
+  if (piece.bytes.size() != expected || damaged) {
+    return make_error(Code::unavailable, "{} did not arrive as it is stored; read it again.",
+                      url(key));
+  }
+  return piece;
+}
+
+Result<std::vector<std::byte>> AzureStore::get(std::string_view key, ByteRange range,
+                                               std::string_view if_match) {
+  TRY(check_key(key));
+  if (range.length == 0 || range.offset >= kLargestBlob) {
+    const auto info = TRY(head(key));
+    if (!info) return absent(key);
+    if (!if_match.empty() && info->etag != if_match) return changed(key);
+    return std::vector<std::byte>();
+  }
+  return fetch_range(range, if_match,
+                     [&](uint64_t offset, uint64_t length, const std::string& etag) {
+                       return fetch(key, offset, length, etag);
+                     });
+}
+
+Result<PutOutcome> AzureStore::outcome_of(const http::Response& response, std::string_view key,
+                                          const Condition& condition) const {
+  if (response.status == 201) return PutOutcome{true, unquoted(response.header("ETag"))};
+  const std::string_view code = response.header("x-ms-error-code");
+  if (code.starts_with("Container")) {
+    return make_error(response.status == 404 ? Code::invalid_argument : Code::unavailable,
+                      "The container of {} is not there ({}); make it first.", url(key),
+                      percent_encode(code.substr(0, 80)));
+  }
+  using Kind = Condition::Kind;
+  const bool conflict =
+      (condition.kind == Kind::if_absent && (response.status == 409 || response.status == 412)) ||
+      (condition.kind == Kind::if_match && (response.status == 412 || response.status == 404));
+  if (conflict) return PutOutcome{};
+  return make_error(Code::unavailable, "{} could not be written ({} {}); try again.", url(key),
+                    response.status, percent_encode(code.substr(0, 80)));
+}
+
+Result<PutOutcome> AzureStore::put(std::string_view key, std::span<const std::byte> bytes,
+                                   const Condition& condition) {
+  TRY(check_key(key));
+  if (bytes.size() > kRemotePiece) {
+    const auto upload = TRY(begin_upload(key));
+    TRY(upload->append(bytes));
+    return upload->commit(condition);
+  }
+  Call call;
+  call.method = "PUT";
+  call.path = path_of(key);
+  call.headers = {{"x-ms-blob-type", "BlockBlob"},
+                  {"Content-Type", "application/octet-stream"},
+                  {"Content-MD5", md5_base64(bytes)}};
+  add_condition(condition, call.headers);
+  call.body = bytes;
+  return outcome_of(TRY(service_.call(call)), key, condition);
+}
+
+Result<bool> AzureStore::remove(std::string_view key) {
+  TRY(check_key(key));
+  Call call;
+  call.method = "DELETE";
+  call.path = path_of(key);
+  call.headers.push_back({"x-ms-delete-snapshots", "include"});
+  const http::Response response = TRY(service_.call(call));
+  if (response.status == 202) return true;
+  if (response.status == 404) return false;
+  return make_error(Code::unavailable, "{} could not be removed ({} {}); try again.", url(key),
+                    response.status,
+                    percent_encode(response.header("x-ms-error-code").substr(0, 80)));
+}
+
+std::string AzureStore::take_marker(const std::string& prefix, const std::string& after) {
+  MutexLock lock(mutex_);
+  const auto found = markers_.find({prefix, after});
+  return found == markers_.end() ? std::string() : found->second;
+}
+
+void AzureStore::keep_marker(const std::string& prefix, const std::string& last,
+                             std::string marker) {
+  MutexLock lock(mutex_);
+  if (markers_.size() >= kKeptMarkers) markers_.erase(markers_.begin());
+  markers_[{prefix, last}] = std::move(marker);
+}
+
+Result<BlobPage> AzureStore::read_page(std::string_view prefix, const std::string& marker,
+                                       size_t limit) {
+  const std::string whole = folder_.prefix + std::string(prefix);
+  Call call;
+  call.method = "GET";
+  call.path = folder_.container;
+  call.query = {{"restype", "container"},
+                {"comp", "list"},
+                {"maxresults", std::to_string(std::min(limit, kMostPerPage))}};
+  const std::string stored = to_remote_key(whole.substr(0, whole_characters(whole)));
+  if (!stored.empty()) call.query.push_back({"prefix", stored});
+  if (!marker.empty()) call.query.push_back({"marker", marker});
+  const http::Response response = TRY(service_.call(call));
+  if (response.status == 404) {
+    return make_error(Code::invalid_argument, "There is no container at {}; make it first.",
+                      url(""));
+  }
+  if (response.status != 200) {
+    return make_error(Code::unavailable, "{} cannot be listed ({}); try again.", url(""),
+                      response.status);
+  }
+  return parse_blob_page(as_text(response.body));
+}
+
+Result<ListPage> AzureStore::list(std::string_view prefix, std::string_view after, size_t limit) {
+  if (limit == 0) return Error{Code::invalid_argument, "A list needs a limit of at least 1."};
+  ListPage page;
+  const std::string kept = std::string(prefix);
+  std::string marker = take_marker(kept, std::string(after));
+  const bool goes_on = !marker.empty() || after.empty();
+  for (;;) {
+    // Without a marker to go on from, what comes before `after` is read, too.
+    BlobPage blobs = TRY(read_page(prefix, marker, goes_on ? limit : kMostPerPage));
+    for (ObjectInfo& info : blobs.blobs) {
+      std::string key = from_remote_key(info.key);
+      if (!key.starts_with(folder_.prefix)) continue;
+      info.key = key.substr(folder_.prefix.size());
+      if (!info.key.starts_with(prefix) || info.key <= after || !check_key(info.key).ok()) continue;
+      if (page.objects.size() == limit) {
+        page.next = page.objects.back().key;
+        return page;
+      }
+      page.objects.push_back(std::move(info));
+    }
+    marker = blobs.next_marker;
+    if (marker.empty()) return page;
+    if (page.objects.size() == limit) {
+      page.next = page.objects.back().key;
+      keep_marker(kept, page.next, marker);
+      return page;
+    }
+  }
+}
+
+// Blocks of a blob that nobody can see before they are listed.
+class AzureUpload final : public Upload {
+ public:
+  AzureUpload(AzureStore& store, std::string key)
+      : store_(store), key_(std::move(key)), sender_([this](size_t number, auto bytes) {
+          return send_block(number, std::move(bytes));
+        }) {
+    std::random_device random;
+    name_ = fmt::format("{:08x}{:08x}", random(), random());
+  }
+
+  Result<void> append(std::span<const std::byte> bytes) override {
+    if (ended_) return ended_error();
+    return sender_.append(bytes);
+  }
+
+  Result<PutOutcome> commit(const Condition& condition) override {
+    if (ended_) return ended_error();
+    ended_ = true;
+    if (sender_.is_small()) return store_.put(key_, sender_.take_small(), condition);
+    const std::vector<std::string> names = TRY(sender_.finish());
+    std::string list = "<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>";
+    for (const std::string& name : names) list += "<Latest>" + name + "</Latest>";
+    list += "</BlockList>";
+    Call call;
+    call.method = "PUT";
+    call.path = store_.path_of(key_);
+    call.query = {{"comp", "blocklist"}};
+    call.headers = {{"Content-Type", "application/xml"},
+                    {"x-ms-blob-content-type", "application/octet-stream"},
+                    {"Content-MD5", md5_base64(as_bytes(list))}};
+    add_condition(condition, call.headers);
+    call.body = as_bytes(list);
+    return store_.outcome_of(TRY(store_.service().call(call)), key_, condition);
+  }
+
+  void abort() override {
+    ended_ = true;
+    sender_.stop();
+  }
+
+ private:
+  Result<std::string> send_block(size_t number, const std::vector<std::byte>& bytes) {
+    // All of one blob must be equally long before they are encoded.
+    const std::string name = to_base64(as_bytes(fmt::format("{}-{:010}", name_, number)));
+    Call call;
+    call.method = "PUT";
+    call.path = store_.path_of(key_);
+    call.query = {{"comp", "block"}, {"blockid", name}};
+    call.headers = {{"Content-Type", "application/octet-stream"},
+                    {"Content-MD5", md5_base64(bytes)}};
+    call.body = bytes;
+    const http::Response response = TRY(store_.service().call_repeated(call));
+    if (response.status == 201) return name;
+    return store_.outcome_of(response, key_, Condition::always()).error();
+  }
+
+  Error ended_error() const {
+    return make_error(Code::internal, "The upload of {} has already ended; begin another one.",
+                      store_.url(key_));
+  }
+
+  AzureStore& store_;
+  const std::string key_;
+  std::string name_;  // of this upload, so that it takes no block of another one
+  bool ended_ = false;
+  PartSender sender_;
+};
+
+Result<std::unique_ptr<Upload>> AzureStore::begin_upload(std::string_view key) {
+  TRY(check_key(key));
+  return std::unique_ptr<Upload>(std::make_unique<AzureUpload>(*this, std::string(key)));
+}
+
+}  // namespace
+
+std::unique_ptr<ObjectStore> open_azure_store(Account account, Folder folder, Clock& clock) {
+  return std::make_unique<AzureStore>(std::move(account), std::move(folder), clock);
+}
+
+}  // namespace atelier::azure
