@@ -9,7 +9,6 @@
 #include "cli/commands.h"
 #include "cli/inputs.h"
 #include "run/clean_up.h"
-#include "store/retrying_store.h"
 
 namespace atelier::cli {
 namespace {
@@ -124,9 +123,9 @@ void say_row(Console& console, const json& row) {
 
 Result<void> gc_command(const GcOptions& options, Console& console, const std::stop_token& stop) {
   const run::CleanUpPolicy policy = TRY(policy_of(options));
-  const auto local = TRY(open_runs(options.runs));
+  const auto opened = TRY(open_runs(options.runs));
+  ObjectStore& store = *opened;
   SystemClock clock;
-  RetryingStore store(*local, clock);
   const run::WallTime now = std::chrono::system_clock::now();
   const auto runs = TRY(run::look_at_runs(store, now));
   auto choices = run::choose_runs_to_remove(runs, policy, now);

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/inputs.h"
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <system_error>
 
+#include "base/mutex.h"
 #include "cli/folders.h"
 #include "run/prepare.h"
-#include "store/local_store.h"
+#include "store/open_store.h"
 
 namespace atelier::cli {
 namespace {
@@ -22,6 +26,18 @@ bool parse_number(std::string_view text, double& value) {
          value >= 0;
 }
 
+// What all stores of this process are opened with.
+struct Opening {
+  SystemClock clock;
+  Mutex mutex;
+  std::optional<Credentials> credentials GUARDED_BY(mutex);
+  std::vector<std::string> notes GUARDED_BY(mutex);
+};
+Opening& the_opening() {
+  static Opening opening;
+  return opening;
+}
+
 bool parse_side(std::string_view text, int& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc() && end == text.data() + text.size() && value >= 0 &&
@@ -30,19 +46,45 @@ bool parse_side(std::string_view text, int& value) {
 
 }  // namespace
 
+std::vector<std::string> notes_of_stores() {
+  Opening& opening = the_opening();
+  MutexLock lock(opening.mutex);
+  return opening.notes;
+}
+
+Result<std::unique_ptr<ObjectStore>> open_folder(const Location& folder) {
+  if (folder.is_file()) return open_store(folder, Credentials(), the_opening().clock, {});
+  Opening& opening = the_opening();
+  MutexLock lock(opening.mutex);
+  if (!opening.credentials) {
+    // No secret in a file that a crash leaves.
+    const rlimit none{0, 0};
+    ::setrlimit(RLIMIT_CORE, &none);
+    opening.credentials = TRY(Credentials::load(environment()));
+  }
+  return open_store(folder, *opening.credentials, opening.clock, [&](const std::string& note) {
+    if (std::ranges::find(opening.notes, note) == opening.notes.end()) {
+      opening.notes.push_back(note);
+    }
+  });
+}
+
 Result<Place> open_place(const std::string& text) {
   Place place;
   place.location = TRY(parse_location(text));
-  place.key = place.location.path.filename().string();
+  place.key = place.location.name();
   if (place.key.empty()) {
     return make_error(Code::invalid_argument, "'{}' names a folder where a file is needed.", text);
   }
-  place.store = TRY(open_local_store(place.location.path.parent_path()));
+  place.store = TRY(open_folder(place.location.folder()));
   return place;
 }
 
 Result<std::unique_ptr<ObjectStore>> open_runs(const std::string& text) {
-  return open_local_store(text.empty() ? state_home() / "runs" : TRY(parse_location(text)).path);
+  Location runs;
+  runs.path = state_home() / "runs";
+  if (!text.empty()) runs = TRY(parse_location(text));
+  return open_folder(runs);
 }
 
 Result<StoredInput> find_input(const std::string& text) {
@@ -51,7 +93,8 @@ Result<StoredInput> find_input(const std::string& text) {
   const auto object = TRY(input.place.store->head(input.place.key));
   if (!object) {
     std::error_code ignored;
-    const bool exists = std::filesystem::exists(input.place.location.path, ignored);
+    const Location& where = input.place.location;
+    const bool exists = where.is_file() && std::filesystem::exists(where.path, ignored);
     return make_error(Code::invalid_input, "{} '{}'{}.",
                       exists ? "Cannot read" : "There is no file", text,
                       exists ? ": it is not a regular file" : "");

@@ -15,6 +15,12 @@
 
 namespace atelier::cli {
 
+// The stores that this process opened said things of which the user should know, once each.
+std::vector<std::string> notes_of_stores();
+
+// Of a folder, a container or what lies below a part of one; repeats what is unavailable.
+Result<std::unique_ptr<ObjectStore>> open_folder(const Location& folder);
+
 // An object named by a location: the store that holds it (its parent folder) and its key.
 struct Place {
   Location location;

@@ -23,8 +23,6 @@
 #include "run/report.h"
 #include "run/unpainted.h"
 #include "run/work.h"
-#include "store/local_store.h"
-#include "store/retrying_store.h"
 
 namespace atelier::cli {
 namespace {
@@ -95,9 +93,35 @@ struct Output {
   media::Container container = media::Container::mp4;
 };
 
+Result<void> check_folder(const Location& location, const char* what) {
+  std::error_code error;
+  const fs::path folder = location.path.parent_path();
+  if (!location.is_file() || fs::is_directory(folder, error)) return {};
+  return make_error(Code::invalid_argument, "There is no folder '{}' for the {}; make it first.",
+                    folder.string(), what);
+}
+
+// A link to nowhere is something, too.
+Result<bool> is_there(const Place& place) {
+  std::error_code error;
+  if (place.location.is_file()) return fs::exists(fs::symlink_status(place.location.path, error));
+  return TRY(place.store->head(place.key)).has_value();
+}
+
+bool is_same(const Location& a, const Location& b) {
+  if (!a.is_file() || !b.is_file()) return a == b;
+  std::error_code error;
+  return fs::equivalent(a.path, b.path, error) ||
+         fs::weakly_canonical(a.path, error) == fs::weakly_canonical(b.path, error);
+}
+
 // A sequence would replace one of its names; both of the input's count, where it is a link.
 bool is_among_pictures(const Place& input, const Place& output) {
   std::error_code error;
+  if (!input.location.is_file() || !output.location.is_file()) {
+    return input.location.folder() == output.location.folder() &&
+           media::is_picture_name(output.key, input.key);
+  }
   const fs::path folder = output.location.path.parent_path();
   for (const fs::path& path : {input.location.path, fs::canonical(input.location.path, error)}) {
     if (media::is_picture_name(output.key, path.filename().string()) &&
@@ -111,14 +135,9 @@ bool is_among_pictures(const Place& input, const Place& output) {
 Result<Output> open_output(const RunOptions& options, const Place& input) {
   Output output;
   output.place = TRY(open_place(options.output));
-  output.container = TRY(media::container_of(output.place.location.path));
-  const fs::path folder = output.place.location.path.parent_path();
-  std::error_code error;
-  if (!fs::is_directory(folder, error)) {
-    return make_error(Code::invalid_argument,
-                      "There is no folder '{}' for the output; make it first.", folder.string());
-  }
-  if (fs::equivalent(output.place.location.path, input.location.path, error)) {
+  output.container = TRY(media::container_of(output.place.key));
+  TRY(check_folder(output.place.location, "output"));
+  if (is_same(output.place.location, input.location)) {
     return make_error(Code::invalid_argument, "The output is the input; choose another name.");
   }
   if (media::is_pictures(output.container) && is_among_pictures(input, output.place)) {
@@ -127,10 +146,8 @@ Result<Output> open_output(const RunOptions& options, const Place& input) {
                       "another name or folder.",
                       options.input, options.output);
   }
-  // A link to nowhere is something, too. What a run that was killed left of a sequence of pictures
-  // is looked at when it is published.
-  if (!media::is_pictures(output.container) &&
-      fs::exists(fs::symlink_status(output.place.location.path, error)) && !options.force) {
+  // What a run that was killed left of a sequence of pictures is looked at when it is published.
+  if (!media::is_pictures(output.container) && !options.force && TRY(is_there(output.place))) {
     return make_error(Code::invalid_argument,
                       "'{}' exists and was kept; choose another name or use --force.",
                       options.output);
@@ -141,19 +158,15 @@ Result<Output> open_output(const RunOptions& options, const Place& input) {
 Result<std::optional<Place>> open_trace(const RunOptions& options) {
   if (options.trace.empty()) return std::optional<Place>();
   Place place = TRY(open_place(options.trace));
-  std::error_code error;
-  const fs::path folder = place.location.path.parent_path();
-  if (!fs::is_directory(folder, error)) {
-    return make_error(Code::invalid_argument,
-                      "There is no folder '{}' for the trace; make it first.", folder.string());
-  }
-  if (fs::exists(fs::symlink_status(place.location.path, error)) && !options.force) {
+  TRY(check_folder(place.location, "trace"));
+  if (!options.force && TRY(is_there(place))) {
     return make_error(Code::invalid_argument,
                       "'{}' exists and was kept; choose another name for the trace or use --force.",
                       options.trace);
   }
   for (const std::string& other : {options.input, options.output, options.model}) {
-    if (fs::weakly_canonical(other, error) == fs::weakly_canonical(place.location.path, error)) {
+    const auto location = parse_location(other);
+    if (location.ok() && is_same(*location, place.location)) {
       return make_error(Code::invalid_argument,
                         "The trace would replace '{}'; choose another name.", other);
     }
@@ -224,14 +237,15 @@ struct Scored {
 class Run {
  public:
   Run(const RunOptions& options, const run::Parameters& parameters, const StoredInput& input,
-      const run::ModelFiles& model, ObjectStore& store, Console& console, const Clock& clock)
+      const std::string& output_name, const run::ModelFiles& model, ObjectStore& store,
+      Console& console, const Clock& clock)
       : options_(options), store_(store), console_(console), clock_(clock) {
     task_.input = input.source.get();
     task_.model = &model;
     task_.identity = input.identity;
     task_.shown_name = options.input;
     task_.parameters = parameters;
-    task_.output_name = fs::path(options.output).filename().string();
+    task_.output_name = output_name;
     task_.threads = options.threads;
     task_.sandbox = options.sandbox == "on";
     task_.trace = !options.trace.empty();
@@ -467,14 +481,14 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   Input input{TRY(find_input(options.input)), {}};
   const Output output = TRY(open_output(options, input.place));
   const auto trace = TRY(open_trace(options));
-  const auto local = TRY(open_runs(options.runs));
-  RetryingStore runs(*local, clock);
+  const auto runs = TRY(open_runs(options.runs));
+  for (const std::string& note : notes_of_stores()) console.note(note);
 
   if (options.sandbox == "off") {
     console.note("The sandbox is off: what parses '" + options.input +
                  "' and the model may do whatever this user may.");
   }
-  Run job(options, parameters, input, model, runs, console, clock);
+  Run job(options, parameters, input, output.place.key, model, *runs, console, clock);
   const run::Prepared prepared = TRY(job.prepare(stop));
   const run::Manifest& manifest = prepared.manifest;
   for (const std::string& guess : prepared.guesses) console.note(guess);

@@ -14,7 +14,6 @@
 #include "run/clean_up.h"
 #include "run/drill_worker.h"
 #include "run/work.h"
-#include "store/local_store.h"
 #include "store/retrying_store.h"
 
 namespace atelier::cli {
@@ -76,14 +75,15 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   SystemClock clock;
   const run::Share share = TRY(parse_share(options.share));
   const Location location = TRY(parse_location(options.run_url));
-  const std::string run_id = location.path.filename().string();
-  const auto local = TRY(open_local_store(location.path.parent_path()));
+  const std::string run_id = location.name();
+  const auto opened = TRY(open_folder(location.folder()));
   std::unique_ptr<run::DrilledWorker> drill;
   if (!options.drill.empty()) {
-    drill = TRY(run::DrilledWorker::create(options.drill, *local, run_id, clock));
+    drill = TRY(run::DrilledWorker::create(options.drill, *opened, run_id, clock));
   }
-  RetryingStore store(drill ? drill->store() : *local, clock,
-                      drill ? drill->retries() : RetryPolicy{});
+  std::optional<RetryingStore> drilled;
+  if (drill) drilled.emplace(drill->store(), clock, drill->retries());
+  ObjectStore& store = drill ? *drilled : *opened;
   const run::Manifest manifest = TRY(read_manifest(store, run_id, options.run_url));
   run::RunFolder folder(store, manifest.run_id);
   const std::string input_place = options.input.empty() ? manifest.input.url : options.input;

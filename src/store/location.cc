@@ -88,24 +88,88 @@ Result<fs::path> absolute_path(std::string path) {
   return fs::path("/" + text);
 }
 
+bool are_all(std::string_view text, std::string_view others) {
+  return std::all_of(text.begin(), text.end(), [&](char c) {
+    return is_letter(c) || is_digit(c) || others.find(c) != std::string_view::npos;
+  });
+}
+
+// "account/container/key" or "bucket/key", decoded where that is said.
+Result<Location> object_location(Location::Scheme scheme, std::string_view rest) {
+  const bool azure = scheme == Location::Scheme::azure;
+  const char* form = azure ? "az://account/container/path" : "s3://bucket/path";
+  if (rest.find_first_of("?#") != std::string_view::npos) {
+    return make_error(Code::invalid_argument,
+                      "A location is written {} and nothing behind it: a token belongs into the "
+                      "environment or a file of credentials, and '?' and '#' of a name are written "
+                      "%3F and %23.",
+                      form);
+  }
+  Location location;
+  location.scheme = scheme;
+  const auto next_part = [&rest] {
+    const size_t slash = std::min(rest.find('/'), rest.size());
+    std::string part(rest.substr(0, slash));
+    rest.remove_prefix(std::min(slash + 1, rest.size()));
+    return part;
+  };
+  if (azure) location.account = next_part();
+  location.container = next_part();
+  const bool good_names =
+      (!azure || (!location.account.empty() && are_all(location.account, "-"))) &&
+      !location.container.empty() && are_all(location.container, "-._$");
+  auto key = percent_decode(rest.substr(0, rest.find_last_not_of('/') + 1));
+  if (!good_names || !key || (!key->empty() && !check_key(*key).ok())) {
+    return make_error(Code::invalid_argument,
+                      "'{}' is not a location of the form {}, with '%' written %25 and without "
+                      "empty, '.' or '..' parts.",
+                      percent_encode(rest.substr(0, 200)), form);
+  }
+  location.key = *std::move(key);
+  return location;
+}
+
 }  // namespace
 
-std::string Location::url() const { return "file://" + percent_encode(path.native()); }
+std::string Location::name() const {
+  return is_file() ? path.filename().string() : key.substr(key.rfind('/') + 1);
+}
+
+Location Location::folder() const {
+  Location folder = *this;
+  folder.path = path.parent_path();
+  folder.key.resize(key.find('/') == std::string::npos ? 0 : key.rfind('/'));
+  return folder;
+}
+
+std::string Location::url() const {
+  if (is_file()) return "file://" + percent_encode(path.native());
+  const std::string whole = container + (key.empty() ? "" : "/" + key);
+  return (scheme == Scheme::azure ? "az://" + account + "/" : "s3://") + percent_encode(whole);
+}
 
 Result<Location> parse_location(std::string_view text) {
   if (text.empty()) {
-    return Error{Code::invalid_argument, "The location is empty; give a path or a file: URL."};
+    return Error{Code::invalid_argument, "The location is empty; give a path or a URL."};
   }
   const std::optional<std::string> scheme = scheme_of(text);
-  if (!scheme) return Location{TRY(absolute_path(std::string(text)))};
+  Location location;
+  if (!scheme) {
+    location.path = TRY(absolute_path(std::string(text)));
+    return location;
+  }
   if (*scheme == "file") {
     std::string path = TRY(path_of_file_url(text.substr(scheme->size() + 1)));
-    return Location{TRY(absolute_path(std::move(path)))};
+    location.path = TRY(absolute_path(std::move(path)));
+    return location;
   }
+  const std::string_view rest = text.substr(std::min(scheme->size() + 3, text.size()));
+  if (*scheme == "az") return object_location(Location::Scheme::azure, rest);
+  if (*scheme == "s3") return object_location(Location::Scheme::s3, rest);
   // Only the scheme is repeated: the rest may hold a password.
   return make_error(Code::invalid_argument,
-                    "Cannot use a {}:// location: Atelier reads and writes paths and file: URLs, "
-                    "so copy the object to this machine first (a file of that name is "
+                    "Cannot use a {}:// location: Atelier reads and writes paths, file: URLs, "
+                    "az://account/container/path and s3://bucket/path (a file of that name is "
                     "./{}://...).",
                     *scheme, *scheme);
 }

@@ -43,17 +43,72 @@ TEST(Location, FileUrlsAreDecoded) {
 }
 
 TEST(Location, BadLocationsAreRefusedInOneSentence) {
-  for (const std::string& text :
-       {""s, "file:"s, "file:a"s, "file://"s, "file://host/a"s, "file://host"s, "file:///a%"s,
-        "file:///a%2"s, "file:///a%2x"s, "file:///a%zz"s, "file:///a%00"s, "file:///a?b"s,
-        "file:///a#b"s, "a\0b"s, "az://account/c/x"s, "s3://bucket/x"s, "http://h/x"s,
-        "https://h/x"s, "S3://b/x"s}) {
+  for (const std::string& text : {""s,
+                                  "file:"s,
+                                  "file:a"s,
+                                  "file://"s,
+                                  "file://host/a"s,
+                                  "file://host"s,
+                                  "file:///a%"s,
+                                  "file:///a%2"s,
+                                  "file:///a%2x"s,
+                                  "file:///a%zz"s,
+                                  "file:///a%00"s,
+                                  "file:///a?b"s,
+                                  "file:///a#b"s,
+                                  "a\0b"s,
+                                  "http://h/x"s,
+                                  "https://h/x"s,
+                                  "az://"s,
+                                  "az://account"s,
+                                  "az://account/"s,
+                                  "az:///c/x"s,
+                                  "az://a/c/x?sv=1&sig=s"s,
+                                  "az://a/c/x#y"s,
+                                  "az://a/c/../x"s,
+                                  "az://a/c//x"s,
+                                  "az://a/c/%zz"s,
+                                  "az://a/c/%00"s,
+                                  "az://a b/c/x"s,
+                                  "az://a/c%20/x"s,
+                                  "az://user@host/c/x"s,
+                                  "s3://"s,
+                                  "s3:///x"s,
+                                  "s3://b/./x"s,
+                                  "s3://b/x?y"s}) {
     const auto result = parse_location(text);
     ASSERT_FALSE(result.ok()) << text;
     EXPECT_EQ(result.error().code, Code::invalid_argument) << text;
     EXPECT_THAT(result.error().message, testing::EndsWith(".")) << text;
     EXPECT_EQ(result.error().message.find('\n'), std::string::npos) << text;
   }
+}
+
+TEST(Location, ObjectsHaveAContainerAndAKey) {
+  const Location blob = parse_location("AZ://account/container/a%20b/c%25\xff.mp4").value();
+  EXPECT_EQ(blob.scheme, Location::Scheme::azure);
+  EXPECT_EQ(blob.account, "account");
+  EXPECT_EQ(blob.container, "container");
+  EXPECT_EQ(blob.key, "a b/c%\xff.mp4");
+  EXPECT_EQ(blob.name(), "c%\xff.mp4");
+  EXPECT_EQ(blob.url(), "az://account/container/a%20b/c%25%FF.mp4");
+  EXPECT_EQ(parse_location(blob.url()).value(), blob);
+  EXPECT_EQ(blob.folder().url(), "az://account/container/a%20b");
+  EXPECT_EQ(blob.folder().folder().url(), "az://account/container");
+  EXPECT_EQ(blob.folder().folder().name(), "");
+
+  const Location object = parse_location("s3://my.bucket/runs/").value();
+  EXPECT_EQ(object.scheme, Location::Scheme::s3);
+  EXPECT_EQ(object.container, "my.bucket");
+  EXPECT_EQ(object.key, "runs");
+  EXPECT_EQ(object.folder().url(), "s3://my.bucket");
+  EXPECT_EQ(parse_location("s3://b").value().key, "");
+}
+
+TEST(Location, ATokenOnTheCommandLineIsRefusedAndNotRepeated) {
+  const auto result = parse_location("az://account/container/x?sv=1&sig=SECRET");
+  EXPECT_THAT(result.error().message, testing::HasSubstr("az://account/container/path"));
+  EXPECT_THAT(result.error().message, testing::Not(testing::HasSubstr("SECRET")));
 }
 
 TEST(Location, ARefusalDoesNotRepeatAPassword) {

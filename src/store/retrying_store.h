@@ -24,6 +24,9 @@ class RetryingStore final : public ObjectStore {
  public:
   RetryingStore(ObjectStore& inner, Clock& clock, RetryPolicy policy = {})
       : inner_(inner), clock_(clock), policy_(policy) {}
+  // Keeps `inner` itself.
+  RetryingStore(std::unique_ptr<ObjectStore> inner, Clock& clock, RetryPolicy policy = {})
+      : owned_(std::move(inner)), inner_(*owned_), clock_(clock), policy_(policy) {}
 
   Result<std::optional<ObjectInfo>> head(std::string_view key) override;
   Result<std::vector<std::byte>> get(std::string_view key, ByteRange range,
@@ -45,6 +48,7 @@ class RetryingStore final : public ObjectStore {
   Result<std::optional<ObjectInfo>> find_same(std::string_view key, uint64_t size,
                                               const std::string& sha256);
 
+  std::unique_ptr<ObjectStore> owned_;
   ObjectStore& inner_;
   Clock& clock_;
   const RetryPolicy policy_;

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/credentials.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+
+#include "store/names.h"
+#include "store/secret.h"
+
+namespace atelier {
+namespace {
+
+namespace fs = std::filesystem;
+using azure::Credential;
+
+// Which the user named, or the one by the XDG specification if it is there; empty: none.
+fs::path file_of(const Variables& variables) {
+  if (const auto named = variables("ATELIER_CREDENTIALS")) return *named;
+  fs::path folder;
+  if (const auto config = variables("XDG_CONFIG_HOME"); config && config->starts_with('/')) {
+    folder = *config;
+  } else if (const auto home = variables("HOME")) {
+    folder = fs::path(*home) / ".config";
+  }
+  const fs::path usual = folder / "atelier" / "credentials";
+  std::error_code ignored;
+  return !folder.empty() && fs::exists(usual, ignored) ? usual : fs::path();
+}
+
+bool covers(std::string_view section, std::string_view url) {
+  while (section.ends_with('/')) section.remove_suffix(1);
+  return url.starts_with(section) && (url.size() == section.size() || url[section.size()] == '/');
+}
+
+struct Form {
+  const char* key;
+  Credential::Kind kind;
+  bool in_file;
+};
+// Best first.
+constexpr std::array kForms = {
+    Form{"sas", Credential::Kind::sas, false},
+    Form{"sas_file", Credential::Kind::sas, true},
+    Form{"token_file", Credential::Kind::bearer, true},
+    Form{"key", Credential::Kind::key, false},
+    Form{"key_file", Credential::Kind::key, true},
+};
+
+Result<void> check_azure_keys(const std::map<std::string, std::string>& values,
+                              const std::string& place) {
+  constexpr std::array<std::string_view, 4> kOthers = {"endpoint", "ca_file", "identity",
+                                                       "client_id"};
+  int given = values.contains("identity") ? 1 : 0;
+  for (const auto& [key, value] : values) {
+    const bool form = std::ranges::any_of(kForms, [&](const Form& f) { return key == f.key; });
+    given += form ? 1 : 0;
+    if (form || std::ranges::find(kOthers, key) != kOthers.end()) continue;
+    return make_error(Code::invalid_argument,
+                      "The credentials for {} have an unknown key '{}'; known are sas, sas_file, "
+                      "token_file, key, key_file, identity, client_id, endpoint and ca_file.",
+                      place, percent_encode(key.substr(0, 40)));
+  }
+  if (given <= 1) return {};
+  return make_error(Code::invalid_argument,
+                    "The credentials for {} have {} of sas, token, identity and key; keep the one "
+                    "that is to be used.",
+                    place, given);
+}
+
+std::string without_slash(std::string url) {
+  while (url.ends_with('/')) url.pop_back();
+  return url;
+}
+
+// From the usual variables, unless they are meant for another account.
+Credential azure_from(const Variables& variables, const std::string& account) {
+  Credential credential;
+  const auto meant = variables("AZURE_STORAGE_ACCOUNT");
+  if (meant && *meant != account) return credential;
+  if (const auto sas = variables("AZURE_STORAGE_SAS_TOKEN")) {
+    credential.kind = Credential::Kind::sas;
+    credential.secret = Secret::text(*sas);
+  } else if (const auto key = variables("AZURE_STORAGE_KEY")) {
+    credential.kind = Credential::Kind::key;
+    credential.secret = Secret::text(*key);
+  }
+  return credential;
+}
+
+Result<Credential> azure_credential(const std::map<std::string, std::string>& values,
+                                    const std::string& place) {
+  Credential credential;
+  for (const Form& form : kForms) {
+    const auto found = values.find(form.key);
+    if (found == values.end()) continue;
+    credential.kind = form.kind;
+    credential.secret = form.in_file ? Secret::file(found->second) : Secret::text(found->second);
+  }
+  if (const auto found = values.find("identity"); found != values.end()) {
+    if (found->second != "metadata") {
+      return make_error(Code::invalid_argument,
+                        "The credentials for {} have an identity that is not 'metadata'.", place);
+    }
+    credential.kind = Credential::Kind::metadata;
+    const auto id = values.find("client_id");
+    if (id != values.end()) credential.client_id = id->second;
+  }
+  return credential;
+}
+
+bool is_loopback(std::string_view url) {
+  const std::string origin = http::origin_of(url);
+  return origin.starts_with("http://127.") || origin.starts_with("http://localhost") ||
+         origin.starts_with("http://[::1]");
+}
+
+}  // namespace
+
+Variables environment() {
+  return [](const char* name) -> std::optional<std::string> {
+    const char* value = std::getenv(name);
+    if (value == nullptr || *value == '\0') return std::nullopt;
+    return std::string(value);
+  };
+}
+
+Result<Credentials> Credentials::load(Variables variables) {
+  Credentials credentials;
+  credentials.variables_ = std::move(variables);
+  const fs::path file = file_of(credentials.variables_);
+  if (file.empty()) return credentials;
+  const std::string text = TRY(read_secret_file(file));
+  credentials.sections_ = TRY(parse_ini(text, "'" + file.string() + "'"));
+  std::ranges::stable_sort(credentials.sections_, {},
+                           [](const IniSection& section) { return section.name.size(); });
+  return credentials;
+}
+
+std::map<std::string, std::string> Credentials::values_for(const Location& place) const {
+  std::map<std::string, std::string> values;
+  const std::string url = place.url();
+  // A more special section that says how to prove who one is takes the place of what another said.
+  const auto is_proof = [](const std::string& key) {
+    return key == "identity" ||
+           std::ranges::any_of(kForms, [&](const Form& form) { return key == form.key; });
+  };
+  for (const IniSection& section : sections_) {
+    if (!covers(section.name, url)) continue;
+    if (std::ranges::any_of(section.values, [&](const auto& v) { return is_proof(v.first); })) {
+      std::erase_if(values, [&](const auto& v) { return is_proof(v.first); });
+    }
+    for (const auto& [key, value] : section.values) values[key] = value;
+  }
+  return values;
+}
+
+Result<azure::Account> Credentials::azure(const Location& place, const Notes& notes) const {
+  const auto values = values_for(place);
+  const std::string shown = place.url();
+  TRY(check_azure_keys(values, shown));
+  const auto value = [&](const char* key) {
+    const auto found = values.find(key);
+    return found == values.end() ? std::string() : found->second;
+  };
+  azure::Account account;
+  account.name = place.account;
+  account.endpoint = value("endpoint");
+  if (account.endpoint.empty()) {
+    account.endpoint = variables_("AZURE_STORAGE_SERVICE_ENDPOINT")
+                           .value_or("https://" + place.account + ".blob.core.windows.net");
+  }
+  account.endpoint = without_slash(account.endpoint);
+  account.http.ca_file = value("ca_file");
+  if (account.http.ca_file.empty()) {
+    account.http.ca_file = variables_("ATELIER_CA_FILE").value_or("");
+  }
+  account.credential = TRY(azure_credential(values, shown));
+  if (account.credential.kind == Credential::Kind::none) {
+    account.credential = azure_from(variables_, place.account);
+  }
+  account.credential.metadata_url = without_slash(
+      variables_("AZURE_POD_IDENTITY_AUTHORITY_HOST").value_or("http://169.254.169.254"));
+  if (account.credential.kind == Credential::Kind::key) {
+    notes(
+        fmt::format("The key of account '{}' opens everything in it for ever; a SAS token of one "
+                    "container does "
+                    "with less.",
+                    account.name));
+  }
+  if (account.endpoint.starts_with("http://") && !is_loopback(account.endpoint) &&
+      account.credential.kind != Credential::Kind::none) {
+    notes(fmt::format("{} is not encrypted: who listens may take the credential.",
+                      http::origin_of(account.endpoint)));
+  }
+  return account;
+}
+
+}  // namespace atelier

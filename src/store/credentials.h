@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// What opens a store, as users of clouds keep it: never on a command line, always in a file that
+// nobody else can read or in the environment.
+//
+// The file is $ATELIER_CREDENTIALS, else $XDG_CONFIG_HOME/atelier/credentials (mode 0600). Each
+// section is for the location that it names and all below it; where several are, the longer wins,
+// key by key. So media and runs, in two containers, have credentials of their own:
+//
+//   [az://account]
+//   endpoint = https://storage.internal/account      an emulator or a private cloud
+//   ca_file = /etc/ssl/internal.pem                  whose authority signed its certificate
+//   [az://account/media]
+//   sas = sv=2021-12-02&sr=c&sp=rl&...               or sas_file, token_file, key, key_file, or
+//   [az://account/runs]                              identity = metadata (with client_id)
+//   sas_file = /run/secrets/runs.sas                 read again when it changes
+//   [s3://bucket]
+//   access_key_id = ...                              see s3/s3_credentials.h
+//
+// Where the file says nothing of Azure: AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_KEY (both for
+// AZURE_STORAGE_ACCOUNT if that is set) and AZURE_STORAGE_SERVICE_ENDPOINT.
+// ATELIER_CA_FILE is an authority for every store.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/azure/azure_service.h"
+#include "store/ini.h"
+#include "store/location.h"
+
+namespace atelier {
+
+// The value of an environment variable; empty counts as none.
+using Variables = std::function<std::optional<std::string>(const char* name)>;
+Variables environment();
+
+// Takes sentences of what works but is not wise.
+using Notes = std::function<void(const std::string& note)>;
+
+class Credentials {
+ public:
+  // None but what the environment says.
+  Credentials() : variables_(environment()) {}
+  // Errors: invalid_argument (the file cannot be read, others may read it, it is not of that form).
+  static Result<Credentials> load(Variables variables);
+
+  // Of an Azure location. Errors: invalid_argument (an unknown key, a value that cannot be).
+  Result<azure::Account> azure(const Location& place, const Notes& notes) const;
+
+  // What the file says of a place.
+  std::map<std::string, std::string> values_for(const Location& place) const;
+  const Variables& variables() const { return variables_; }
+
+ private:
+  Variables variables_;
+  std::vector<IniSection> sections_;  // from the shortest name to the longest
+};
+
+}  // namespace atelier

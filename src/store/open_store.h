@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// The store behind a location, whatever its kind.
+#pragma once
+
+#include <memory>
+
+#include "base/clock.h"
+#include "store/credentials.h"
+#include "store/object_store.h"
+
+namespace atelier {
+
+// Of the folder, container or part of a container that `place` names; its keys are relative to
+// that. It repeats what was unavailable (RetryingStore): a folder for seconds, a service for about
+// a minute. Nothing is asked of a service yet. The clock must outlive it. Errors: those of
+// Credentials and of open_local_store.
+Result<std::unique_ptr<ObjectStore>> open_store(const Location& place,
+                                                const Credentials& credentials, Clock& clock,
+                                                const Notes& notes);
+
+}  // namespace atelier
