@@ -11,4 +11,9 @@ Clock::Duration SystemClock::now() const {
 
 void SystemClock::sleep_for(Duration duration) { std::this_thread::sleep_for(duration); }
 
+Clock& system_clock() {
+  static SystemClock clock;
+  return clock;
+}
+
 }  // namespace atelier

@@ -23,6 +23,9 @@ class SystemClock final : public Clock {
   void sleep_for(Duration duration) override;
 };
 
+// One for all, where nobody gives another.
+Clock& system_clock();
+
 // Advances only when told to, or by sleeping.
 class FakeClock final : public Clock {
  public:

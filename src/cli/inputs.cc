@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "base/mutex.h"
+#include "base/read_ahead.h"
 #include "cli/folders.h"
 #include "run/prepare.h"
 #include "store/open_store.h"
@@ -107,6 +108,9 @@ Result<StoredInput> find_input(const std::string& text) {
     return Error{Code::invalid_input, source.error().message};
   }
   input.source = TRY(std::move(source));
+  if (!input.place.location.is_file()) {
+    input.source = std::make_unique<ReadAheadSource>(std::move(input.source));
+  }
   return input;
 }
 

@@ -289,8 +289,8 @@ class Run {
   Result<Scored> score(const run::Manifest& manifest, const std::stop_token& stop) {
     uint64_t before = 0;
     size_t chunks_before = 0;
-    for (const run::ChunkPlan& chunk : manifest.chunks) {
-      if (const auto commit = TRY(folder_->read_commit(chunk.index))) {
+    for (const int chunk : TRY(folder_->committed_chunks())) {
+      if (const auto commit = TRY(folder_->read_commit(chunk))) {
         before += commit->frames;
         ++chunks_before;
       }

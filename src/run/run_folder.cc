@@ -5,7 +5,10 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/hash.h"
+#include "run/ledger_records.h"
+#include "store/retry.h"
 
 namespace atelier::run {
 namespace {
@@ -103,6 +106,17 @@ Result<std::optional<ChunkCommit>> RunFolder::read_commit(int chunk) {
   return read_commit_of(chunk, chunk_name(chunk));
 }
 
+Result<std::set<int>> RunFolder::committed_chunks() {
+  const std::string folder = key("chunks/");
+  std::set<int> chunks;
+  for (const ObjectInfo& object : TRY(list_all(store_, folder))) {
+    RecordName name;
+    const bool record = parse_record_name(std::string_view(object.key).substr(folder.size()), name);
+    if (record && name.commit) chunks.insert(name.chunk);
+  }
+  return chunks;
+}
+
 Result<std::optional<ChunkCommit>> RunFolder::read_unpainted(int chunk) {
   return read_commit_of(chunk, unpainted_name(chunk));
 }
@@ -116,12 +130,13 @@ Result<std::optional<ChunkCommit>> RunFolder::read_commit_of(int chunk, const st
 // Nobody below repeats an append, since nobody knows whether its bytes arrived; and a run must not
 // end because one answer was lost.
 Result<void> RunFolder::put_result(const std::string& object, ByteSource& result) {
-  constexpr int kAttempts = 6;
-  for (int attempt = 1;; ++attempt) {
-    const auto put = put_source(store_, key(object), result, Condition::always());
-    if (put.ok()) return {};
-    if (put.error().code != Code::unavailable || attempt == kAttempts) return put.error();
-  }
+  RetryPolicy policy;  // a service is away for a minute, now and then
+  policy.attempts = 12;
+  policy.max_delay = std::chrono::seconds(10);
+  SystemClock clock;
+  TRY(with_retries(policy, clock,
+                   [&] { return put_source(store_, key(object), result, Condition::always()); }));
+  return {};
 }
 
 Result<ChunkCommit> RunFolder::commit_chunk(ChunkCommit commit, ByteSource& result) {

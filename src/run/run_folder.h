@@ -5,9 +5,11 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "run/manifest.h"
 #include "run/trace.h"
 #include "store/object_store.h"
@@ -50,7 +52,9 @@ Result<ChunkCommit> commit_from_json(int chunk, std::string_view text);
 // Keeps a reference to the store, which must outlive it. Safe from several threads.
 class RunFolder {
  public:
-  RunFolder(ObjectStore& store, std::string run_id) : store_(store), run_id_(std::move(run_id)) {}
+  // By the clock it waits before it uploads a result again.
+  RunFolder(ObjectStore& store, std::string run_id, Clock& clock = system_clock())
+      : store_(store), clock_(clock), run_id_(std::move(run_id)) {}
 
   const std::string& run_id() const { return run_id_; }
   std::string url() const { return store_.url(run_id_); }
@@ -61,6 +65,8 @@ class RunFolder {
   Result<Manifest> write_manifest(const Manifest& manifest);
 
   Result<std::optional<ChunkCommit>> read_commit(int chunk);
+  // The chunks that have a commit record, by one list.
+  Result<std::set<int>> committed_chunks();
   // The two-step commit: the result's bytes first, then the record that names them. If somebody
   // else committed the chunk first, theirs stands and is returned.
   Result<ChunkCommit> commit_chunk(ChunkCommit commit, ByteSource& result);
@@ -93,6 +99,7 @@ class RunFolder {
   std::string key(std::string_view name) const { return run_id_ + "/" + std::string(name); }
   Result<std::optional<std::string>> read_text(const std::string& key);
   ObjectStore& store_;
+  Clock& clock_;
   std::string run_id_;
 };
 
