@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "store/counting_store.h"
+#include "store/encrypting_store.h"
 #include "store/faulty_store.h"
 #include "store/local_store.h"
 #include "store/memory_store.h"
@@ -59,6 +60,10 @@ void add_retrying(Rig& rig) {
   policy.attempts = 40;
   rig.stores.push_back(std::make_unique<RetryingStore>(rig.top(), rig.clock, policy));
 }
+void add_encrypting(Rig& rig) {
+  MasterKey master(SecretKey(std::array<std::byte, SecretKey::kSize>{std::byte{1}}));
+  rig.stores.push_back(open_encrypting_store(rig.top(), std::move(master)).value());
+}
 
 // Everything a retrying store promises to hide: all but a lost append, a commit that was never
 // made, and whether it was we who removed an object.
@@ -99,6 +104,30 @@ std::vector<Kind> kinds() {
       {"retrying_over_faulty_local",
        [](Rig& rig) {
          add_local(rig);
+         add_faulty(rig, hidden_faults());
+         add_retrying(rig);
+       }},
+      {"encrypting_memory",
+       [](Rig& rig) {
+         add_memory(rig);
+         add_encrypting(rig);
+       }},
+      {"encrypting_local",
+       [](Rig& rig) {
+         add_local(rig);
+         add_encrypting(rig);
+       }},
+      {"encrypting_over_retrying_over_faulty_memory",
+       [](Rig& rig) {
+         add_memory(rig);
+         add_faulty(rig, hidden_faults());
+         add_retrying(rig);
+         add_encrypting(rig);
+       }},
+      {"retrying_over_faulty_encrypting_local",
+       [](Rig& rig) {
+         add_local(rig);
+         add_encrypting(rig);
          add_faulty(rig, hidden_faults());
          add_retrying(rig);
        }},
