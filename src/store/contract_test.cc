@@ -12,6 +12,7 @@
 
 #include "store/azure/azure_store.h"
 #include "store/counting_store.h"
+#include "store/encrypting_store.h"
 #include "store/faulty_store.h"
 #include "store/local_store.h"
 #include "store/memory_store.h"
@@ -63,6 +64,10 @@ void add_retrying(Rig& rig) {
   policy.attempts = 40;
   policy.budget = std::chrono::hours(1);
   rig.stores.push_back(std::make_unique<RetryingStore>(rig.top(), rig.clock, policy));
+}
+void add_encrypting(Rig& rig) {
+  MasterKey master(SecretKey(std::array<std::byte, SecretKey::kSize>{std::byte{1}}));
+  rig.stores.push_back(open_encrypting_store(rig.top(), std::move(master)).value());
 }
 
 // A service that whoever started the tests has started, too (tests/net).
@@ -136,6 +141,30 @@ std::vector<Kind> kinds() {
       {"retrying_over_faulty_local",
        [](Rig& rig) {
          add_local(rig);
+         add_faulty(rig, hidden_faults());
+         add_retrying(rig);
+       }},
+      {"encrypting_memory",
+       [](Rig& rig) {
+         add_memory(rig);
+         add_encrypting(rig);
+       }},
+      {"encrypting_local",
+       [](Rig& rig) {
+         add_local(rig);
+         add_encrypting(rig);
+       }},
+      {"encrypting_over_retrying_over_faulty_memory",
+       [](Rig& rig) {
+         add_memory(rig);
+         add_faulty(rig, hidden_faults());
+         add_retrying(rig);
+         add_encrypting(rig);
+       }},
+      {"retrying_over_faulty_encrypting_local",
+       [](Rig& rig) {
+         add_local(rig);
+         add_encrypting(rig);
          add_faulty(rig, hidden_faults());
          add_retrying(rig);
        }},

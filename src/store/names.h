@@ -14,6 +14,11 @@ namespace atelier {
 // them. The local store keeps unfinished writes and locks under such names, beside the objects.
 inline constexpr std::string_view kReservedName = ".atelier-tmp-";
 
+// Keys that start so belong to encryption (key_ring.h): an encrypting store keeps its keys there,
+// refuses them to its users and leaves them out of its lists. To every other store they are keys
+// like any other.
+inline constexpr std::string_view kKeysName = ".atelier-keys";
+
 // invalid_argument unless `key` obeys the rule at ObjectStore.
 Result<void> check_key(std::string_view key);
 

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/key_ring.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "store/big_endian.h"
+
+namespace atelier {
+namespace {
+
+using encrypted::KeyId;
+using encrypted::StoreKey;
+
+constexpr std::string_view kMagic = "ATELKEYS";
+constexpr uint64_t kVersion = 1;
+
+// The beginning: magic, version, number of keys, fingerprint of the master key, nonce.
+constexpr size_t kVersionAt = 8;
+constexpr size_t kCountAt = 12;
+constexpr size_t kFingerprintAt = 16;
+constexpr size_t kFingerprintSize = 32;
+constexpr size_t kNonceAt = kFingerprintAt + kFingerprintSize;
+constexpr size_t kSealedAt = kNonceAt + Aes256Gcm::kNonceSize;
+constexpr size_t kEntrySize = sizeof(KeyId) + SecretKey::kSize;
+
+// How often a change that lost a race is tried anew.
+constexpr int kAttempts = 10;
+
+size_t ring_size(uint64_t keys) { return kSealedAt + keys * kEntrySize + Aes256Gcm::kTagSize; }
+
+// Plain entries, wiped with the object.
+struct Entries {
+  explicit Entries(size_t count) : bytes(count * kEntrySize) {}
+  ~Entries() { wipe(bytes); }
+  Entries(const Entries&) = delete;
+  Entries& operator=(const Entries&) = delete;
+  std::span<std::byte> of(size_t i) { return std::span(bytes).subspan(i * kEntrySize, kEntrySize); }
+  std::vector<std::byte> bytes;
+};
+
+struct StoredRing {
+  std::vector<std::byte> bytes;
+  std::string etag;
+};
+
+Error absent_error(ObjectStore& inner) {
+  return make_error(Code::invalid_argument,
+                    "{} does not exist, so what is beside it is not encrypted or has lost its "
+                    "keys; give another place, or restore that object from a copy.",
+                    inner.url(kKeyRingKey));
+}
+
+Error busy_error(ObjectStore& inner) {
+  return make_error(Code::conflict, "{} is being changed by others again and again; try later.",
+                    inner.url(kKeyRingKey));
+}
+
+Error damaged_error(std::string_view url, std::string_view what) {
+  return make_error(Code::corrupt, "{} {}; restore it from a copy.", url, what);
+}
+
+Result<StoreKey> fresh_store_key() {
+  SecretKey key = TRY(SecretKey::random());
+  StoreKey fresh{{}, std::move(key)};
+  TRY(fill_random(fresh.id));
+  return fresh;
+}
+
+Result<std::vector<std::byte>> seal_now(const KeyRing& ring, const MasterKey& master) {
+  Aes256Gcm::Nonce nonce{};
+  TRY(fill_random(nonce));
+  return seal_key_ring(ring, master, nonce);
+}
+
+// Nothing if there is none.
+Result<std::optional<StoredRing>> fetch(ObjectStore& inner) {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const std::optional<ObjectInfo> info = TRY(inner.head(kKeyRingKey));
+    if (!info) return std::optional<StoredRing>();
+    auto bytes = inner.get(kKeyRingKey, {0, ring_size(kMostStoreKeys) + 1}, info->etag);
+    if (bytes.ok()) return std::optional(StoredRing{std::move(bytes).value(), info->etag});
+    // Changed or removed since head.
+    const Code code = bytes.error().code;
+    if (code != Code::conflict && code != Code::invalid_input) return bytes.error();
+  }
+  return busy_error(inner);
+}
+
+std::string_view fingerprint_of(std::span<const std::byte> sealed) {
+  if (sealed.size() < kSealedAt) return {};
+  return as_text(sealed.subspan(kFingerprintAt, kFingerprintSize));
+}
+
+// Puts a ring with one key unless there is one, and reads whichever is there then.
+Result<void> create_ring(ObjectStore& inner, const MasterKey& master) {
+  KeyRing ring;
+  ring.keys.push_back(TRY(fresh_store_key()));
+  const std::vector<std::byte> bytes = TRY(seal_now(ring, master));
+  TRY(inner.put(kKeyRingKey, bytes, Condition::if_absent()));
+  return {};
+}
+
+// Writes what `change` makes of the stored ring, or nothing if it gives nothing; again as long as
+// others come between. False if nothing was to be written.
+template <class Change>
+Result<bool> change_ring(ObjectStore& inner, Change change) {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const std::optional<StoredRing> stored = TRY(fetch(inner));
+    if (!stored) return absent_error(inner);
+    const std::optional<std::vector<std::byte>> bytes = TRY(change(stored->bytes));
+    if (!bytes) return false;
+    const PutOutcome outcome =
+        TRY(inner.put(kKeyRingKey, *bytes, Condition::if_match(stored->etag)));
+    if (outcome.written) return true;
+  }
+  return busy_error(inner);
+}
+
+}  // namespace
+
+const StoreKey* KeyRing::find(const KeyId& id) const {
+  const auto found = std::ranges::find(keys, id, &StoreKey::id);
+  return found == keys.end() ? nullptr : &*found;
+}
+
+std::vector<std::byte> seal_key_ring(const KeyRing& ring, const MasterKey& master,
+                                     const Aes256Gcm::Nonce& nonce) {
+  Entries entries(ring.keys.size());
+  for (size_t i = 0; i < ring.keys.size(); ++i) {
+    std::ranges::copy(ring.keys[i].id, entries.of(i).begin());
+    std::ranges::copy(ring.keys[i].key.bytes(), entries.of(i).subspan(sizeof(KeyId)).begin());
+  }
+  std::vector<std::byte> bytes(ring_size(ring.keys.size()));
+  const std::span sealed(bytes);
+  std::ranges::copy(as_bytes(kMagic), sealed.begin());
+  put_big_endian(kVersion, sealed.subspan(kVersionAt, 4));
+  put_big_endian(ring.keys.size(), sealed.subspan(kCountAt, 4));
+  const std::string fingerprint = master.fingerprint();
+  std::ranges::copy(as_bytes(fingerprint), sealed.subspan(kFingerprintAt).begin());
+  std::ranges::copy(nonce, sealed.subspan(kNonceAt).begin());
+  Aes256Gcm(master.key())
+      .seal(nonce, sealed.first(kNonceAt), entries.bytes, sealed.subspan(kSealedAt));
+  return bytes;
+}
+
+Result<KeyRing> parse_key_ring(std::span<const std::byte> sealed, const MasterKey& master,
+                               std::string_view url) {
+  if (sealed.size() < kSealedAt || !as_text(sealed).starts_with(kMagic)) {
+    return damaged_error(url, "is no key ring");
+  }
+  const uint64_t version = get_big_endian(sealed.subspan(kVersionAt, 4));
+  if (version != kVersion) {
+    return make_error(Code::corrupt,
+                      "{} is a key ring of version {}, and this program knows version {} alone; "
+                      "use a newer Atelier.",
+                      url, version, kVersion);
+  }
+  const uint64_t count = get_big_endian(sealed.subspan(kCountAt, 4));
+  if (count < 1 || count > kMostStoreKeys || sealed.size() != ring_size(count)) {
+    return damaged_error(url, "is cut short or damaged");
+  }
+  if (fingerprint_of(sealed) != master.fingerprint()) {
+    return make_error(
+        Code::invalid_argument,
+        "The master key given is not the one that {} is sealed by; give that one, or, "
+        "if it was rotated meanwhile, the new one.",
+        url);
+  }
+  Aes256Gcm::Nonce nonce{};
+  std::ranges::copy(sealed.subspan(kNonceAt, nonce.size()), nonce.begin());
+  Entries entries(count);
+  if (!Aes256Gcm(master.key())
+           .open(nonce, sealed.first(kNonceAt), sealed.subspan(kSealedAt), entries.bytes)) {
+    return damaged_error(url, "is damaged");
+  }
+  KeyRing ring;
+  for (size_t i = 0; i < count; ++i) {
+    const std::span<const std::byte> entry = entries.of(i);
+    KeyId id{};
+    std::ranges::copy(entry.first(id.size()), id.begin());
+    ring.keys.push_back({id, SecretKey(entry.last<SecretKey::kSize>())});
+  }
+  return ring;
+}
+
+Result<KeyRing> read_key_ring(ObjectStore& inner, const MasterKey& master) {
+  const std::optional<StoredRing> stored = TRY(fetch(inner));
+  if (!stored) return absent_error(inner);
+  return parse_key_ring(stored->bytes, master, inner.url(kKeyRingKey));
+}
+
+Result<KeyRing> open_key_ring(ObjectStore& inner, const MasterKey& master) {
+  bool was_used = false;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const std::optional<StoredRing> stored = TRY(fetch(inner));
+    if (stored) return parse_key_ring(stored->bytes, master, inner.url(kKeyRingKey));
+    if (was_used) return absent_error(inner);
+    // Whoever opens the store at the same time puts the ring first and objects later: if there are
+    // any, the ring, too, is there by now, or never.
+    was_used = !TRY(inner.list({}, {}, 1)).objects.empty();
+    if (!was_used) TRY(create_ring(inner, master));
+  }
+  return busy_error(inner);
+}
+
+Result<bool> rotate_master_key(ObjectStore& inner, const MasterKey& old_key,
+                               const MasterKey& new_key) {
+  const std::string url = inner.url(kKeyRingKey);
+  return change_ring(
+      inner,
+      [&](std::span<const std::byte> stored) -> Result<std::optional<std::vector<std::byte>>> {
+        if (fingerprint_of(stored) == new_key.fingerprint()) {
+          TRY(parse_key_ring(stored, new_key, url));  // said to be in force only if it opens
+          return std::optional<std::vector<std::byte>>();
+        }
+        const KeyRing ring = TRY(parse_key_ring(stored, old_key, url));
+        return std::optional(TRY(seal_now(ring, new_key)));
+      });
+}
+
+Result<void> add_store_key(ObjectStore& inner, const MasterKey& master) {
+  const std::string url = inner.url(kKeyRingKey);
+  TRY(change_ring(
+      inner,
+      [&](std::span<const std::byte> stored) -> Result<std::optional<std::vector<std::byte>>> {
+        KeyRing ring = TRY(parse_key_ring(stored, master, url));
+        if (ring.keys.size() == kMostStoreKeys) {
+          return make_error(Code::invalid_argument,
+                            "{} has {} store keys, and more are not possible; copy the objects "
+                            "into a new store.",
+                            url, kMostStoreKeys);
+        }
+        ring.keys.push_back(TRY(fresh_store_key()));
+        return std::optional(TRY(seal_now(ring, master)));
+      }));
+  return {};
+}
+
+}  // namespace atelier
