@@ -9,6 +9,7 @@
 #include <cmath>
 #include <system_error>
 
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/read_ahead.h"
 #include "cli/folders.h"
@@ -29,7 +30,6 @@ bool parse_number(std::string_view text, double& value) {
 
 // What all stores of this process are opened with.
 struct Opening {
-  SystemClock clock;
   Mutex mutex;
   std::optional<Credentials> credentials GUARDED_BY(mutex);
   std::vector<std::string> notes GUARDED_BY(mutex);
@@ -54,7 +54,7 @@ std::vector<std::string> notes_of_stores() {
 }
 
 Result<std::unique_ptr<ObjectStore>> open_folder(const Location& folder) {
-  if (folder.is_file()) return open_store(folder, Credentials(), the_opening().clock, {});
+  if (folder.is_file()) return open_store(folder, Credentials(), system_clock(), {});
   Opening& opening = the_opening();
   MutexLock lock(opening.mutex);
   if (!opening.credentials) {
@@ -63,7 +63,7 @@ Result<std::unique_ptr<ObjectStore>> open_folder(const Location& folder) {
     ::setrlimit(RLIMIT_CORE, &none);
     opening.credentials = TRY(Credentials::load(environment()));
   }
-  return open_store(folder, *opening.credentials, opening.clock, [&](const std::string& note) {
+  return open_store(folder, *opening.credentials, system_clock(), [&](const std::string& note) {
     if (std::ranges::find(opening.notes, note) == opening.notes.end()) {
       opening.notes.push_back(note);
     }

@@ -380,7 +380,7 @@ TEST_F(DrillTest, RetriesAlwaysDo) {
     Drill drill(orders, *this, clock_);
     DrillStore faulty(*memory_, drill, "run");
     RetryingStore store(faulty, clock_);
-    RunFolder folder(store, "run");
+    RunFolder folder(store, "run", clock_);
     const std::string text(seed == 0 ? 9 << 20 : 20, 'x');  // once in two pieces
     MemorySource result(bytes_of(text));
     ChunkCommit commit;

@@ -5,9 +5,9 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/base64.h"
 #include "base/bytes.h"
 #include "base/hash.h"
-#include "base/base64.h"
 
 namespace atelier::run {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/bytes.h"
 #include "base/base64.h"
+#include "base/bytes.h"
 
 namespace atelier::run {
 namespace {

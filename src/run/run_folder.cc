@@ -5,7 +5,6 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "base/clock.h"
 #include "base/hash.h"
 #include "run/ledger_records.h"
 #include "store/retry.h"
@@ -133,8 +132,7 @@ Result<void> RunFolder::put_result(const std::string& object, ByteSource& result
   RetryPolicy policy;  // a service is away for a minute, now and then
   policy.attempts = 12;
   policy.max_delay = std::chrono::seconds(10);
-  SystemClock clock;
-  TRY(with_retries(policy, clock,
+  TRY(with_retries(policy, clock_,
                    [&] { return put_source(store_, key(object), result, Condition::always()); }));
   return {};
 }

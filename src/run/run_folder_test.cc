@@ -71,7 +71,7 @@ TEST_F(RunFolderTest, AResultWhoseUploadFailsIsUploadedAgain) {
                                                {StoreVerb::append, 1, Fault::after},
                                                {StoreVerb::commit, 0, Fault::before}}));
   RetryingStore retrying(faulty, clock);
-  RunFolder folder(retrying, "run1");
+  RunFolder folder(retrying, "run1", clock);
   MemorySource one(bytes_of("one"));
   ChunkCommit commit = commit_of(4, "one");
   const auto done = folder.commit_chunk(commit, one);
@@ -80,7 +80,7 @@ TEST_F(RunFolderTest, AResultWhoseUploadFailsIsUploadedAgain) {
   FaultyStore away(*store_, [](StoreVerb verb, uint64_t) {
     return verb == StoreVerb::append ? Fault::before : Fault::none;
   });
-  RunFolder unreachable(away, "run1");
+  RunFolder unreachable(away, "run1", clock);
   EXPECT_EQ(unreachable.commit_chunk(commit_of(5, "one"), one).error().code, Code::unavailable);
 }
 

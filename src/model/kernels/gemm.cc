@@ -111,8 +111,8 @@ void tile_avx512(const GemmArgs& g, int64_t pixel) {
     const float* add = e.add ? e.add + pixel * g.c_stride + 2 * p * g.add_block : nullptr;
 #pragma GCC unroll 12
     for (int r = 0; r < R; r++) {
-      finish16(e, sum[r][p], add ? add + r * g.c_stride : nullptr, g.add_block,
-               c + r * g.c_stride, g.c_block);
+      finish16(e, sum[r][p], add ? add + r * g.c_stride : nullptr, g.add_block, c + r * g.c_stride,
+               g.c_block);
     }
   }
 }
