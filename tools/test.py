@@ -3,7 +3,7 @@
 """Runs the layers of tests and adds them up.
 
 tools/test.py             everything: what `make test` and CI run
-tools/test.py STAGE...    of: unit asan e2e format tidy; and of slow, damage and tidy-deep, which are
+tools/test.py STAGE...    of: unit asan e2e net format tidy; and of slow, damage and tidy-deep, which are
                           what `make test-slow`, `make test-damage` and `make tidy` run
 
 Each test program leaves its counts in build/reports/STAGE (GoogleTest as XML, the end-to-end files
@@ -124,6 +124,12 @@ def stage_e2e(totals):
               {"ATELIER_E2E_SPREAD": "1", "ATELIER_E2E_SHORT": "1"})
 
 
+def stage_net(totals):
+    """Against real services; one test at a time: each starts servers of its own."""
+    if build("release", totals):
+        ctest("release", "net", "net", totals, jobs=1)
+
+
 def stage_asan(totals):
     if not build("asan", totals):
         return
@@ -132,6 +138,7 @@ def stage_asan(totals):
                "LSAN_OPTIONS": f"suppressions={ROOT}/tests/leaks.supp:print_suppressions=0"}
     ctest("asan", "unit", "asan-unit", totals, options)
     ctest("asan", "e2e", "asan-e2e", totals, options)
+    ctest("asan", "net", "asan-net", totals, options, jobs=1)
 
 
 def stage_slow(totals):
@@ -202,7 +209,7 @@ def tidy(totals, options):
     totals.one("clang-tidy", done.returncode == 0)
 
 
-STAGES = {"format": stage_format, "unit": stage_unit, "e2e": stage_e2e, "tidy": stage_tidy,
+STAGES = {"format": stage_format, "unit": stage_unit, "e2e": stage_e2e, "net": stage_net, "tidy": stage_tidy,
           "asan": stage_asan}
 ON_DEMAND = {"slow": stage_slow, "damage": stage_damage, "tidy-deep": stage_tidy_deep}
 
