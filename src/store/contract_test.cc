@@ -18,6 +18,7 @@
 #include "store/memory_store.h"
 #include "store/object_store.h"
 #include "store/retrying_store.h"
+#include "store/s3/s3_store.h"
 #include "store/test_folder.h"
 
 namespace atelier {
@@ -40,6 +41,8 @@ struct Rig {
   TestFolder folder;
   InstantClock clock;
   SystemClock system_clock;
+  bool etags_are_hashes = false;
+  std::atomic<bool> advisory{false};                 // conditions are, as a store found out
   std::vector<std::unique_ptr<ObjectStore>> stores;  // the last one is tested
   ~Rig() {
     while (!stores.empty()) stores.pop_back();
@@ -93,7 +96,20 @@ void add_azure(Rig& rig, azure::Credential::Kind kind, const char* secret) {
       azure::open_azure_store(std::move(account), {"contract", fresh_prefix()}, rig.system_clock));
 }
 
+void add_s3(Rig& rig) {
+  s3::Options options;
+  options.bucket.name = service("S3_BUCKET");
+  options.bucket.endpoint = service("S3_ENDPOINT");
+  options.bucket.http.ca_file = service("S3_CA");
+  options.bucket.keys = s3::fixed_keys({service("S3_KEY"), service("S3_SECRET"), ""});
+  options.prefix = fresh_prefix();
+  options.note = [&rig](const std::string&) { rig.advisory = true; };
+  rig.etags_are_hashes = true;
+  rig.stores.push_back(s3::open_s3_store(std::move(options), rig.system_clock).value());
+}
+
 void add_remote_kinds(std::vector<Kind>& kinds) {
+  if (!service("S3_ENDPOINT").empty()) kinds.push_back({"s3", add_s3});
   if (service("AZURE").empty()) return;
   using Credential = azure::Credential::Kind;
   kinds.push_back({"azure_sas", [](Rig& rig) { add_azure(rig, Credential::sas, "AZURE_SAS"); }});
@@ -177,6 +193,12 @@ class StoreContract : public testing::TestWithParam<Kind> {
  protected:
   StoreContract() { GetParam().build(rig_); }
   ObjectStore& store() { return rig_.top(); }
+  bool etags_are_hashes() const { return rig_.etags_are_hashes; }
+  // Whether the server behind the store has no conditional writes; found out by making one.
+  bool conditions_are_advisory(const Condition& condition) {
+    static_cast<void>(store().put("probed", {}, condition));
+    return rig_.advisory;
+  }
 
   PutOutcome put(std::string_view key, std::string_view text,
                  const Condition& condition = Condition::always()) {
@@ -281,6 +303,7 @@ TEST_P(StoreContract, PutIfMatchNeedsTheEtag) {
 }
 
 TEST_P(StoreContract, EveryWriteChangesTheEtag) {
+  if (etags_are_hashes()) GTEST_SKIP() << "etags are hashes: equal bytes have equal ones";
   std::vector<std::string> etags;
   for (int i = 0; i < 200; ++i) etags.push_back(put("k", i % 2 == 0 ? "even" : "odd!").etag);
   std::sort(etags.begin(), etags.end());
@@ -424,6 +447,9 @@ TEST_P(StoreContract, AbortedAndDroppedUploadsLeaveNothing) {
 }
 
 TEST_P(StoreContract, OneOfManyPutIfAbsentWins) {
+  if (conditions_are_advisory(Condition::if_absent())) {
+    GTEST_SKIP() << "the server has no conditional writes: claims are advisory";
+  }
   constexpr int kThreads = 8;
   for (int round = 0; round < 10; ++round) {
     const std::string key = fmt::format("claims/{}", round);
@@ -446,6 +472,9 @@ TEST_P(StoreContract, OneOfManyPutIfAbsentWins) {
 }
 
 TEST_P(StoreContract, IfMatchLosesNoUpdate) {
+  if (conditions_are_advisory(Condition::if_match("none"))) {
+    GTEST_SKIP() << "the server has no conditional writes: claims are advisory";
+  }
   constexpr int kThreads = 8;
   constexpr int kEach = 5;
   put("counter", "");

@@ -37,6 +37,7 @@ struct Exchange {
   size_t header_bytes = 0;
   size_t sent = 0;
   bool too_much = false;
+  int tries = 0;
 };
 
 size_t take_header(char* text, size_t size, size_t count, void* user) {
@@ -91,6 +92,16 @@ int seek_body(void* user, curl_off_t offset, int origin) {
   return CURL_SEEKFUNC_OK;
 }
 
+// libcurl sends a request again by itself when it went out on a kept connection that then closed
+// without a word. A write may have taken effect by then, and its second would meet the first as a
+// conflict: who repeats it must know.
+int before_request(void* user, char*, char*, int, int) {
+  auto& exchange = *static_cast<Exchange*>(user);
+  const std::string& method = exchange.request.method;
+  const bool reads = method == "GET" || method == "HEAD";
+  return ++exchange.tries == 1 || reads ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
 struct HeaderList {
   curl_slist* first = nullptr;
   ~HeaderList() { curl_slist_free_all(first); }
@@ -123,6 +134,7 @@ void set_options(CURL* easy, const ClientOptions& options) {
   curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.stall_timeout.count()));
   curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 512L << 10);
   curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 512L << 10);
+  if (options.direct) curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
   if (!options.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, options.ca_file.c_str());
 }
 
@@ -155,6 +167,9 @@ Error error_of(CURLcode code, const Exchange& exchange, const ClientOptions& opt
     case CURLE_UNSUPPORTED_PROTOCOL:
       return make_error(Code::invalid_argument,
                         "'{}' is not the address of a store; give https://host[:port][/path].",
+                        host);
+    case CURLE_ABORTED_BY_CALLBACK:
+      return make_error(Code::unavailable, "{} closed the connection without an answer; try again.",
                         host);
     case CURLE_OUT_OF_MEMORY:
       return make_error(Code::internal, "No memory is left for a request to {}.", host);
@@ -189,6 +204,8 @@ Result<Response> perform(CURL* easy, const Request& request, const ClientOptions
   curl_easy_setopt(easy, CURLOPT_READDATA, &exchange);
   curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, seek_body);
   curl_easy_setopt(easy, CURLOPT_SEEKDATA, &exchange);
+  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
+  curl_easy_setopt(easy, CURLOPT_PREREQDATA, &exchange);
   const CURLcode code = curl_easy_perform(easy);
   if (code != CURLE_OK) return error_of(code, exchange, options);
   long status = 0;

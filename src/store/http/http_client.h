@@ -49,6 +49,7 @@ struct ClientOptions {
   // nothing, and one that trickles.
   std::chrono::seconds stall_timeout = std::chrono::seconds(30);
   long slow_bytes = 1024;
+  bool direct = false;  // past any proxy: what is asked is a service of this machine's
 };
 
 // Keeps connections open between requests, one for every request that was under way at once.

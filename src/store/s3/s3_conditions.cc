@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/s3/s3_conditions.h"
+
+#include <random>
+
+#include "base/bytes.h"
+#include "store/names.h"
+#include "store/s3/s3_objects.h"
+
+namespace atelier::s3 {
+namespace {
+
+// Beside `key`, where whoever may write that may write this.
+std::string scratch_beside(const std::string& key) {
+  std::random_device random;
+  return fmt::format("{}{}probe-{:08x}{:08x}", key.substr(0, key.rfind('/') + 1), kReservedName,
+                     random(), random());
+}
+
+bool is_refusal(const Result<PutOutcome>& outcome) {
+  return !outcome.ok() && outcome.error().code == Code::invalid_argument;
+}
+
+}  // namespace
+
+Result<PutOutcome> ConditionalWrites::write_scratch(const std::string& scratch, Way way,
+                                                    const Condition& condition) {
+  // Other bytes each time, so that etags differ.
+  std::random_device random;
+  const std::string text = fmt::format("{:08x}{:08x}", random(), random());
+  if (way == Way::put) return put_object(service_, scratch, as_bytes(text), condition);
+  const std::string id = TRY(begin_multipart(service_, scratch));
+  const auto etag = send_part(service_, scratch, id, 1, as_bytes(text));
+  Result<PutOutcome> outcome =
+      etag.ok() ? complete_multipart(service_, scratch, id, {*etag}, condition) : etag.error();
+  if (!outcome.ok() || !outcome->written) abort_multipart(service_, scratch, id);
+  return outcome;
+}
+
+Result<bool> ConditionalWrites::try_if_absent(const std::string& scratch, Way way) {
+  const auto first = write_scratch(scratch, way, Condition::if_absent());
+  if (is_refusal(first)) {
+    // Of the condition, if it goes without.
+    TRY(write_scratch(scratch, way, Condition::always()));
+    return false;
+  }
+  if (!TRY(first).written) return false;
+  const auto second = write_scratch(scratch, way, Condition::if_absent());
+  if (is_refusal(second)) return false;
+  return !TRY(second).written;
+}
+
+Result<bool> ConditionalWrites::try_if_match(const std::string& scratch, Way way) {
+  const std::string old = TRY(write_scratch(scratch, way, Condition::always())).etag;
+  const std::string etag = TRY(write_scratch(scratch, way, Condition::always())).etag;
+  const auto stale = write_scratch(scratch, way, Condition::if_match(old));
+  if (is_refusal(stale) || (stale.ok() && stale->written)) return false;
+  TRY(stale);
+  const auto fresh = write_scratch(scratch, way, Condition::if_match(etag));
+  if (is_refusal(fresh)) return false;
+  return TRY(fresh).written;
+}
+
+Result<bool> ConditionalWrites::obeyed(const std::string& key, Way way, Kind kind) {
+  if (service_.is_amazon()) return true;
+  MutexLock lock(mutex_);
+  const auto found = known_.find({way, kind});
+  if (found != known_.end()) return found->second;
+  const std::string scratch = scratch_beside(key);
+  const auto obeys =
+      kind == Kind::if_absent ? try_if_absent(scratch, way) : try_if_match(scratch, way);
+  // Hidden, if it must stay.
+  static_cast<void>(delete_object(service_, scratch));
+  if (!obeys.ok()) return obeys.error();
+  known_[{way, kind}] = *obeys;
+  if (!*obeys && !noted_ && note_) {
+    noted_ = true;
+    note_(fmt::format(
+        "The server of {} has no conditional writes, so claims are advisory: let one worker at a "
+        "time write there.",
+        service_.url("")));
+  }
+  return *obeys;
+}
+
+Result<PutOutcome> ConditionalWrites::write(const std::string& key, Way way,
+                                            const Condition& condition, const Send& send) {
+  if (condition.kind == Kind::always || TRY(obeyed(key, way, condition.kind))) {
+    return send(condition);
+  }
+  const auto before = TRY(head_object(service_, key));
+  if (condition.kind == Kind::if_absent && before) return PutOutcome{};
+  if (condition.kind == Kind::if_match && (!before || before->etag != condition.etag)) {
+    return PutOutcome{};
+  }
+  PutOutcome outcome = TRY(send(Condition::always()));
+  const auto after = TRY(head_object(service_, key));
+  if (after && after->etag != outcome.etag) return PutOutcome{};
+  return outcome;
+}
+
+}  // namespace atelier::s3

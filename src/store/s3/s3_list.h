@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The answer to ListObjectsV2 (Amazon S3 API Reference).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/object_store.h"
+
+namespace atelier::s3 {
+
+struct KeyPage {
+  std::vector<ObjectInfo> objects;  // keys as the service stores them, decoded, in its order
+  bool truncated = false;           // more follows
+  std::string token;                // for the following page; servers may leave it out
+};
+
+// Reads what a stranger may have written. Errors: unavailable (it is no such answer).
+Result<KeyPage> parse_key_page(std::string_view xml);
+
+}  // namespace atelier::s3

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/s3/s3_objects.h"
+
+#include <charconv>
+#include <pugixml.hpp>
+
+#include "base/bytes.h"
+
+namespace atelier::s3 {
+namespace {
+
+constexpr const char* kBytes = "application/octet-stream";
+
+void add_condition(const Condition& condition, std::vector<http::Header>& headers) {
+  if (condition.kind == Condition::Kind::if_absent) headers.push_back({"If-None-Match", "*"});
+  if (condition.kind == Condition::Kind::if_match) {
+    headers.push_back({"If-Match", in_quotes(condition.etag)});
+  }
+}
+
+// What became of a write that the server did not make.
+Result<PutOutcome> not_written(const Service& service, const Call& call,
+                               const http::Response& response, const Condition& condition) {
+  using Kind = Condition::Kind;
+  const std::string code = error_code(response);
+  const bool upload_is_gone = code == "NoSuchUpload";
+  const bool conflict =
+      response.status == 412 || code == "PreconditionFailed" ||
+      (condition.kind == Kind::if_absent && response.status == 409) ||
+      (condition.kind == Kind::if_match && response.status == 404 && !upload_is_gone);
+  if (conflict && condition.kind != Kind::always) return PutOutcome{};
+  if (response.status == 501) {
+    return make_error(Code::invalid_argument,
+                      "The server of {} cannot do what a write asks of it ({}); use another one.",
+                      service.url(call.key), code);
+  }
+  return make_error(Code::unavailable, "{} could not be written ({} {}); try again.",
+                    service.url(call.key), response.status, code);
+}
+
+// The text of a child of an answer's root, which must have that name; empty if it is not there.
+std::string answer_field(const http::Response& response, const char* root, const char* field) {
+  pugi::xml_document document;
+  if (!document.load_buffer(response.body.data(), response.body.size())) return {};
+  return document.child(root).child_value(field);
+}
+
+// An etag comes back inside XML that we write.
+bool is_plain(std::string_view text) {
+  return !text.empty() && text.find_first_of("<>&\"'") == std::string_view::npos;
+}
+
+Error not_understood(const Service& service, const Call& call) {
+  return make_error(Code::unavailable, "The answer about {} cannot be understood; try again.",
+                    service.url(call.key));
+}
+
+}  // namespace
+
+std::string unquoted(std::string_view etag) {
+  if (etag.starts_with("W/")) etag.remove_prefix(2);
+  if (etag.size() > 1 && etag.front() == '"' && etag.back() == '"') {
+    etag = etag.substr(1, etag.size() - 2);
+  }
+  return std::string(etag);
+}
+
+std::string in_quotes(std::string_view etag) { return fmt::format("\"{}\"", etag); }
+
+Result<std::optional<ObjectInfo>> head_object(Service& service, const std::string& key) {
+  Call call;
+  call.method = "HEAD";
+  call.key = key;
+  call.about = About::read;
+  const http::Response response = TRY(service.call(call));
+  if (response.status == 404) return std::optional<ObjectInfo>();
+  ObjectInfo info;
+  info.etag = unquoted(response.header("ETag"));
+  const std::string_view size = response.header("Content-Length");
+  const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), info.size);
+  const auto modified = http::parse_date(response.header("Last-Modified"));
+  if (response.status != 200 || error != std::errc() || end != size.data() + size.size() ||
+      !modified || info.etag.empty()) {
+    return not_understood(service, call);
+  }
+  info.modified = *modified;
+  return std::optional(std::move(info));
+}
+
+Result<PutOutcome> put_object(Service& service, const std::string& key,
+                              std::span<const std::byte> bytes, const Condition& condition) {
+  Call call;
+  call.method = "PUT";
+  call.key = key;
+  call.headers = {{"Content-Type", kBytes}};
+  add_condition(condition, call.headers);
+  call.body = bytes;
+  call.about = About::write;
+  const http::Response response = TRY(service.call(call));
+  if (response.status / 100 != 2) return not_written(service, call, response, condition);
+  PutOutcome outcome{true, unquoted(response.header("ETag"))};
+  if (outcome.etag.empty()) return not_understood(service, call);
+  return outcome;
+}
+
+Result<void> delete_object(Service& service, const std::string& key) {
+  Call call;
+  call.method = "DELETE";
+  call.key = key;
+  const http::Response response = TRY(service.call_repeated(call));
+  if (response.status / 100 == 2 || response.status == 404) return {};
+  return make_error(Code::unavailable, "{} could not be removed ({} {}); try again.",
+                    service.url(key), response.status, error_code(response));
+}
+
+Result<std::string> begin_multipart(Service& service, const std::string& key) {
+  Call call;
+  call.method = "POST";
+  call.key = key;
+  call.query = {{"uploads", ""}};
+  call.headers = {{"Content-Type", kBytes}};
+  call.about = About::write;
+  const http::Response response = TRY(service.call_repeated(call));
+  if (response.status / 100 != 2) {
+    return not_written(service, call, response, Condition::always()).error();
+  }
+  std::string id = answer_field(response, "InitiateMultipartUploadResult", "UploadId");
+  if (id.empty()) return not_understood(service, call);
+  return id;
+}
+
+Result<std::string> send_part(Service& service, const std::string& key, const std::string& id,
+                              size_t number, std::span<const std::byte> bytes) {
+  Call call;
+  call.method = "PUT";
+  call.key = key;
+  call.query = {{"partNumber", std::to_string(number)}, {"uploadId", id}};
+  call.headers = {{"Content-Type", kBytes}};
+  call.body = bytes;
+  call.about = About::part;
+  const http::Response response = TRY(service.call_repeated(call));
+  if (response.status / 100 != 2) {
+    return not_written(service, call, response, Condition::always()).error();
+  }
+  std::string etag = unquoted(response.header("ETag"));
+  if (!is_plain(etag)) return not_understood(service, call);
+  return etag;
+}
+
+Result<PutOutcome> complete_multipart(Service& service, const std::string& key,
+                                      const std::string& id, const std::vector<std::string>& etags,
+                                      const Condition& condition) {
+  std::string xml = "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
+  for (size_t i = 0; i < etags.size(); ++i) {
+    xml += fmt::format("<Part><PartNumber>{}</PartNumber><ETag>&quot;{}&quot;</ETag></Part>", i + 1,
+                       etags[i]);
+  }
+  xml += "</CompleteMultipartUpload>";
+  Call call;
+  call.method = "POST";
+  call.key = key;
+  call.query = {{"uploadId", id}};
+  call.headers = {{"Content-Type", "application/xml"}};
+  add_condition(condition, call.headers);
+  call.body = as_bytes(xml);
+  call.about = About::part;
+  const http::Response response = TRY(service.call(call));
+  if (response.status / 100 != 2 || !error_code(response).empty()) {
+    return not_written(service, call, response, condition);
+  }
+  PutOutcome outcome{true, {}};
+  outcome.etag = unquoted(answer_field(response, "CompleteMultipartUploadResult", "ETag"));
+  if (outcome.etag.empty()) return not_understood(service, call);
+  return outcome;
+}
+
+void abort_multipart(Service& service, const std::string& key, const std::string& id) {
+  Call call;
+  call.method = "DELETE";
+  call.key = key;
+  call.query = {{"uploadId", id}};
+  static_cast<void>(service.call_repeated(call));
+}
+
+}  // namespace atelier::s3

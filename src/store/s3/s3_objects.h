@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// The requests that write one object, whole or in parts ("Uploading and copying objects using
+// multipart upload", Amazon S3 User Guide), each sent once unless it says otherwise. Keys are as
+// the service stores them.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/object_store.h"
+#include "store/s3/s3_service.h"
+
+namespace atelier::s3 {
+
+// Without its quotes and without "W/".
+std::string unquoted(std::string_view etag);
+std::string in_quotes(std::string_view etag);
+
+// Errors: those of Service::call; unavailable (a conflict that has to do with no condition, an
+// upload that is gone: begin another), invalid_argument (the server does not know how).
+Result<std::optional<ObjectInfo>> head_object(Service& service, const std::string& key);
+Result<PutOutcome> put_object(Service& service, const std::string& key,
+                              std::span<const std::byte> bytes, const Condition& condition);
+// Repeated. An absent object is no error.
+Result<void> delete_object(Service& service, const std::string& key);
+
+// Repeated: the id of an upload, which exists until it is completed or aborted. An answer that is
+// lost leaves an upload that only the bucket's own rules sweep away.
+Result<std::string> begin_multipart(Service& service, const std::string& key);
+// Repeated. `number` counts from 1; returns the part's etag.
+Result<std::string> send_part(Service& service, const std::string& key, const std::string& id,
+                              size_t number, std::span<const std::byte> bytes);
+// Of all parts, by their etags in order. The server may say 200 before it knows, and then that it
+// went wrong.
+Result<PutOutcome> complete_multipart(Service& service, const std::string& key,
+                                      const std::string& id, const std::vector<std::string>& etags,
+                                      const Condition& condition);
+// Repeated; what goes wrong is left to the bucket's own rules.
+void abort_multipart(Service& service, const std::string& key, const std::string& id);
+
+}  // namespace atelier::s3
