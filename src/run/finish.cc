@@ -125,9 +125,9 @@ Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
   report.notes.insert(report.notes.end(), muxed.notes.begin(), muxed.notes.end());
 
   const auto file = TRY(FileSource::open(scratch.path()));
-  const auto outcome =
-      TRY(put_source(*request.output, request.output_key, *file,
-                     request.replace ? Condition::always() : Condition::if_absent()));
+  const auto outcome = TRY(put_source_repeatedly(
+      *request.output, request.output_key, *file,
+      request.replace ? Condition::always() : Condition::if_absent(), system_clock()));
   // Another worker of this run may have published the same bits.
   if (!outcome.written &&
       !TRY(same_bytes(*request.output, request.output_key, *file)).value_or(false)) {

@@ -141,9 +141,11 @@ Result<bool> Ledger::is_settled(int chunk) {
 }
 
 Result<bool> Ledger::try_chunk(int chunk, Claim& claim) {
-  if (held_.contains(chunk) || TRY(is_settled(chunk))) return false;
   const Chunk& known = chunks_[static_cast<size_t>(chunk)];
+  if (held_.contains(chunk) || known.settled) return false;
+  // Nobody settles what nobody claimed: that the first claim can be put says all.
   if (known.generation == 0) return take(chunk, false, claim);
+  if (TRY(is_settled(chunk))) return false;
   TRY(read_claim(chunk));
   if (known.holder.empty()) return take(chunk, false, claim);
   if (known.holder == setup_.worker) return adopt(chunk, claim);

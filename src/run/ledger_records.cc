@@ -19,20 +19,11 @@ Error damaged_record(const std::string& url, const char* why) {
 
 // One that changes between the two calls is read again: beats are overwritten all the time.
 Result<std::optional<json>> read_record(ObjectStore& store, const std::string& key) {
-  for (;;) {
-    const auto info = TRY(store.head(key));
-    if (!info) return std::optional<json>();
-    if (info->size > kLargestRecord) return damaged_record(store.url(key), "too large");
-    const auto bytes = store.get(key, {}, info->etag);
-    if (!bytes.ok() &&
-        (bytes.error().code == Code::conflict || bytes.error().code == Code::invalid_input)) {
-      continue;
-    }
-    TRY(bytes);
-    json record = json::parse(as_text(*bytes), nullptr, false);
-    if (!record.is_object()) return damaged_record(store.url(key), "not JSON");
-    return std::optional(std::move(record));
-  }
+  const auto bytes = TRY(read_object(store, key, kLargestRecord));
+  if (!bytes) return std::optional<json>();
+  json record = json::parse(as_text(*bytes), nullptr, false);
+  if (!record.is_object()) return damaged_record(store.url(key), "not JSON");
+  return std::optional(std::move(record));
 }
 
 std::string record_text(const json& record) {

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/hash.h"
+#include "base/read_ahead.h"
 #include "run/ledger_records.h"
-#include "store/retry.h"
 
 namespace atelier::run {
 namespace {
@@ -16,6 +16,9 @@ using nlohmann::json;
 
 // Far above any manifest (a chunk takes about 100 bytes), far below what would exhaust memory.
 constexpr uint64_t kLargestRecord = 256u << 20;
+
+// A chunk of a usual length is read once, to be hashed and to be joined; a longer one twice.
+constexpr uint64_t kWholeChunk = uint64_t{32} << 20;
 
 std::string chunk_name(int chunk) { return fmt::format("chunks/{:06d}", chunk); }
 std::string unpainted_name(int chunk) { return fmt::format("unpainted/{:06d}", chunk); }
@@ -70,12 +73,9 @@ Result<ChunkCommit> commit_from_json(int chunk, std::string_view text) {
 }
 
 Result<std::optional<std::string>> RunFolder::read_text(const std::string& key) {
-  const auto info = TRY(store_.head(key));
-  if (!info) return std::optional<std::string>();
-  if (info->size > kLargestRecord)
-    return make_error(Code::corrupt, "'{}' is too large to be a record.", store_.url(key));
-  const auto bytes = TRY(store_.get(key, {}, info->etag));
-  return std::optional(std::string(as_text(bytes)));
+  const auto bytes = TRY(read_object(store_, key, kLargestRecord));
+  if (!bytes) return std::optional<std::string>();
+  return std::optional(std::string(as_text(*bytes)));
 }
 
 Result<std::optional<Manifest>> RunFolder::read_manifest() {
@@ -126,17 +126,6 @@ Result<std::optional<ChunkCommit>> RunFolder::read_commit_of(int chunk, const st
   return std::optional(TRY(commit_from_json(chunk, *text)));
 }
 
-// Nobody below repeats an append, since nobody knows whether its bytes arrived; and a run must not
-// end because one answer was lost.
-Result<void> RunFolder::put_result(const std::string& object, ByteSource& result) {
-  RetryPolicy policy;  // a service is away for a minute, now and then
-  policy.attempts = 12;
-  policy.max_delay = std::chrono::seconds(10);
-  TRY(with_retries(policy, clock_,
-                   [&] { return put_source(store_, key(object), result, Condition::always()); }));
-  return {};
-}
-
 Result<ChunkCommit> RunFolder::commit_chunk(ChunkCommit commit, ByteSource& result) {
   const std::string name = chunk_name(commit.index);
   return commit_as(name, std::move(commit), result);
@@ -151,7 +140,7 @@ Result<ChunkCommit> RunFolder::commit_as(const std::string& name, ChunkCommit co
                                          ByteSource& result) {
   if (commit.frames > 0) {
     commit.object = fmt::format("{}-{}.nut", name, commit.sha256);
-    TRY(put_result(commit.object, result));
+    TRY(put_source_repeatedly(store_, key(commit.object), result, Condition::always(), clock_));
   }
   const std::string record = to_json(commit);
   const PutOutcome outcome =
@@ -164,18 +153,32 @@ Result<ChunkCommit> RunFolder::commit_as(const std::string& name, ChunkCommit co
   return *std::move(standing);
 }
 
+Error RunFolder::gone(const ChunkCommit& commit) const {
+  return make_error(Code::corrupt, "Chunk {} ('{}') is gone; start anew with --no-reuse.",
+                    commit.index, store_.url(key(commit.object)));
+}
+
+Error RunFolder::damaged(const ChunkCommit& commit) const {
+  return make_error(Code::corrupt,
+                    "Chunk {} ('{}') was damaged after it was written; start anew with --no-reuse.",
+                    commit.index, store_.url(key(commit.object)));
+}
+
+Result<std::unique_ptr<ByteSource>> RunFolder::read_chunk(const ChunkCommit& commit) {
+  auto bytes = store_.get(key(commit.object), {0, commit.bytes + 1});
+  if (!bytes.ok() && bytes.error().code == Code::invalid_input) return gone(commit);
+  std::vector<std::byte> all = TRY(std::move(bytes));
+  if (all.size() != commit.bytes || sha256_hex(all) != commit.sha256) return damaged(commit);
+  return std::unique_ptr<ByteSource>(std::make_unique<MemorySource>(std::move(all)));
+}
+
 Result<std::unique_ptr<ByteSource>> RunFolder::open_chunk(const ChunkCommit& commit) {
+  if (commit.bytes <= kWholeChunk) return read_chunk(commit);
   auto opened = open_object(store_, key(commit.object));
-  if (!opened.ok() && opened.error().code == Code::invalid_input) {
-    return make_error(Code::corrupt, "Chunk {} ('{}') is gone; start anew with --no-reuse.",
-                      commit.index, store_.url(key(commit.object)));
-  }
-  auto source = TRY(std::move(opened));
+  if (!opened.ok() && opened.error().code == Code::invalid_input) return gone(commit);
+  std::unique_ptr<ByteSource> source = std::make_unique<ReadAheadSource>(TRY(std::move(opened)));
   if (source->size() != commit.bytes || TRY(sha256_hex(*source)) != commit.sha256) {
-    return make_error(
-        Code::corrupt,
-        "Chunk {} ('{}') was damaged after it was written; start anew with --no-reuse.",
-        commit.index, store_.url(key(commit.object)));
+    return damaged(commit);
   }
   return source;
 }

@@ -94,7 +94,9 @@ class RunFolder {
  private:
   Result<std::optional<ChunkCommit>> read_commit_of(int chunk, const std::string& name);
   Result<ChunkCommit> commit_as(const std::string& name, ChunkCommit commit, ByteSource& result);
-  Result<void> put_result(const std::string& object, ByteSource& result);
+  Result<std::unique_ptr<ByteSource>> read_chunk(const ChunkCommit& commit);
+  Error gone(const ChunkCommit& commit) const;
+  Error damaged(const ChunkCommit& commit) const;
   Result<void> remove_in_order(std::vector<ObjectInfo> objects);
   std::string key(std::string_view name) const { return run_id_ + "/" + std::string(name); }
   Result<std::optional<std::string>> read_text(const std::string& key);

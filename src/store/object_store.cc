@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "store/retry.h"
+
 namespace atelier {
 namespace {
 
@@ -58,6 +60,20 @@ Result<std::unique_ptr<ByteSource>> open_object_at(ObjectStore& store, std::stri
   return store.open_source(key, etag);
 }
 
+Result<std::optional<std::vector<std::byte>>> read_object(ObjectStore& store, std::string_view key,
+                                                          uint64_t limit) {
+  auto bytes = store.get(key, {0, limit + 1});
+  if (!bytes.ok() && bytes.error().code == Code::invalid_input) {
+    return std::optional<std::vector<std::byte>>();
+  }
+  std::vector<std::byte> all = TRY(std::move(bytes));
+  if (all.size() > limit) {
+    return make_error(Code::corrupt, "{} is longer than the {} bytes it may have.", store.url(key),
+                      limit);
+  }
+  return std::optional(std::move(all));
+}
+
 Result<std::optional<bool>> same_bytes(ObjectStore& store, std::string_view key,
                                        ByteSource& wanted) {
   const auto info = TRY(store.head(key));
@@ -106,6 +122,15 @@ Result<PutOutcome> put_source(ObjectStore& store, std::string_view key, ByteSour
     offset += count;
   }
   return upload->commit(condition);
+}
+
+Result<PutOutcome> put_source_repeatedly(ObjectStore& store, std::string_view key,
+                                         ByteSource& source, const Condition& condition,
+                                         Clock& clock) {
+  RetryPolicy policy;
+  policy.attempts = 12;
+  policy.max_delay = std::chrono::seconds(10);
+  return with_retries(policy, clock, [&] { return put_source(store, key, source, condition); });
 }
 
 }  // namespace atelier

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/result.h"
 
 namespace atelier {
@@ -98,6 +99,11 @@ Result<std::unique_ptr<ByteSource>> open_object(ObjectStore& store, std::string_
 Result<std::unique_ptr<ByteSource>> open_object_at(ObjectStore& store, std::string_view key,
                                                    std::string_view etag);
 
+// All of a small object, by one call; nothing if it is absent. Errors: corrupt if it has more than
+// `limit` bytes.
+Result<std::optional<std::vector<std::byte>>> read_object(ObjectStore& store, std::string_view key,
+                                                          uint64_t limit);
+
 // Whether the object holds just the bytes of `wanted`; nothing if it is absent. Another size is
 // seen without reading it; what changes meanwhile is not the same.
 Result<std::optional<bool>> same_bytes(ObjectStore& store, std::string_view key,
@@ -109,5 +115,11 @@ Result<std::vector<ObjectInfo>> list_all(ObjectStore& store, std::string_view pr
 // Copies a source into an object by an upload in 8 MiB pieces.
 Result<PutOutcome> put_source(ObjectStore& store, std::string_view key, ByteSource& source,
                               const Condition& condition);
+// The same, from the beginning again while that is unavailable, for about a minute: no store below
+// repeats an append, since nobody knows whether its bytes arrived. Over a RetryingStore, which
+// finds out what became of a commit.
+Result<PutOutcome> put_source_repeatedly(ObjectStore& store, std::string_view key,
+                                         ByteSource& source, const Condition& condition,
+                                         Clock& clock);
 
 }  // namespace atelier

@@ -17,6 +17,7 @@
 namespace atelier::azure {
 namespace {
 
+constexpr uint64_t kLargestSummed = uint64_t{4} << 20;  // range of which the service tells the MD5
 constexpr size_t kMostPerPage = 5000;  // of the service
 constexpr size_t kKeptMarkers = 64;    // pages that somebody may yet read on from
 constexpr uint64_t kLargestBlob = uint64_t{1}
@@ -121,6 +122,7 @@ Result<FetchedPiece> AzureStore::fetch(std::string_view key, uint64_t offset, ui
   call.method = "GET";
   call.path = path_of(key);
   call.headers.push_back({"x-ms-range", fmt::format("bytes={}-{}", offset, offset + length - 1)});
+  if (length <= kLargestSummed) call.headers.push_back({"x-ms-range-get-content-md5", "true"});
   if (!if_match.empty()) call.headers.push_back({"If-Match", in_quotes(if_match)});
   call.most_bytes = length;
   http::Response response = TRY(service_.call(call));
@@ -140,9 +142,12 @@ Result<FetchedPiece> AzureStore::fetch(std::string_view key, uint64_t offset, ui
   piece.bytes = std::move(response.body);
   piece.total = whole ? piece.bytes.size() : *total;
   const uint64_t expected = piece.total > offset ? std::min(length, piece.total - offset) : 0;
-  const std::string_view md5 = response.header("Content-MD5");
-  const bool damaged =
-      piece.bytes.size() == piece.total && !md5.empty() && md5 != md5_base64(piece.bytes);
+  // Of the range where that was asked for, else of the whole blob.
+  std::string_view md5 = response.header("Content-MD5");
+  if (md5.empty() && piece.bytes.size() == piece.total) {
+    md5 = response.header("x-ms-blob-content-md5");
+  }
+  const bool damaged = !md5.empty() && md5 != md5_base64(piece.bytes);
   if (piece.bytes.size() != expected || damaged) {
     return make_error(Code::unavailable, "{} did not arrive as it is stored; read it again.",
                       url(key));
