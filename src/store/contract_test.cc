@@ -18,8 +18,10 @@
 #include "store/memory_store.h"
 #include "store/object_store.h"
 #include "store/retrying_store.h"
+#include "store/s3/fake_s3.h"
 #include "store/s3/s3_store.h"
 #include "store/test_folder.h"
+#include "store/test_server.h"
 
 namespace atelier {
 namespace {
@@ -41,6 +43,8 @@ struct Rig {
   TestFolder folder;
   InstantClock clock;
   SystemClock system_clock;
+  std::unique_ptr<s3::FakeS3> fake_s3;
+  std::unique_ptr<TestServer> server;
   bool etags_are_hashes = false;
   std::atomic<bool> advisory{false};                 // conditions are, as a store found out
   std::vector<std::unique_ptr<ObjectStore>> stores;  // the last one is tested
@@ -96,20 +100,36 @@ void add_azure(Rig& rig, azure::Credential::Kind kind, const char* secret) {
       azure::open_azure_store(std::move(account), {"contract", fresh_prefix()}, rig.system_clock));
 }
 
-void add_s3(Rig& rig) {
+void add_s3(Rig& rig, s3::Options options) {
+  options.note = [&rig](const std::string&) { rig.advisory = true; };
+  rig.etags_are_hashes = true;
+  rig.stores.push_back(s3::open_s3_store(std::move(options), rig.system_clock).value());
+}
+
+// S3's client over a server of ours that treats conditions as it is told.
+Kind fake_s3(const char* name, s3::FakeS3::Conditions conditions) {
+  return {name, [conditions](Rig& rig) {
+            rig.fake_s3 = std::make_unique<s3::FakeS3>(conditions);
+            rig.server =
+                std::make_unique<TestServer>([&fake = *rig.fake_s3](const TestRequest& request) {
+                  return fake.answer(request);
+                });
+            add_s3(rig, s3::options_for(*rig.server));
+          }};
+}
+
+void add_real_s3(Rig& rig) {
   s3::Options options;
   options.bucket.name = service("S3_BUCKET");
   options.bucket.endpoint = service("S3_ENDPOINT");
   options.bucket.http.ca_file = service("S3_CA");
   options.bucket.keys = s3::fixed_keys({service("S3_KEY"), service("S3_SECRET"), ""});
   options.prefix = fresh_prefix();
-  options.note = [&rig](const std::string&) { rig.advisory = true; };
-  rig.etags_are_hashes = true;
-  rig.stores.push_back(s3::open_s3_store(std::move(options), rig.system_clock).value());
+  add_s3(rig, std::move(options));
 }
 
 void add_remote_kinds(std::vector<Kind>& kinds) {
-  if (!service("S3_ENDPOINT").empty()) kinds.push_back({"s3", add_s3});
+  if (!service("S3_ENDPOINT").empty()) kinds.push_back({"s3", add_real_s3});
   if (service("AZURE").empty()) return;
   using Credential = azure::Credential::Kind;
   kinds.push_back({"azure_sas", [](Rig& rig) { add_azure(rig, Credential::sas, "AZURE_SAS"); }});
@@ -184,6 +204,9 @@ std::vector<Kind> kinds() {
          add_faulty(rig, hidden_faults());
          add_retrying(rig);
        }},
+      fake_s3("s3_client", s3::FakeS3::Conditions::obeyed),
+      fake_s3("s3_client_conditions_refused", s3::FakeS3::Conditions::refused),
+      fake_s3("s3_client_conditions_ignored", s3::FakeS3::Conditions::ignored),
   };
   add_remote_kinds(all);
   return all;

@@ -160,8 +160,10 @@ class Swift:
             if any(process.poll() is not None for process in self.processes):
                 break
             try:
-                # 404: all servers had a say.
-                if self.request("HEAD", "no-such-bucket")[0] == 404:
+                # Writes need all of them.
+                if self.request("PUT", "ready")[0] == 200 and self.request("PUT", "ready/x")[0] == 200:
+                    self.request("DELETE", "ready/x")
+                    self.request("DELETE", "ready")
                     return
             except OSError:
                 pass

@@ -23,6 +23,16 @@ bool is_one_of(std::string_view code, std::initializer_list<std::string_view> co
 }
 
 bool is_refused(int status) { return status == 401 || status == 403; }
+bool is_refusal(int status) { return status == 400 || is_refused(status); }
+
+// The cheapest request that needs the permission to list, which is also the permission to hear that
+// an object is absent.
+Call list_of(const std::string& key) {
+  Call list;
+  list.method = "GET";
+  list.query = {{"list-type", "2"}, {"max-keys", "1"}, {"prefix", key}};
+  return list;
+}
 
 // What may be asked again, whatever it was.
 bool is_transient(int status, std::string_view code) {
@@ -217,10 +227,8 @@ bool Service::mend(const http::Response& refusal) {
     bucket_.keys->forget();
     return true;
   }
-  // The refusal of a HEAD has no body, so that only the clocks tell.
-  const bool maybe = code == "RequestTimeTooSkewed" || (refusal.body.empty() && code.empty());
   const auto theirs = http::parse_date(refusal.header("Date"));
-  if (!is_refused(refusal.status) || !maybe || !theirs) return false;
+  if (code != "RequestTimeTooSkewed" || !theirs) return false;
   const int64_t offset =
       std::chrono::duration_cast<std::chrono::seconds>(*theirs - std::chrono::system_clock::now())
           .count();
@@ -245,12 +253,9 @@ Error Service::denied(const Call& call, const std::string& code) {
   }
   const bool reads = (call.method == "HEAD" || call.method == "GET") && !call.key.empty();
   if (reads) {
-    Call list;
-    list.method = "GET";
-    list.query = {{"list-type", "2"}, {"max-keys", "1"}, {"prefix", call.key}};
-    const auto listed = call_once(list);
+    const auto listed = call_once(list_of(call.key));
     if (!listed.ok()) return listed.error();
-    if (blames_keys(error_code(*listed))) return refused(list, *listed);
+    if (blames_keys(error_code(*listed))) return refused(call, *listed);
     if (is_refused(listed->status)) {
       return make_error(Code::invalid_argument,
                         "{} is not there, or this credential may not read it: without the "
@@ -285,7 +290,9 @@ Error Service::refused(const Call& call, const http::Response& response) {
         "that they are for this server.",
         url(""), code);
   }
-  if (is_refused(response.status)) return denied(call, code);
+  if (is_refused(response.status) || (!bucket_.keys && response.status == 400)) {
+    return denied(call, code);
+  }
   return make_error(Code::invalid_argument,
                     "The server refused a request about {} ({} {}); check its address and the "
                     "region {}.",
@@ -314,9 +321,24 @@ Result<void> Service::check_bucket() {
   return {};
 }
 
+// A refused HEAD has no body that says why: another request has, which needs the same keys.
+Result<http::Response> Service::explained(const Call& call, const http::Response& refusal) {
+  if (call.method == "HEAD" && is_refusal(refusal.status) && bucket_.keys)
+    return call_once(list_of(call.key));
+  http::Response why;
+  why.status = refusal.status;
+  why.headers = refusal.headers;
+  if (refusal.status / 100 == 4) why.body = refusal.body;
+  return why;
+}
+
 Result<http::Response> Service::call(const Call& call) {
   http::Response response = TRY(call_once(call));
-  if (response.status / 100 == 4 && mend(response)) response = TRY(call_once(call));
+  http::Response why = TRY(explained(call, response));
+  if (mend(why)) {
+    response = TRY(call_once(call));
+    why = TRY(explained(call, response));
+  }
   if (response.status / 100 == 2) {
     bucket_is_there_ = true;
     return response;
@@ -335,7 +357,7 @@ Result<http::Response> Service::call(const Call& call) {
   const bool known = response.status == 404 || response.status == 409 || response.status == 412 ||
                      response.status == 416 || response.status == 501;
   if (known) return response;
-  return refused(call, response);
+  return refused(call, is_refusal(why.status) ? why : response);
 }
 
 Result<http::Response> Service::call_repeated(const Call& call) {

@@ -91,6 +91,7 @@ class Service {
   Result<Keys> keys();
   Result<void> add_encryption(About about, std::vector<http::Header>& headers);
   Result<http::Response> call_once(const Call& call);
+  Result<http::Response> explained(const Call& call, const http::Response& refusal);
   // Whether asking again may help after the clock was set or the keys were dropped.
   bool mend(const http::Response& refusal);
   Error refused(const Call& call, const http::Response& response);
