@@ -98,6 +98,24 @@ struct GcOptions {
 };
 Result<void> gc_command(const GcOptions& options, Console& console, const std::stop_token& stop);
 
+struct CopyCommandOptions {
+  std::string from;
+  std::string to;
+  bool recursive = false;
+  bool force = false;
+};
+// Errors: those of copy_objects; invalid_input if there is nothing to copy.
+Result<void> cp_command(const CopyCommandOptions& options, Console& console,
+                        const std::stop_token& stop);
+
+struct ShareOptions {
+  std::string url;
+  bool read = false;  // just one of both
+  bool write = false;
+  std::string lasts;  // "1h"
+};
+Result<void> share_command(const ShareOptions& options, Console& console);
+
 struct BenchOptions {
   std::string model = "starry-night";
   std::string size = "1280x720";

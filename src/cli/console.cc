@@ -54,6 +54,19 @@ void Console::note(std::string_view line) {
   print_line(fmt::format("note: {}", line));
 }
 
+void Console::result(std::string_view line) {
+  if (json_) return;
+  MutexLock lock(mutex_);
+  clear_bar();
+  write_out(fmt::format("{}\n", line));
+}
+
+void Console::note_aside(std::string_view line) {
+  if (quiet_) return;
+  MutexLock lock(mutex_);
+  fmt::print(stderr, "note: {}\n", line);
+}
+
 void Console::print_line(std::string_view line) {
   if (json_ || quiet_) return;
   clear_bar();

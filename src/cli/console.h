@@ -28,6 +28,10 @@ class Console {
   void note(std::string_view line);
   // While no other thread notes anything.
   const std::vector<std::string>& notes() const { return notes_; }
+  // What was asked for, where that is a line: on stdout whatever --quiet says, but not with --json.
+  void result(std::string_view line);
+  // A note on stderr, where stdout is nothing but the result.
+  void note_aside(std::string_view line);
   // Replaces the bar on a terminal; elsewhere a plain line at most every five seconds.
   void progress(std::string_view line);
   void end_progress();

@@ -39,6 +39,25 @@ Opening& the_opening() {
   return opening;
 }
 
+// What `use` returns, called with the credentials and with where notes go.
+template <class Use>
+auto with_credentials(Use use)
+    -> decltype(use(std::declval<const Credentials&>(), std::declval<const Notes&>())) {
+  Opening& opening = the_opening();
+  MutexLock lock(opening.mutex);
+  if (!opening.credentials) {
+    // No secret in a file that a crash leaves.
+    const rlimit none{0, 0};
+    ::setrlimit(RLIMIT_CORE, &none);
+    opening.credentials = TRY(Credentials::load(environment()));
+  }
+  return use(*opening.credentials, [&](const std::string& note) {
+    if (std::ranges::find(opening.notes, note) == opening.notes.end()) {
+      opening.notes.push_back(note);
+    }
+  });
+}
+
 bool parse_side(std::string_view text, int& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc() && end == text.data() + text.size() && value >= 0 &&
@@ -55,18 +74,14 @@ std::vector<std::string> notes_of_stores() {
 
 Result<std::unique_ptr<ObjectStore>> open_folder(const Location& folder) {
   if (folder.is_file()) return open_store(folder, Credentials(), system_clock(), {});
-  Opening& opening = the_opening();
-  MutexLock lock(opening.mutex);
-  if (!opening.credentials) {
-    // No secret in a file that a crash leaves.
-    const rlimit none{0, 0};
-    ::setrlimit(RLIMIT_CORE, &none);
-    opening.credentials = TRY(Credentials::load(environment()));
-  }
-  return open_store(folder, *opening.credentials, system_clock(), [&](const std::string& note) {
-    if (std::ranges::find(opening.notes, note) == opening.notes.end()) {
-      opening.notes.push_back(note);
-    }
+  return with_credentials([&](const Credentials& credentials, const Notes& notes) {
+    return open_store(folder, credentials, system_clock(), notes);
+  });
+}
+
+Result<Link> link_to(const Location& object, Access access, std::chrono::seconds lasts) {
+  return with_credentials([&](const Credentials& credentials, const Notes& notes) {
+    return share_link(object, access, lasts, credentials, system_clock(), notes);
   });
 }
 

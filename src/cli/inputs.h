@@ -2,6 +2,7 @@
 // Opening what a user named on the command line.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,6 +13,7 @@
 #include "run/manifest.h"
 #include "store/location.h"
 #include "store/object_store.h"
+#include "store/share.h"
 
 namespace atelier::cli {
 
@@ -28,6 +30,9 @@ struct Place {
   std::string key;
 };
 Result<Place> open_place(const std::string& text);
+
+// A link to an object, by the credentials that its store would be opened with.
+Result<Link> link_to(const Location& object, Access access, std::chrono::seconds lasts);
 
 // The store of runs: the folder that was named, or the default.
 Result<std::unique_ptr<ObjectStore>> open_runs(const std::string& text);

@@ -25,6 +25,8 @@ struct Options {
   PreviewOptions preview;
   BenchOptions bench;
   GcOptions gc;
+  CopyCommandOptions cp;
+  ShareOptions share;
   std::string probe_input;
   std::string model_name;
   std::string run_url;
@@ -228,6 +230,29 @@ void add_gc(CLI::App& app, Options& o) {
   gc->add_flag("--dry-run", o.gc.dry_run, "Only say what would be removed");
 }
 
+void add_stores(CLI::App& app, Options& o) {
+  CLI::App* cp = app.add_subcommand(
+      "cp", "Copy objects between any two stores, checked; the same command goes on");
+  cp->add_option("FROM", o.cp.from, "A file or an object; with --recursive a folder")->required();
+  cp->add_option("TO", o.cp.to,
+                 "Its name there; a folder where it ends with '/', is one, or is a whole container")
+      ->required();
+  cp->add_flag("--recursive", o.cp.recursive,
+               "Copy everything below FROM, to the same names below TO");
+  cp->add_flag("--force", o.cp.force, "Replace what is there and differs");
+  CLI::App* share = app.add_subcommand(
+      "share", "A link that lets whoever has it read or write one object for some time");
+  share->add_option("URL", o.share.url, "The object, like az://account/container/a.mp4")
+      ->required();
+  share->add_flag("--read", o.share.read, "Let it be read");
+  share->add_flag("--write", o.share.write, "Let it be written, also where there is nothing yet");
+  share
+      ->add_option("--for", o.share.lasts,
+                   "So long, counted from now: 7d, 12h, 30m or 90s; at most 7d, or 365d where an "
+                   "account's key signs")
+      ->required();
+}
+
 Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
                       const std::stop_token& stop) {
   const std::string name = app.get_subcommands().front()->get_name();
@@ -238,6 +263,8 @@ Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
   if (name == "probe") return probe_command(o.probe_input, console);
   if (name == "models") return models_command(o.model_name, console);
   if (name == "gc") return gc_command(o.gc, console, stop);
+  if (name == "cp") return cp_command(o.cp, console, stop);
+  if (name == "share") return share_command(o.share, console);
   if (name == "show") return show_command(o.run_url, console);
   return bench_command(o.bench, console, stop);
 }
@@ -311,10 +338,14 @@ int run_program(int argc, char** argv) {
   add_others(app, options);
   add_drill(app, options);
   add_gc(app, options);
+  add_stores(app, options);
   for (CLI::App* command : app.get_subcommands(nullptr)) {
     command->footer(
         "--json prints one JSON object and nothing else on stdout, --quiet nothing but errors.");
   }
+  app.get_subcommand("share")->footer(
+      "stdout is the link and nothing else, or with --json one JSON object; --quiet leaves out the "
+      "notes on stderr.");
   const Interrupt interrupt;
   try {
     if (const auto parsed = parse(app, argc, argv); !parsed.ok()) {

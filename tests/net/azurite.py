@@ -192,7 +192,9 @@ class Azurite:
         return ".".join([
             part('{"alg":"RS256","typ":"JWT"}'),
             part('{"aud":"https://storage.azure.com","iss":"https://sts.windows.net/ab1f708d-50f6-404c-a006-'
-                 f'd71b2ac7a606/","nbf":{now - 60},"iat":{now - 60},"exp":{now + seconds}}}'),
+                 f'd71b2ac7a606/","tid":"ab1f708d-50f6-404c-a006-d71b2ac7a606",'
+                 f'"oid":"23657296-5cd5-45b0-a809-d972a7f4dfe1","nbf":{now - 60},"iat":{now - 60},'
+                 f'"exp":{now + seconds}}}'),
             part("signature")])
 
 

@@ -59,4 +59,15 @@ Result<BlobPage> parse_blob_page(std::string_view xml) {
   return page;
 }
 
+std::map<std::string, uint64_t> parse_waiting_blocks(std::string_view xml) {
+  std::map<std::string, uint64_t> blocks;
+  pugi::xml_document document;
+  if (!document.load_buffer(xml.data(), xml.size(), kParse, pugi::encoding_utf8)) return blocks;
+  const pugi::xml_node waiting = document.child("BlockList").child("UncommittedBlocks");
+  for (const pugi::xml_node& block : waiting.children("Block")) {
+    blocks[block.child_value("Name")] = block.child("Size").text().as_ullong();
+  }
+  return blocks;
+}
+
 }  // namespace atelier::azure

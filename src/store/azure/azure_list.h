@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The answer to List Blobs. Internal to azure/.
+// The answers to List Blobs and Get Block List. Internal to azure/.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,5 +18,9 @@ struct BlobPage {
 
 // Errors: unavailable (this is no such answer).
 Result<BlobPage> parse_blob_page(std::string_view xml);
+
+// The blocks that arrived and are part of no blob yet: their sizes by their names, in base64 as
+// they were sent. Empty if this is no such answer.
+std::map<std::string, uint64_t> parse_waiting_blocks(std::string_view xml);
 
 }  // namespace atelier::azure

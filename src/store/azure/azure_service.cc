@@ -12,17 +12,7 @@
 namespace atelier::azure {
 namespace {
 
-// What is used of it was there in this version; services keep what a version said.
-constexpr const char* kVersion = "2021-12-02";
 constexpr int64_t kSkew = 300;  // seconds by which clocks must differ to be to blame
-
-std::string encode_query(std::string_view text) {
-  std::string encoded = percent_encode(text);
-  for (size_t at = 0; (at = encoded.find('/', at)) != std::string::npos; at += 3) {
-    encoded.replace(at, 1, "%2F");
-  }
-  return encoded;
-}
 
 std::string lower(std::string text) {
   std::ranges::transform(text, text.begin(), [](char c) {
@@ -53,16 +43,23 @@ std::string sas_field(std::string_view sas, std::string_view name) {
   return {};
 }
 
-// "2026-11-29T12:00:00Z" of a time; ISO 8601 sorts as text.
-std::string iso_of(std::chrono::system_clock::time_point time) {
+}  // namespace
+
+std::string encode_query(std::string_view text) {
+  std::string encoded = percent_encode(text);
+  for (size_t at = 0; (at = encoded.find('/', at)) != std::string::npos; at += 3) {
+    encoded.replace(at, 1, "%2F");
+  }
+  return encoded;
+}
+
+std::string iso_time(std::chrono::system_clock::time_point time) {
   const time_t seconds = std::chrono::system_clock::to_time_t(time);
   tm utc{};
   gmtime_r(&seconds, &utc);
   return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", utc.tm_year + 1900, utc.tm_mon + 1,
                      utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec);
 }
-
-}  // namespace
 
 std::string shared_key_text(const std::string& account, const std::string& path, const Call& call) {
   std::string text = call.method + "\n";
@@ -191,7 +188,7 @@ Error Service::refused(const Call& call, const http::Response& response) {
     const auto sas = account_.credential.secret->read();
     const std::string end = sas.ok() ? sas_field(*sas, "se") : std::string();
     const auto theirs = http::parse_date(response.header("Date"));
-    if (!end.empty() && theirs && end <= iso_of(*theirs)) {
+    if (!end.empty() && theirs && end <= iso_time(*theirs)) {
       return make_error(Code::invalid_argument,
                         "The SAS token for {} has expired at {}; give a new one and run the same "
                         "command again.",

@@ -17,6 +17,10 @@
 
 namespace atelier::azure {
 
+// Of the service's protocol. What is used of it was there in this version; services keep what a
+// version said.
+inline constexpr const char* kVersion = "2021-12-02";
+
 // Best first: a SAS opens one container for some verbs and some time; a bearer token is a person's
 // or a machine's; the account's key opens everything for ever.
 struct Credential {
@@ -82,5 +86,10 @@ class Service {
 // The string that a shared key signs ("Authorize with Shared Key", Blob service). `path` is that of
 // the URL, encoded.
 std::string shared_key_text(const std::string& account, const std::string& path, const Call& call);
+
+// As the name or the value of a query has it: also '/' is encoded.
+std::string encode_query(std::string_view text);
+// "2026-11-29T12:00:00Z": UTC, whole seconds, rounded down. Such times sort as text.
+std::string iso_time(std::chrono::system_clock::time_point time);
 
 }  // namespace atelier::azure

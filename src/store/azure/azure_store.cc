@@ -5,7 +5,7 @@
 #include <array>
 #include <charconv>
 #include <map>
-#include <random>
+#include <optional>
 
 #include "base/base64.h"
 #include "base/hash.h"
@@ -294,10 +294,7 @@ class AzureUpload final : public Upload {
   AzureUpload(AzureStore& store, std::string key)
       : store_(store), key_(std::move(key)), sender_([this](size_t number, auto bytes) {
           return send_block(number, std::move(bytes));
-        }) {
-    std::random_device random;
-    name_ = fmt::format("{:08x}{:08x}", random(), random());
-  }
+        }) {}
 
   Result<void> append(std::span<const std::byte> bytes) override {
     if (ended_) return ended_error();
@@ -331,8 +328,11 @@ class AzureUpload final : public Upload {
 
  private:
   Result<std::string> send_block(size_t number, const std::vector<std::byte>& bytes) {
-    // All of one blob must be equally long before they are encoded.
-    const std::string name = to_base64(as_bytes(fmt::format("{}-{:010}", name_, number)));
+    // By content, so that what an upload that was cut short has sent is found again. All names of
+    // one blob must be equally long before they are encoded, and at most 64 bytes.
+    const std::string name =
+        to_base64(as_bytes(fmt::format("{}-{:010}", sha256_hex(bytes).substr(0, 32), number)));
+    if (is_waiting(name, bytes.size())) return name;
     Call call;
     call.method = "PUT";
     call.path = store_.path_of(key_);
@@ -345,6 +345,23 @@ class AzureUpload final : public Upload {
     return store_.outcome_of(response, key_, Condition::always()).error();
   }
 
+  // Whether that block is there already. It is asked once, and whoever may not know sends all.
+  bool is_waiting(const std::string& name, uint64_t size) {
+    MutexLock lock(mutex_);
+    if (!waiting_) {
+      Call call;
+      call.method = "GET";
+      call.path = store_.path_of(key_);
+      call.query = {{"comp", "blocklist"}, {"blocklisttype", "uncommitted"}};
+      const auto response = store_.service().call(call);
+      const bool known = response.ok() && response->status == 200;
+      waiting_ =
+          known ? parse_waiting_blocks(as_text(response->body)) : std::map<std::string, uint64_t>();
+    }
+    const auto found = waiting_->find(name);
+    return found != waiting_->end() && found->second == size;
+  }
+
   Error ended_error() const {
     return make_error(Code::internal, "The upload of {} has already ended; begin another one.",
                       store_.url(key_));
@@ -352,8 +369,9 @@ class AzureUpload final : public Upload {
 
   AzureStore& store_;
   const std::string key_;
-  std::string name_;  // of this upload, so that it takes no block of another one
   bool ended_ = false;
+  Mutex mutex_;
+  std::optional<std::map<std::string, uint64_t>> waiting_ GUARDED_BY(mutex_);
   PartSender sender_;
 };
 

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// atelier cp: checked copies between any two stores.
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "base/clock.h"
+#include "cli/commands.h"
+#include "cli/inputs.h"
+#include "store/copy.h"
+
+namespace atelier::cli {
+namespace {
+
+// What is copied, and between which stores.
+struct Job {
+  std::unique_ptr<ObjectStore> from, to;
+  std::vector<CopyItem> items;
+  std::string target;  // for people
+};
+
+Result<ObjectInfo> find_object(const Place& place, const std::string& text) {
+  auto info = TRY(place.store->head(place.key));
+  if (info) return *std::move(info);
+  const ListPage below = TRY(place.store->list(place.key + "/", "", 1));
+  if (!below.objects.empty()) {
+    return make_error(Code::invalid_argument,
+                      "'{}' is a folder; give --recursive to copy what is in it.", text);
+  }
+  return make_error(Code::invalid_input, "There is no file or object '{}'; check its name.", text);
+}
+
+bool names_a_folder(const std::string& text, const Location& place) {
+  std::error_code ignored;
+  return text.ends_with('/') || place.name().empty() ||
+         (place.is_file() && std::filesystem::is_directory(place.path, ignored));
+}
+
+Result<Job> plan_one(const CopyCommandOptions& options) {
+  Place from = TRY(open_place(options.from));
+  ObjectInfo info = TRY(find_object(from, options.from));
+  const Location to = TRY(parse_location(options.to));
+  const bool into = names_a_folder(options.to, to);
+  Job job;
+  job.to = TRY(open_folder(into ? to : to.folder()));
+  job.items.push_back({std::move(info), into ? from.key : to.name()});
+  job.target = job.to->url(job.items.front().to);
+  job.from = std::move(from.store);
+  return job;
+}
+
+Result<Job> plan_all(const CopyCommandOptions& options) {
+  const Location from = TRY(parse_location(options.from));
+  const Location to = TRY(parse_location(options.to));
+  Job job;
+  job.from = TRY(open_folder(from));
+  for (ObjectInfo& info : TRY(list_all(*job.from, ""))) {
+    std::string key = info.key;
+    job.items.push_back({std::move(info), std::move(key)});
+  }
+  if (job.items.empty()) {
+    return make_error(Code::invalid_input, "There is nothing below {}; check its name.",
+                      from.url());
+  }
+  job.to = TRY(open_folder(to));
+  job.target = to.url();
+  return job;
+}
+
+}  // namespace
+
+Result<void> cp_command(const CopyCommandOptions& options, Console& console,
+                        const std::stop_token& stop) {
+  const Job job = TRY(options.recursive ? plan_all(options) : plan_one(options));
+  for (const std::string& note : notes_of_stores()) console.note(note);
+  uint64_t all_bytes = 0;
+  for (const CopyItem& item : job.items) all_bytes += item.from.size;
+  CopyOptions how;
+  how.replace = options.force;
+  how.progress = [&](uint64_t objects, uint64_t bytes) {
+    console.progress(fmt::format("{} of {} objects, {} of {}", objects, job.items.size(),
+                                 size_text(bytes), size_text(all_bytes)));
+  };
+  SystemClock clock;
+  const CopyTotals done = TRY(copy_objects(*job.from, *job.to, job.items, how, clock, stop));
+  console.say(fmt::format("Copied to {}: {} objects, {}; there already: {}.", job.target,
+                          done.objects, size_text(done.bytes), done.skipped));
+  const nlohmann::json object = {
+      {"objects", done.objects}, {"bytes", done.bytes}, {"skipped", done.skipped}};
+  console.object(object.dump(2) + "\n");
+  return {};
+}
+
+}  // namespace atelier::cli

@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Links of `share`, used by a client that is not ours: each permits what was asked for and nothing else."""
+
+import datetime
+import json
+import os
+import pathlib
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
+
+import azurite  # noqa: E402
+import support  # noqa: E402
+from support import run  # noqa: E402
+
+support.SHORT |= {"test_a_link_to_read_reads_and_nothing_else"}
+
+SERVERS = {}  # started once for the file: by whether it speaks TLS
+NAME = "a b/100%41 #1 \u00e9&+.mp4"
+CONTENT = b"what is lent"
+
+
+def server(tls=True):
+    if tls not in SERVERS:
+        SERVERS[tls] = azurite.Azurite(tls)
+    return SERVERS[tls]
+
+
+class Links(support.Case):
+    """By a signature of the account's key."""
+
+    TLS = True
+    counter = 0
+
+    def setUp(self):
+        super().setUp()
+        self.azurite = server(self.TLS)
+        Links.counter += 1
+        self.container = f"lent{Links.counter}"
+        self.azurite.make_container(self.container)
+        self.azurite.put(f"{self.container}/{NAME}", CONTENT)
+        self.azurite.put(f"{self.container}/other", b"other")
+        self.write_credentials(self.proof())
+
+    def proof(self):
+        return f"key = {self.azurite.key}"
+
+    def secrets(self):
+        return [self.azurite.key]
+
+    def write_credentials(self, proof):
+        path = self.folder / "credentials"
+        lines = [f"[az://{self.azurite.account}]", f"endpoint = {self.azurite.endpoint}", proof]
+        if self.azurite.ca:
+            lines.append(f"ca_file = {self.azurite.ca}")
+        path.write_text("\n".join(lines) + "\n")
+        path.chmod(0o600)
+        os.environ["ATELIER_CREDENTIALS"] = str(path)
+        self.addCleanup(os.environ.pop, "ATELIER_CREDENTIALS", None)
+
+    def place(self, name=NAME):
+        return f"az://{self.azurite.account}/{self.container}/{urllib.parse.quote(name)}".rstrip("/")
+
+    def share(self, *options, name=NAME):
+        done = run("share", self.place(name), *options)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.count("\n"), 1, "stdout is the link and nothing else")
+        for secret in self.secrets():
+            self.assertNotIn(secret, done.stdout + done.stderr)
+        self.assertNotIn("sig=", done.stderr)
+        return done.stdout.strip()
+
+    def ask(self, url, method="GET", body=None, headers=None):
+        """Status and body, by a client that knows nothing of Atelier."""
+        request = urllib.request.Request(url, data=body, method=method, headers=headers or {})
+        context = ssl.create_default_context(cafile=self.azurite.ca) if self.TLS else None
+        try:
+            with urllib.request.urlopen(request, context=context, timeout=30) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def put(self, url, body=b"new"):
+        return self.ask(url, "PUT", body, {"x-ms-blob-type": "BlockBlob", "Content-Type": "video/mp4"})[0]
+
+    def elsewhere(self, link, path, query=""):
+        """The same signature on another path of the account."""
+        parts = urllib.parse.urlsplit(link)
+        account = parts.path.split("/")[1]
+        return parts._replace(path=f"/{account}/{path}",
+                              query=f"{query}{'&' if query else ''}{parts.query}").geturl()
+
+    def assert_neither_lists_nor_removes(self, link):
+        """Nor reaches another object, nor can be made wider by its own fields."""
+        self.assertEqual(self.ask(link, "DELETE")[0], 403)
+        for path, query in ((self.container, "restype=container&comp=list"), ("", "comp=list"),
+                            (self.container, "restype=container")):
+            status, body = self.ask(self.elsewhere(link, path, query))
+            self.assertGreaterEqual(status, 400, body)
+            self.assertNotIn(b"other", body)
+        for path in ("other", "a%20b", "x", "a%20b/100%2541"):
+            for method in ("GET", "HEAD", "DELETE"):
+                self.assertEqual(self.ask(self.elsewhere(link, f"{self.container}/{path}"), method)[0], 403, path)
+            self.assertEqual(self.put(self.elsewhere(link, f"{self.container}/{path}")), 403, path)
+        fields = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(link).query))
+        later = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for changed in ({"sp": "racwd"}, {"se": later}, {"sr": "c"}, {"sr": "c", "sp": "rl"}):
+            wider = urllib.parse.urlsplit(link)._replace(query=urllib.parse.urlencode(fields | changed)).geturl()
+            self.assertEqual(self.ask(wider)[0], 403, changed)
+            self.assertEqual(self.put(wider), 403, changed)
+
+    def test_a_link_to_read_reads_and_nothing_else(self):
+        link = self.share("--read", "--for", "1h")
+        self.assertEqual(self.ask(link), (200, CONTENT))
+        self.assertEqual(self.ask(link, "HEAD")[0], 200)
+        self.assertEqual(self.put(link), 403)
+        for query in ("comp=metadata", "comp=properties", "comp=snapshot", "comp=block&blockid=YQ==",
+                      "comp=blocklist", "comp=tier", "comp=lease"):
+            self.assertEqual(self.ask(f"{link}&{query}", "PUT", b"x", {"x-ms-lease-action": "acquire",
+                                                                       "x-ms-lease-duration": "15",
+                                                                       "x-ms-access-tier": "Cool"})[0], 403, query)
+        self.assert_neither_lists_nor_removes(link)
+        self.assertEqual(self.azurite.get(f"{self.container}/{NAME}"), CONTENT)
+        self.assertEqual(self.azurite.get(f"{self.container}/other"), b"other")
+
+    def test_a_link_to_write_writes_that_object_and_nothing_else(self):
+        link = self.share("--write", "--for", "1h")
+        self.assertEqual(self.put(link, b"replaced"), 201)
+        self.assertEqual(self.azurite.get(f"{self.container}/{NAME}"), b"replaced")
+        for method in ("GET", "HEAD"):
+            self.assertEqual(self.ask(link, method)[0], 403)
+        self.assert_neither_lists_nor_removes(link)
+        fresh = self.share("--write", "--for", "1h", name="not yet/there")
+        self.assertEqual(self.put(fresh, b"made"), 201)
+        self.assertEqual(self.azurite.get(f"{self.container}/not yet/there"), b"made")
+
+    def test_a_link_ends_in_time(self):
+        begin = time.time()
+        reading = self.share("--read", "--for", "3s")
+        writing = self.share("--write", "--for", "3s")
+        self.assertEqual(self.ask(reading), (200, CONTENT))
+        self.assertEqual(self.put(writing, CONTENT), 201)
+        while time.time() < begin + 4:
+            time.sleep(0.1)  # the service has a clock of its own: nothing to wait on
+        self.assertEqual(self.ask(reading)[0], 403)
+        self.assertEqual(self.ask(reading, "HEAD")[0], 403)
+        self.assertEqual(self.put(writing), 403)
+        self.assertEqual(self.azurite.get(f"{self.container}/{NAME}"), CONTENT)
+
+    def test_json_and_notes(self):
+        done = run("share", self.place(), "--read", "--for", "30m", "--json")
+        found = json.loads(done.stdout)
+        self.assertEqual(set(found), {"url", "expires"})
+        expires = datetime.datetime.fromisoformat(found["expires"].replace("Z", "+00:00")).timestamp()
+        self.assertLessEqual(expires, time.time() + 1800)
+        self.assertGreater(expires, time.time() + 1800 - 60)
+        self.assertEqual(self.ask(found["url"]), (200, CONTENT))
+        self.assertEqual("https://" in found["url"], self.TLS)
+        fields = urllib.parse.parse_qs(urllib.parse.urlsplit(found["url"]).query)
+        self.assertEqual((fields["sp"], fields["sr"]), (["r"], ["b"]))
+        self.assertEqual(fields["spr"], ["https" if self.TLS else "https,http"])
+        self.assertIn("keep it like a password", run("share", self.place(), "--read", "--for", "1m").stderr)
+        quiet = run("share", self.place(), "--read", "--for", "1m", "--quiet")
+        self.assertEqual(quiet.stderr, "")
+        self.assertEqual(self.ask(quiet.stdout.strip()), (200, CONTENT))
+
+    def test_what_it_refuses(self):
+        place = self.place()
+        for code, saying, arguments in (
+                (2, "just one of", [place, "--for", "1h"]),
+                (2, "just one of", [place, "--read", "--write", "--for", "1h"]),
+                (2, "--for", [place, "--read"]),
+                (2, "like 7d", [place, "--read", "--for", "1"]),
+                (2, "like 7d", [place, "--read", "--for", "0s"]),
+                (2, "like 7d", [place, "--read", "--for", "-1h"]),
+                (2, "days; ask for less", [place, "--read", "--for", "366d"]),
+                (2, "is a container", [self.place(""), "--read", "--for", "1h"]),
+                (3, "not for a folder", [self.place("a b"), "--read", "--for", "1h"]),
+                (3, "no object", [self.place("absent"), "--read", "--for", "1h"]),
+                (2, "is a file", ["/etc/passwd", "--read", "--for", "1h"]),
+                (2, "file of credentials", [place + "?sig=x", "--read", "--for", "1h"])):
+            with self.subTest(arguments):
+                self.assert_refused(code, ["share", *arguments], saying=saying)
+
+    def test_a_sas_cannot_make_another(self):
+        sas = self.azurite.container_sas(self.container)
+        self.write_credentials(f"sas = {sas}")
+        done = self.assert_refused(2, ["share", self.place(), "--read", "--for", "1h"], saying="cannot make another")
+        self.assertNotIn(urllib.parse.parse_qs(sas)["sig"][0], done.stderr)
+
+
+class LinksByIdentity(Links):
+    """By a user delegation key, which the service gives for a token."""
+
+    def proof(self):
+        self.token = self.azurite.bearer_token()
+        path = self.folder / "token"
+        path.write_text(self.token)
+        path.chmod(0o600)
+        return f"token_file = {path}"
+
+    def secrets(self):
+        return [self.token]
+
+    def test_a_link_names_its_key_and_lasts_a_week_at_most(self):
+        fields = urllib.parse.parse_qs(urllib.parse.urlsplit(self.share("--read", "--for", "7d")).query)
+        self.assertEqual(fields["sks"], ["b"])
+        self.assertEqual(fields["ske"], fields["se"], "the key must not outlive the link")
+        self.assert_refused(2, ["share", self.place(), "--read", "--for", "169h"], saying="7 days")
+
+
+class LinksOverHttp(Links):
+    """An emulator without TLS."""
+
+    TLS = False
+
+
+def stop_servers():
+    for each in SERVERS.values():
+        each.stop()
+
+
+if __name__ == "__main__":
+    if not azurite.installed():
+        print("SKIPPED: Azurite is not installed here and npm cannot install it", file=sys.stderr)
+        sys.exit(azurite.SKIPPED)
+    try:
+        support.main()
+    finally:
+        stop_servers()
