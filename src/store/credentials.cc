@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "store/names.h"
+#include "store/s3/s3_credentials.h"
 #include "store/secret.h"
 
 namespace atelier {
@@ -116,6 +117,34 @@ bool is_loopback(std::string_view url) {
          origin.starts_with("http://[::1]");
 }
 
+void warn_of_plain_http(const std::string& endpoint, const Notes& notes) {
+  if (!endpoint.starts_with("http://") || is_loopback(endpoint)) return;
+  notes(fmt::format("{} is not encrypted: who listens may read all that goes there.",
+                    http::origin_of(endpoint)));
+}
+
+Result<void> check_s3_keys(const std::map<std::string, std::string>& values,
+                           const std::string& place) {
+  constexpr std::array<std::string_view, 10> kKnown = {"access_key_id",  "secret_access_key",
+                                                       "session_token",  "region",
+                                                       "endpoint",       "ca_file",
+                                                       "style",          "sse",
+                                                       "sse_kms_key_id", "sse_customer_key_file"};
+  for (const auto& [key, value] : values) {
+    const bool known = std::ranges::find(kKnown, key) != kKnown.end();
+    if (known && (key != "style" || value == "host" || value == "path")) continue;
+    return make_error(Code::invalid_argument,
+                      "The credentials for {} have '{}', which is unknown or neither 'host' nor "
+                      "'path'; see the list of keys in the documentation.",
+                      place, percent_encode(key.substr(0, 40)));
+  }
+  if (values.contains("access_key_id") == values.contains("secret_access_key")) return {};
+  return make_error(Code::invalid_argument,
+                    "The credentials for {} have one of access_key_id and secret_access_key; give "
+                    "both or none.",
+                    place);
+}
+
 }  // namespace
 
 Variables environment() {
@@ -189,12 +218,60 @@ Result<azure::Account> Credentials::azure(const Location& place, const Notes& no
                     "with less.",
                     account.name));
   }
-  if (account.endpoint.starts_with("http://") && !is_loopback(account.endpoint) &&
-      account.credential.kind != Credential::Kind::none) {
-    notes(fmt::format("{} is not encrypted: who listens may take the credential.",
-                      http::origin_of(account.endpoint)));
+  if (account.credential.kind != Credential::Kind::none) {
+    warn_of_plain_http(account.endpoint, notes);
   }
   return account;
+}
+
+Result<s3::Bucket> Credentials::s3(const Location& place, Clock& clock, const Notes& notes) const {
+  const auto values = values_for(place);
+  const std::string shown = place.url();
+  TRY(check_s3_keys(values, shown));
+  const auto value = [&](const char* key, std::string otherwise = {}) {
+    const auto found = values.find(key);
+    return found == values.end() ? otherwise : found->second;
+  };
+  // Keys of the file are enough: what is wrong with others does not matter then.
+  const bool own_keys = values.contains("access_key_id");
+  const s3::Settings usual = TRY(s3::usual_settings(
+      [&](const char* name) {
+        const std::string_view of_keys[] = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+                                            "AWS_SESSION_TOKEN"};
+        const bool hidden = own_keys && std::ranges::find(of_keys, name) != std::end(of_keys);
+        return hidden ? std::string() : variables_(name).value_or("");
+      },
+      clock));
+  s3::Bucket bucket;
+  bucket.name = place.container;
+  bucket.region = value("region", usual.region.empty() ? bucket.region : usual.region);
+  bucket.endpoint = without_slash(value("endpoint", usual.endpoint));
+  bucket.keys = usual.keys;
+  if (own_keys) {
+    s3::Keys keys;
+    keys.access_key = value("access_key_id");
+    keys.secret_key = value("secret_access_key");
+    keys.session_token = value("session_token");
+    bucket.keys = s3::fixed_keys(std::move(keys));
+  }
+  using Style = s3::Bucket::Style;
+  const std::string style = value("style");
+  if (!style.empty()) {
+    bucket.style = style == "host" ? Style::host : Style::path;
+  } else if (usual.host_style) {
+    bucket.style = *usual.host_style ? Style::host : Style::path;
+  }
+  bucket.encryption.algorithm = value("sse");
+  bucket.encryption.kms_key_id = value("sse_kms_key_id");
+  if (const std::string file = value("sse_customer_key_file"); !file.empty()) {
+    bucket.encryption.customer_key = Secret::file(file);
+  }
+  bucket.http.ca_file = value("ca_file", usual.ca_file);
+  if (bucket.http.ca_file.empty()) {
+    bucket.http.ca_file = variables_("ATELIER_CA_FILE").value_or("");
+  }
+  if (bucket.keys) warn_of_plain_http(bucket.endpoint, notes);
+  return bucket;
 }
 
 }  // namespace atelier

@@ -14,10 +14,13 @@
 //   [az://account/runs]                              identity = metadata (with client_id)
 //   sas_file = /run/secrets/runs.sas                 read again when it changes
 //   [s3://bucket]
-//   access_key_id = ...                              see s3/s3_credentials.h
+//   access_key_id, secret_access_key, session_token, region, endpoint, ca_file, style = host or
+//   path, and how the server encrypts: sse = AES256 or aws:kms, sse_kms_key_id, or
+//   sse_customer_key_file
 //
 // Where the file says nothing of Azure: AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_KEY (both for
 // AZURE_STORAGE_ACCOUNT if that is set) and AZURE_STORAGE_SERVICE_ENDPOINT.
+// What it does not say of S3 comes from the usual variables and files (s3/s3_credentials.h).
 // ATELIER_CA_FILE is an authority for every store.
 #pragma once
 
@@ -30,6 +33,7 @@
 #include "store/azure/azure_service.h"
 #include "store/ini.h"
 #include "store/location.h"
+#include "store/s3/s3_service.h"
 
 namespace atelier {
 
@@ -49,6 +53,9 @@ class Credentials {
 
   // Of an Azure location. Errors: invalid_argument (an unknown key, a value that cannot be).
   Result<azure::Account> azure(const Location& place, const Notes& notes) const;
+
+  // Of an S3 location. Errors: as above, and those of s3::usual_settings.
+  Result<s3::Bucket> s3(const Location& place, Clock& clock, const Notes& notes) const;
 
   // What the file says of a place.
   std::map<std::string, std::string> values_for(const Location& place) const;

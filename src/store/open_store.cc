@@ -4,6 +4,7 @@
 #include "store/azure/azure_store.h"
 #include "store/local_store.h"
 #include "store/retrying_store.h"
+#include "store/s3/s3_store.h"
 
 namespace atelier {
 namespace {
@@ -28,7 +29,12 @@ Result<std::unique_ptr<ObjectStore>> open_once(const Location& place,
       azure::Account account = TRY(credentials.azure(place, notes));
       return azure::open_azure_store(std::move(account), {place.container, prefix}, clock);
     }
-    case Location::Scheme::s3: break;
+    case Location::Scheme::s3: {
+      s3::Options options;
+      options.bucket = TRY(credentials.s3(place, clock, notes));
+      options.prefix = prefix;
+      return s3::open_s3_store(std::move(options), clock);
+    }
   }
   return make_error(Code::invalid_argument, "Cannot open {}.", place.url());
 }

@@ -81,7 +81,8 @@ class Job(support.Case):
 
     def undisturbed(self, model=None):
         local = self.folder / "local.mp4"
-        self.score(self.source, local, *self.CUT, model=model)
+        if not local.exists():
+            self.score(self.source, local, *self.CUT, model=model)
         return local.read_bytes()
 
     def objects(self, what):
@@ -251,8 +252,8 @@ class Azure(Job):
         self.assert_fails(2, self.job("--quiet"), "certificate", "ATELIER_CA_FILE")
 
     def test_secrets_are_nowhere(self):
-        process = self.start_group(*self.job("--workers", "2", "--trace", self.folder / "trace.json",
-                                             model=self.slow_model()))
+        model = support.onnx_model.write_slow(self.folder / "slower", support.slow_layers(milliseconds=150))
+        process = self.start_group(*self.job("--workers", "2", "--trace", self.folder / "trace.json", model=model))
         self.wait_until_committed(process, 1)
         seen, scorers = 0, 0
         secrets = [self.signature(sas) for sas in self.sas.values()]
@@ -262,11 +263,11 @@ class Azure(Job):
                 command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
                 environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
                 limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
-                memory = self.memory_of(pid) if b"scorer" in command else b""
+                memory = self.memory_of(pid) if self.is_scorer(command) else b""
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it has ended
             seen += 1
-            if b"scorer" in command:
+            if self.is_scorer(command):
                 scorers += 1
                 self.assertGreater(len(memory), 1 << 20)
                 self.assertNotIn(b"ATELIER_CREDENTIALS", environment)
@@ -282,6 +283,10 @@ class Azure(Job):
         self.assert_no_secret((self.folder / "trace.json").read_bytes(), secrets, "the trace")
         for name in self.objects("runs"):
             self.assert_no_secret(self.azurite.get(f"{self.places['runs']}/{name}"), secrets, name)
+
+    @staticmethod
+    def is_scorer(command):
+        return command.split(b"\0")[1:2] == [b"scorer-process"]
 
     def assert_no_secret(self, content, secrets, where):
         for secret in secrets:
@@ -404,12 +409,13 @@ class Faults(Job):
         chunks = [target for _, target, _ in self.proxy.seen if "/chunks/" in target or "%2Fchunks" in target]
         beats = [target for _, target, _ in self.proxy.seen if ".beat" in target]
         others = len(self.proxy.seen) - len(of_input) - len(beats)
+        made = len(self.commits_there())
         print(f"input of {size} bytes: {sum(of_input) / size:.2f} times in {len(of_input)} requests; {others} others, "
-              f"{len(chunks)} of them of chunks, for 20 chunks", file=sys.stderr)
+              f"{len(chunks)} of them of chunks, for {made} chunks", file=sys.stderr)
         # Once by prepare, once by the workers together, once by the join; and a little by who probes.
         self.assertLess(sum(of_input), 3.5 * size)
         # What a run asks for once, and no more than eight for each chunk.
-        self.assertLess(others, 20 * 8 + 60)
+        self.assertLess(others, made * 8 + 60)
 
 
 def stop_servers():
