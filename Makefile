@@ -19,7 +19,7 @@ build: ## program and tests in build/release
 	@tools/build release
 
 test: ## everything that CI runs
-	@tools/setup build test
+	@tools/setup build test node net
 	@tools/test.py
 
 test-slow: ## the full matrices of which `make test` runs a share: hours
@@ -31,7 +31,7 @@ test-damage: ## 2,000 damaged videos under ASan and UBSan: about an hour
 	@tools/test.py damage
 
 test-asan: ## unit tests and the short end-to-end cases under ASan and UBSan
-	@tools/setup build test
+	@tools/setup build test node net
 	@tools/test.py asan
 
 format: ## rewrites the sources in the project's format

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/folders.h"
 
+#include <linux/magic.h>
 #include <pwd.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <string>
 #include <system_error>
@@ -48,6 +52,27 @@ Result<fs::path> scratch_folder() {
                       folder.string(), error.message());
   }
   return folder;
+}
+
+Result<fs::path> scratch_in_memory() {
+  const auto in_memory = [](const fs::path& folder) {
+    struct statfs info {};
+    return ::statfs(folder.c_str(), &info) == 0 && info.f_type == TMPFS_MAGIC;
+  };
+  const char* chosen = std::getenv("TMPDIR");
+  if (chosen != nullptr && *chosen == '/' && in_memory(chosen)) return scratch_folder();
+  const fs::path folder = fs::path("/dev/shm") / ("atelier-" + std::to_string(::geteuid()));
+  struct stat info {};
+  // Who made it first decides who may look: it must be this user, and nobody else.
+  const bool made = ::mkdir(folder.c_str(), 0700) == 0 || errno == EEXIST;
+  if (made && in_memory(folder) && ::lstat(folder.c_str(), &info) == 0 && S_ISDIR(info.st_mode) &&
+      info.st_uid == ::geteuid() && (info.st_mode & 077) == 0) {
+    return folder;
+  }
+  return make_error(Code::invalid_argument,
+                    "What is encrypted needs a scratch folder in memory, and '{}' is none of this "
+                    "user's alone; set TMPDIR to a folder on a tmpfs.",
+                    folder.string());
 }
 
 }  // namespace atelier::cli

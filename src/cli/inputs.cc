@@ -39,18 +39,19 @@ Opening& the_opening() {
   return opening;
 }
 
+// No secret in a file that a crash leaves.
+void leave_no_core() {
+  const rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
+}
+
 // What `use` returns, called with the credentials and with where notes go.
 template <class Use>
 auto with_credentials(Use use)
     -> decltype(use(std::declval<const Credentials&>(), std::declval<const Notes&>())) {
   Opening& opening = the_opening();
   MutexLock lock(opening.mutex);
-  if (!opening.credentials) {
-    // No secret in a file that a crash leaves.
-    const rlimit none{0, 0};
-    ::setrlimit(RLIMIT_CORE, &none);
-    opening.credentials = TRY(Credentials::load(environment()));
-  }
+  if (!opening.credentials) opening.credentials = TRY(Credentials::load(environment()));
   return use(*opening.credentials, [&](const std::string& note) {
     if (std::ranges::find(opening.notes, note) == opening.notes.end()) {
       opening.notes.push_back(note);
@@ -73,8 +74,8 @@ std::vector<std::string> notes_of_stores() {
 }
 
 Result<std::unique_ptr<ObjectStore>> open_folder(const Location& folder) {
-  if (folder.is_file()) return open_store(folder, Credentials(), system_clock(), {});
   return with_credentials([&](const Credentials& credentials, const Notes& notes) {
+    if (!folder.is_file() || credentials.has_file()) leave_no_core();
     return open_store(folder, credentials, system_clock(), notes);
   });
 }
@@ -83,6 +84,19 @@ Result<Link> link_to(const Location& object, Access access, std::chrono::seconds
   return with_credentials([&](const Credentials& credentials, const Notes& notes) {
     return share_link(object, access, lasts, credentials, system_clock(), notes);
   });
+}
+
+Result<bool> is_encrypted(const Location& place) {
+  return with_credentials([&](const Credentials& credentials, const Notes&) -> Result<bool> {
+    return TRY(credentials.encryption(place)).has_value();
+  });
+}
+
+Result<std::filesystem::path> scratch_for(std::initializer_list<Location> places) {
+  for (const Location& place : places) {
+    if (TRY(is_encrypted(place))) return scratch_in_memory();
+  }
+  return scratch_folder();
 }
 
 Result<Place> open_place(const std::string& text) {
@@ -96,11 +110,15 @@ Result<Place> open_place(const std::string& text) {
   return place;
 }
 
-Result<std::unique_ptr<ObjectStore>> open_runs(const std::string& text) {
+Result<Location> location_of_runs(const std::string& text) {
+  if (!text.empty()) return parse_location(text);
   Location runs;
   runs.path = state_home() / "runs";
-  if (!text.empty()) runs = TRY(parse_location(text));
-  return open_folder(runs);
+  return runs;
+}
+
+Result<std::unique_ptr<ObjectStore>> open_runs(const std::string& text) {
+  return open_folder(TRY(location_of_runs(text)));
 }
 
 Result<StoredInput> find_input(const std::string& text) {
@@ -123,7 +141,7 @@ Result<StoredInput> find_input(const std::string& text) {
     return Error{Code::invalid_input, source.error().message};
   }
   input.source = TRY(std::move(source));
-  if (!input.place.location.is_file()) {
+  if (!input.place.location.is_file() || TRY(is_encrypted(input.place.location))) {
     input.source = std::make_unique<ReadAheadSource>(std::move(input.source));
   }
   return input;

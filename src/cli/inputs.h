@@ -34,7 +34,13 @@ Result<Place> open_place(const std::string& text);
 // A link to an object, by the credentials that its store would be opened with.
 Result<Link> link_to(const Location& object, Access access, std::chrono::seconds lasts);
 
+// Whether what lies there is encrypted by this program.
+Result<bool> is_encrypted(const Location& place);
+// Where a job with these places may keep files meanwhile: in memory if one of them is encrypted.
+Result<std::filesystem::path> scratch_for(std::initializer_list<Location> places);
+
 // The store of runs: the folder that was named, or the default.
+Result<Location> location_of_runs(const std::string& text);
 Result<std::unique_ptr<ObjectStore>> open_runs(const std::string& text);
 
 struct StoredInput {

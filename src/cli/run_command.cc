@@ -238,8 +238,12 @@ class Run {
  public:
   Run(const RunOptions& options, const run::Parameters& parameters, const StoredInput& input,
       const std::string& output_name, const run::ModelFiles& model, ObjectStore& store,
-      Console& console, const Clock& clock)
-      : options_(options), store_(store), console_(console), clock_(clock) {
+      fs::path scratch, Console& console, const Clock& clock)
+      : options_(options),
+        store_(store),
+        scratch_(std::move(scratch)),
+        console_(console),
+        clock_(clock) {
     task_.input = input.source.get();
     task_.model = &model;
     task_.identity = input.identity;
@@ -346,7 +350,7 @@ class Run {
 
   Result<void> work_alone(const run::Manifest& manifest, run::Ledger& ledger,
                           const std::stop_token& stop) {
-    run::Broker broker(*folder_, manifest, ledger, TRY(scratch_folder()));
+    run::Broker broker(*folder_, manifest, ledger, scratch_);
     auto result = run::work(std::move(scorer_), run::kThisProgram, task_, *progress_, broker, stop);
     flush_log();
     frames_now_ = broker.frames();
@@ -380,7 +384,7 @@ class Run {
                                                        const std::stop_token& stop) {
     const auto failures = TRY(ledger.failures());
     if (failures.empty()) return std::vector<run::Unpainted>();
-    const run::UnpaintedRequest request = {run::kThisProgram, task_, TRY(scratch_folder()),
+    const run::UnpaintedRequest request = {run::kThisProgram, task_, scratch_,
                                            options_.error_threshold};
     auto taken = run::take_unpainted(failures, manifest, *folder_, request, stop);
     flush_log();
@@ -408,6 +412,7 @@ class Run {
 
   const RunOptions& options_;
   ObjectStore& store_;
+  const fs::path scratch_;
   Console& console_;
   const Clock& clock_;
   run::ScorerTask task_;
@@ -488,7 +493,9 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
     console.note("The sandbox is off: what parses '" + options.input +
                  "' and the model may do whatever this user may.");
   }
-  Run job(options, parameters, input, output.place.key, model, *runs, console, clock);
+  const fs::path scratch = TRY(scratch_for(
+      {TRY(location_of_runs(options.runs)), input.place.location, output.place.location}));
+  Run job(options, parameters, input, output.place.key, model, *runs, scratch, console, clock);
   const run::Prepared prepared = TRY(job.prepare(stop));
   const run::Manifest& manifest = prepared.manifest;
   for (const std::string& guess : prepared.guesses) console.note(guess);
@@ -506,7 +513,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   finish_request.output = output.place.store.get();
   finish_request.output_key = output.place.key;
   finish_request.replace = options.force;
-  finish_request.scratch = TRY(scratch_folder());
+  finish_request.scratch = scratch;
   finish_request.unpainted = scored.unpainted;
   run::RunReport report;
   report.finish = TRY(run::finish(manifest, job.folder(), finish_request, stop));

@@ -130,7 +130,7 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   const auto heart = TRY(drill ? run::Heart::start(ledger, progress->get(), drill->beat_interval())
                                : run::Heart::start(ledger, progress->get()));
   TRY(run::check_stands(store, manifest.run_id));
-  run::Broker broker(folder, manifest, ledger, TRY(scratch_folder()));
+  run::Broker broker(folder, manifest, ledger, TRY(scratch_for({location, input.place.location})));
   const auto worked = run::work(nullptr, run::kThisProgram, task, *progress, broker, stop);
   log.flush(folder);
   TRY(worked);

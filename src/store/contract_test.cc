@@ -17,6 +17,7 @@
 #include "store/local_store.h"
 #include "store/memory_store.h"
 #include "store/object_store.h"
+#include "store/prefix_store.h"
 #include "store/retrying_store.h"
 #include "store/s3/fake_s3.h"
 #include "store/s3/s3_store.h"
@@ -179,6 +180,14 @@ std::vector<Kind> kinds() {
          add_local(rig);
          add_faulty(rig, hidden_faults());
          add_retrying(rig);
+       }},
+      {"below_a_prefix",
+       [](Rig& rig) {
+         auto whole = make_memory_store();
+         for (const char* other : {"a", "a/b", "a/b!", "a/b0/c", "z"}) {
+           whole->put(other, as_bytes("another's"), Condition::always()).value();
+         }
+         rig.stores.push_back(std::make_unique<PrefixStore>(std::move(whole), "a/b/"));
        }},
       {"encrypting_memory",
        [](Rig& rig) {

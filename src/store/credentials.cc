@@ -51,8 +51,8 @@ constexpr std::array kForms = {
 
 Result<void> check_azure_keys(const std::map<std::string, std::string>& values,
                               const std::string& place) {
-  constexpr std::array<std::string_view, 4> kOthers = {"endpoint", "ca_file", "identity",
-                                                       "client_id"};
+  constexpr std::array<std::string_view, 6> kOthers = {
+      "endpoint", "ca_file", "identity", "client_id", "master_key_file", "master_key_command"};
   int given = values.contains("identity") ? 1 : 0;
   for (const auto& [key, value] : values) {
     const bool form = std::ranges::any_of(kForms, [&](const Form& f) { return key == f.key; });
@@ -125,11 +125,12 @@ void warn_of_plain_http(const std::string& endpoint, const Notes& notes) {
 
 Result<void> check_s3_keys(const std::map<std::string, std::string>& values,
                            const std::string& place) {
-  constexpr std::array<std::string_view, 10> kKnown = {"access_key_id",  "secret_access_key",
-                                                       "session_token",  "region",
-                                                       "endpoint",       "ca_file",
-                                                       "style",          "sse",
-                                                       "sse_kms_key_id", "sse_customer_key_file"};
+  constexpr std::array<std::string_view, 12> kKnown = {"master_key_file", "master_key_command",
+                                                       "access_key_id",   "secret_access_key",
+                                                       "session_token",   "region",
+                                                       "endpoint",        "ca_file",
+                                                       "style",           "sse",
+                                                       "sse_kms_key_id",  "sse_customer_key_file"};
   for (const auto& [key, value] : values) {
     const bool known = std::ranges::find(kKnown, key) != kKnown.end();
     if (known && (key != "style" || value == "host" || value == "path")) continue;
@@ -272,6 +273,31 @@ Result<s3::Bucket> Credentials::s3(const Location& place, Clock& clock, const No
   }
   if (bucket.keys) warn_of_plain_http(bucket.endpoint, notes);
   return bucket;
+}
+
+Result<std::optional<Credentials::Encryption>> Credentials::encryption(
+    const Location& place) const {
+  std::optional<Encryption> found;
+  const std::string url = place.url();
+  for (const IniSection& section : sections_) {
+    const auto file = section.values.find("master_key_file");
+    const auto command = section.values.find("master_key_command");
+    const bool has_file = file != section.values.end(),
+               has_command = command != section.values.end();
+    if (!covers(section.name, url) || (!has_file && !has_command)) continue;
+    if (has_file && has_command) {
+      return make_error(Code::invalid_argument,
+                        "The credentials for {} have both master_key_file and master_key_command; "
+                        "keep one.",
+                        url);
+    }
+    Encryption encryption;
+    encryption.root = TRY(parse_location(section.name));
+    if (has_file) encryption.key_file = file->second;
+    if (has_command) encryption.key_command = command->second;
+    found = std::move(encryption);
+  }
+  return found;
 }
 
 }  // namespace atelier

@@ -18,6 +18,11 @@
 //   path, and how the server encrypts: sse = AES256 or aws:kms, sse_kms_key_id, or
 //   sse_customer_key_file
 //
+//   [file:///srv/runs]                               of any kind of store:
+//   master_key_file = /run/secrets/runs.key          what lies below is encrypted
+//   (encrypting_store.h);
+//                                                    or master_key_command = a line for the shell
+//
 // Where the file says nothing of Azure: AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_KEY (both for
 // AZURE_STORAGE_ACCOUNT if that is set) and AZURE_STORAGE_SERVICE_ENDPOINT.
 // What it does not say of S3 comes from the usual variables and files (s3/s3_credentials.h).
@@ -57,9 +62,18 @@ class Credentials {
   // Of an S3 location. Errors: as above, and those of s3::usual_settings.
   Result<s3::Bucket> s3(const Location& place, Clock& clock, const Notes& notes) const;
 
+  // How what lies at a place is encrypted; nothing if it is not.
+  struct Encryption {
+    Location root;  // of the section that says so: what lies below has one key ring
+    std::string key_file, key_command;  // one of them
+  };
+  // Errors: invalid_argument (both are given, or the section's name is no location).
+  Result<std::optional<Encryption>> encryption(const Location& place) const;
+
   // What the file says of a place.
   std::map<std::string, std::string> values_for(const Location& place) const;
-  const Variables& variables() const { return variables_; }
+  // Whether there is a file and it says anything.
+  bool has_file() const { return !sections_.empty(); }
 
  private:
   Variables variables_;
