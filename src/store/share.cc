@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/share.h"
 
+#include <ctime>
+#include <string_view>
+
 #include "store/azure/azure_sas.h"
-#include "store/names.h"
 #include "store/remote_key.h"
+#include "store/retry.h"
+#include "store/s3/s3_objects.h"
 
 namespace atelier {
 namespace {
@@ -21,6 +25,11 @@ Result<void> check_lasts(seconds lasts, seconds longest, const char* by) {
   return make_error(Code::invalid_argument,
                     "A link that is signed by {} lasts from a second to {} days; ask for less.", by,
                     longest / std::chrono::hours(24));
+}
+
+Error nothing_to_read(const std::string& url) {
+  return make_error(Code::invalid_input,
+                    "There is no object {}; a link is for one object, not for a folder.", url);
 }
 
 Result<void> check_azure_credential(const azure::Credential& credential, const std::string& url) {
@@ -52,10 +61,7 @@ Result<system_clock::time_point> look_at_blob(azure::Service& service, const std
       access == Access::write && !response.ok() && response.error().code == Code::invalid_argument;
   if (blind) return system_clock::now();
   if (!response.ok()) return response.error();
-  if (access == Access::read && response->status == 404) {
-    return make_error(Code::invalid_input,
-                      "There is no object {}; a link is for one object, not for a folder.", url);
-  }
+  if (access == Access::read && response->status == 404) return nothing_to_read(url);
   return http::parse_date(response->header("Date")).value_or(system_clock::now());
 }
 
@@ -87,6 +93,42 @@ Result<Link> azure_link(const Location& object, Access access, seconds lasts,
   return Link{service.url(path) + "?" + sas, grant.expires};
 }
 
+// When a presigned URL begins, as it says itself: "X-Amz-Date=20261129T120000Z".
+system_clock::time_point begin_of(const std::string& url) {
+  constexpr std::string_view kName = "X-Amz-Date=";
+  const size_t at = url.find(kName);
+  tm utc{};
+  if (at == std::string::npos ||
+      ::strptime(url.c_str() + at + kName.size(), "%Y%m%dT%H%M%SZ", &utc) == nullptr) {
+    return system_clock::now();
+  }
+  return system_clock::from_time_t(::timegm(&utc));
+}
+
+Result<Link> s3_link(const Location& object, Access access, seconds lasts,
+                     const Credentials& credentials, Clock& clock, const Notes& notes) {
+  TRY(check_lasts(lasts, kLongest, "keys of S3"));
+  s3::Bucket bucket = TRY(credentials.s3(object, clock, notes));
+  if (bucket.encryption.customer_key) {
+    return make_error(Code::invalid_argument,
+                      "A link to {} would need the customer's key beside it, since that encrypts "
+                      "it; share a copy that is encrypted by the server's.",
+                      object.url());
+  }
+  const auto service = TRY(s3::Service::create(std::move(bucket), clock));
+  const std::string key = to_remote_key(object.key);
+  if (access == Access::read) {
+    // Also sets a clock that is wrong by so much that the service would refuse the link.
+    const auto there =
+        TRY(with_retries(RetryPolicy{}, clock, [&] { return s3::head_object(*service, key); }));
+    if (!there) return nothing_to_read(object.url());
+  }
+  Link link;
+  link.url = TRY(service->presigned_url(access == Access::read ? "GET" : "PUT", key, lasts));
+  link.expires = begin_of(link.url) + lasts;
+  return link;
+}
+
 }  // namespace
 
 Result<Link> share_link(const Location& object, Access access, seconds lasts,
@@ -105,11 +147,10 @@ Result<Link> share_link(const Location& object, Access access, seconds lasts,
   switch (object.scheme) {
     case Location::Scheme::azure:
       return azure_link(object, access, lasts, credentials, clock, notes);
-    case Location::Scheme::s3:
+    case Location::Scheme::s3: return s3_link(object, access, lasts, credentials, clock, notes);
     case Location::Scheme::file: break;
   }
-  return make_error(Code::invalid_argument, "A link to {} cannot be made: links are for az:// yet.",
-                    object.url());
+  return Error{Code::internal, "A location is of no known kind; report this."};
 }
 
 }  // namespace atelier

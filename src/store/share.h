@@ -14,7 +14,7 @@
 namespace atelier {
 
 enum class Access {
-  read,   // GET and HEAD
+  read,   // GET; of Azure also HEAD
   write,  // PUT, whether the object is there or not
 };
 
@@ -24,11 +24,12 @@ struct Link {
 };
 
 // Of an object: a container or a folder is never lent, since such a link would reach whatever
-// comes there later. What is to be read must be there. The time is counted by the service's clock,
-// in whole seconds, and rounded down; what signs the link bounds it: 7 days for an identity of
-// Azure's and for S3, 365 for an account's key. Errors: invalid_argument (a file, no object's
-// name, a time beyond those bounds, a credential that cannot sign: a SAS, or none; access denied),
-// invalid_input (nothing to read there), unavailable.
+// comes there later. What is to be read must be there. The time is in whole seconds and rounded
+// down; Azure's is counted by the service's clock, S3's by ours, unless the service said that ours
+// is wrong. What signs the link bounds it: 7 days for an identity of Azure's and for S3 (where
+// temporary keys may end before), 365 for an account's key. Errors: invalid_argument (a file, no
+// object's name, a time beyond those bounds, a credential that cannot sign: a SAS, or none; access
+// denied), invalid_input (nothing to read there), unavailable.
 Result<Link> share_link(const Location& object, Access access, std::chrono::seconds lasts,
                         const Credentials& credentials, Clock& clock, const Notes& notes);
 

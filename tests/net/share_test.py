@@ -9,6 +9,7 @@ import pathlib
 import ssl
 import sys
 import time
+import unittest
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,6 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
 
 import azurite  # noqa: E402
 import support  # noqa: E402
+import swift  # noqa: E402
 from support import run  # noqa: E402
 
 support.SHORT |= {"test_a_link_to_read_reads_and_nothing_else"}
@@ -24,6 +26,17 @@ support.SHORT |= {"test_a_link_to_read_reads_and_nothing_else"}
 SERVERS = {}  # started once for the file: by whether it speaks TLS
 NAME = "a b/100%41 #1 \u00e9&+.mp4"
 CONTENT = b"what is lent"
+
+
+def ask(ca, url, method="GET", body=None, headers=None):
+    """Status and body, by a client that knows nothing of Atelier."""
+    request = urllib.request.Request(url, data=body, method=method, headers=headers or {})
+    context = ssl.create_default_context(cafile=ca) if ca else None
+    try:
+        with urllib.request.urlopen(request, context=context, timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
 
 
 def server(tls=True):
@@ -76,15 +89,8 @@ class Links(support.Case):
         self.assertNotIn("sig=", done.stderr)
         return done.stdout.strip()
 
-    def ask(self, url, method="GET", body=None, headers=None):
-        """Status and body, by a client that knows nothing of Atelier."""
-        request = urllib.request.Request(url, data=body, method=method, headers=headers or {})
-        context = ssl.create_default_context(cafile=self.azurite.ca) if self.TLS else None
-        try:
-            with urllib.request.urlopen(request, context=context, timeout=30) as answer:
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read()
+    def ask(self, *request):
+        return ask(self.azurite.ca, *request)
 
     def put(self, url, body=b"new"):
         return self.ask(url, "PUT", body, {"x-ms-blob-type": "BlockBlob", "Content-Type": "video/mp4"})[0]
@@ -109,7 +115,7 @@ class Links(support.Case):
                 self.assertEqual(self.ask(self.elsewhere(link, f"{self.container}/{path}"), method)[0], 403, path)
             self.assertEqual(self.put(self.elsewhere(link, f"{self.container}/{path}")), 403, path)
         fields = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(link).query))
-        later = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        later = self.azurite.after(86400)
         for changed in ({"sp": "racwd"}, {"se": later}, {"sr": "c"}, {"sr": "c", "sp": "rl"}):
             wider = urllib.parse.urlsplit(link)._replace(query=urllib.parse.urlencode(fields | changed)).geturl()
             self.assertEqual(self.ask(wider)[0], 403, changed)
@@ -219,6 +225,81 @@ class LinksOverHttp(Links):
     """An emulator without TLS."""
 
     TLS = False
+
+
+class LinksOfS3(support.Case):
+    """Presigned URLs, on a server that checks them."""
+
+    def setUp(self):
+        super().setUp()
+        if swift.why_not():
+            print(f"SKIPPED: {swift.why_not()}", file=sys.stderr)
+            raise unittest.SkipTest(swift.why_not())
+        if "swift" not in SERVERS:
+            SERVERS["swift"] = swift.Swift()
+            SERVERS["swift"].make_bucket("lent")
+        self.swift = SERVERS["swift"]
+        self.swift.put(f"lent/{NAME}", CONTENT)
+        self.swift.put("lent/other", b"other")
+        variables = {"AWS_ACCESS_KEY_ID": self.swift.key, "AWS_SECRET_ACCESS_KEY": self.swift.secret,
+                     "AWS_ENDPOINT_URL": self.swift.endpoint, "AWS_CA_BUNDLE": self.swift.ca,
+                     "AWS_REGION": swift.REGION}
+        for name, value in variables.items():
+            os.environ[name] = value
+            self.addCleanup(os.environ.pop, name, None)
+
+    def share(self, *options, name=NAME):
+        done = run("share", f"s3://lent/{urllib.parse.quote(name)}", *options)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn(self.swift.secret, done.stdout + done.stderr)
+        self.assertNotIn("Signature", done.stderr)
+        return done.stdout.strip()
+
+    def ask(self, *request):
+        return ask(self.swift.ca, *request)
+
+    def assert_reaches_nothing_else(self, link, allowed):
+        for method in ("GET", "HEAD", "PUT", "DELETE"):
+            if method != allowed:
+                self.assertEqual(self.ask(link, method, b"x" if method == "PUT" else None)[0], 403, method)
+        parts = urllib.parse.urlsplit(link)
+        fields = dict(urllib.parse.parse_qsl(parts.query))
+        wider = [parts._replace(path=path).geturl() for path in ("/lent/other", "/lent", "/", "/lent/new")]
+        wider += [parts._replace(query=urllib.parse.urlencode(fields | changed)).geturl()
+                  for changed in ({"X-Amz-Expires": "604800"}, {"acl": ""})]
+        for url in wider:
+            for method in ("GET", "PUT", "DELETE"):
+                status, body = self.ask(url, method, b"" if method == "PUT" else None)
+                self.assertIn(status, (403, 405, 501), (method, url, body))  # 405, 501: there is no such request
+        self.assertEqual(self.swift.get("lent/other"), b"other")
+
+    def test_a_link_to_read_reads_and_nothing_else(self):
+        link = self.share("--read", "--for", "1h")
+        self.assertEqual(self.ask(link), (200, CONTENT))
+        self.assert_reaches_nothing_else(link, "GET")
+        self.assertEqual(self.swift.get(f"lent/{NAME}"), CONTENT)
+
+    def test_a_link_to_write_writes_that_object_and_nothing_else(self):
+        link = self.share("--write", "--for", "1h", name="fresh/one")
+        self.assert_reaches_nothing_else(link, "PUT")
+        self.assertEqual(self.ask(link, "PUT", b"made")[0], 200)
+        self.assertEqual(self.ask(link, "PUT", b"again")[0], 200)
+        self.assertEqual(self.swift.get("lent/fresh/one"), b"again")
+
+    def test_a_link_ends_in_time(self):
+        begin = time.time()
+        link = self.share("--read", "--for", "3s")
+        self.assertEqual(self.ask(link), (200, CONTENT))
+        while time.time() < begin + 5:
+            time.sleep(0.1)  # the service has a clock of its own: nothing to wait on
+        self.assertEqual(self.ask(link)[0], 403)
+
+    def test_what_it_refuses(self):
+        for code, saying, arguments in ((2, "7 days", ["s3://lent/other", "--read", "--for", "8d"]),
+                                        (3, "no object", ["s3://lent/absent", "--read", "--for", "1h"]),
+                                        (2, "is a container", ["s3://lent", "--read", "--for", "1h"])):
+            with self.subTest(arguments):
+                self.assert_refused(code, ["share", *arguments], saying=saying)
 
 
 def stop_servers():

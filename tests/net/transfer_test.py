@@ -8,6 +8,7 @@ import pathlib
 import random
 import signal
 import sys
+import unittest
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
@@ -15,6 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
 import azurite  # noqa: E402
 import faulty_proxy  # noqa: E402
 import support  # noqa: E402
+import swift  # noqa: E402
 from support import run  # noqa: E402
 
 support.SHORT |= {"test_bytes_are_the_same_there_and_back"}
@@ -150,6 +152,28 @@ class Copies(Transfer):
         self.assertEqual(process.returncode, 0, err)
         for secret in self.signatures():
             self.assertNotIn(secret.encode(), out + err)
+
+
+class CopiesBetweenServices(Transfer):
+    def test_from_azure_to_s3_and_home(self):
+        if swift.why_not():
+            print(f"SKIPPED: {swift.why_not()}", file=sys.stderr)
+            raise unittest.SkipTest(swift.why_not())
+        sizes = {name: 1000 + i for i, name in enumerate(ODD_NAMES)} | {"empty": 0, "large": 20 * MIB + 3}
+        root = self.write_tree(sizes)
+        self.cp("--recursive", root, self.places()[0])
+        total = {"objects": len(sizes), "bytes": sum(sizes.values()), "skipped": 0}
+        with swift.Swift() as s3:
+            s3.make_bucket("copies")
+            with open(self.folder / "credentials", "a") as file:
+                file.write(f"[s3://copies]\nendpoint = {s3.endpoint}\nca_file = {s3.ca}\n"
+                           f"access_key_id = {s3.key}\nsecret_access_key = {s3.secret}\n")
+            back = self.folder / "back"
+            for source, target in ((self.places()[0], "s3://copies/a/b"), ("s3://copies/a/b", back)):
+                self.assertEqual(self.cp("--recursive", source, target), total)
+                self.assertEqual(self.cp("--recursive", source, target)["skipped"], len(sizes))
+            self.assertEqual(s3.get("copies/a/b/large"), (root / "large").read_bytes())
+        self.assertEqual(self.tree(back), self.tree(root))
 
 
 class CopiesThatAreCutShort(Transfer):

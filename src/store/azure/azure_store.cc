@@ -18,8 +18,8 @@ namespace atelier::azure {
 namespace {
 
 constexpr uint64_t kLargestSummed = uint64_t{4} << 20;  // range of which the service tells the MD5
-constexpr size_t kMostPerPage = 5000;  // of the service
-constexpr size_t kKeptMarkers = 64;    // pages that somebody may yet read on from
+constexpr size_t kMostPerPage = 5000;                   // of the service
+constexpr size_t kKeptMarkers = 64;                     // pages that somebody may yet read on from
 constexpr uint64_t kLargestBlob = uint64_t{1}
                                   << 62;  // far beyond any; offsets past it are past the end
 
