@@ -54,7 +54,8 @@ Result<void> check_azure_keys(const std::map<std::string, std::string>& values,
   constexpr std::array<std::string_view, 6> kOthers = {
       "endpoint", "ca_file", "identity", "client_id", "master_key_file", "master_key_command"};
   int given = values.contains("identity") ? 1 : 0;
-  for (const auto& [key, value] : values) {
+  for (const auto& value : values) {
+    const std::string& key = value.first;
     const bool form = std::ranges::any_of(kForms, [&](const Form& f) { return key == f.key; });
     given += form ? 1 : 0;
     if (form || std::ranges::find(kOthers, key) != kOthers.end()) continue;
@@ -113,8 +114,11 @@ Result<Credential> azure_credential(const std::map<std::string, std::string>& va
 
 bool is_loopback(std::string_view url) {
   const std::string origin = http::origin_of(url);
-  return origin.starts_with("http://127.") || origin.starts_with("http://localhost") ||
-         origin.starts_with("http://[::1]");
+  std::string_view host = std::string_view(origin).substr(std::string_view("http://").size());
+  if (host == "[::1]" || host.starts_with("[::1]:")) return true;
+  host = host.substr(0, host.find(':'));
+  return host == "localhost" || (host.starts_with("127.") &&
+                                 host.find_first_not_of("0123456789.") == std::string_view::npos);
 }
 
 void warn_of_plain_http(const std::string& endpoint, const Notes& notes) {
@@ -173,7 +177,9 @@ std::map<std::string, std::string> Credentials::values_for(const Location& place
   const std::string url = place.url();
   // A more special section that says how to prove who one is takes the place of what another said.
   const auto is_proof = [](const std::string& key) {
-    return key == "identity" ||
+    constexpr std::array<std::string_view, 4> kOthers = {"identity", "access_key_id",
+                                                         "secret_access_key", "session_token"};
+    return std::ranges::find(kOthers, key) != kOthers.end() ||
            std::ranges::any_of(kForms, [&](const Form& form) { return key == form.key; });
   };
   for (const IniSection& section : sections_) {
@@ -229,18 +235,21 @@ Result<s3::Bucket> Credentials::s3(const Location& place, Clock& clock, const No
   const auto values = values_for(place);
   const std::string shown = place.url();
   TRY(check_s3_keys(values, shown));
-  const auto value = [&](const char* key, std::string otherwise = {}) {
+  const auto value = [&](const char* key, const std::string& otherwise = {}) {
     const auto found = values.find(key);
     return found == values.end() ? otherwise : found->second;
   };
-  // Keys of the file are enough: what is wrong with others does not matter then.
-  const bool own_keys = values.contains("access_key_id");
+  // Keys of the file stand for those of the environment, and are enough: what is wrong with others
+  // does not matter then.
+  const std::map<std::string_view, std::string> own_keys = {
+      {"AWS_ACCESS_KEY_ID", value("access_key_id")},
+      {"AWS_SECRET_ACCESS_KEY", value("secret_access_key")},
+      {"AWS_SESSION_TOKEN", value("session_token")}};
   const s3::Settings usual = TRY(s3::usual_settings(
       [&](const char* name) {
-        const std::string_view of_keys[] = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
-                                            "AWS_SESSION_TOKEN"};
-        const bool hidden = own_keys && std::ranges::find(of_keys, name) != std::end(of_keys);
-        return hidden ? std::string() : variables_(name).value_or("");
+        const auto own = own_keys.find(name);
+        const bool given = own != own_keys.end() && values.contains("access_key_id");
+        return given ? own->second : variables_(name).value_or("");
       },
       clock));
   s3::Bucket bucket;
@@ -248,13 +257,6 @@ Result<s3::Bucket> Credentials::s3(const Location& place, Clock& clock, const No
   bucket.region = value("region", usual.region.empty() ? bucket.region : usual.region);
   bucket.endpoint = without_slash(value("endpoint", usual.endpoint));
   bucket.keys = usual.keys;
-  if (own_keys) {
-    s3::Keys keys;
-    keys.access_key = value("access_key_id");
-    keys.secret_key = value("secret_access_key");
-    keys.session_token = value("session_token");
-    bucket.keys = s3::fixed_keys(std::move(keys));
-  }
   using Style = s3::Bucket::Style;
   const std::string style = value("style");
   if (!style.empty()) {

@@ -35,6 +35,13 @@ size_t character_size(std::string_view text, size_t at) {
 
 bool is_control(unsigned byte) { return byte < 0x20 || byte == 0x7F; }
 
+// U+10FE00 to U+10FEFF.
+bool is_private(std::string_view text, size_t at) {
+  const unsigned third = byte_at(text, at + 2);
+  return text.substr(at).starts_with("\xF4\x8F") && third >= 0xB8 && third <= 0xBB &&
+         character_size(text, at) == 4;
+}
+
 void append_private(std::string& text, unsigned byte) {
   text += "\xF4\x8F";
   text += static_cast<char>(0xB8 | (byte >> 6));
@@ -49,7 +56,7 @@ std::string to_remote_key(std::string_view key) {
   for (size_t at = 0; at < key.size();) {
     const size_t size = character_size(key, at);
     const unsigned byte = byte_at(key, at);
-    if (size == 0 || is_control(byte)) {
+    if (size == 0 || is_control(byte) || is_private(key, at)) {
       append_private(stored, byte);
       ++at;
     } else {
@@ -64,10 +71,9 @@ std::string from_remote_key(std::string_view stored) {
   std::string key;
   key.reserve(stored.size());
   for (size_t at = 0; at < stored.size();) {
-    const unsigned third = byte_at(stored, at + 2);
-    if (stored.substr(at).starts_with("\xF4\x8F") && third >= 0xB8 && third <= 0xBB &&
-        character_size(stored, at) == 4) {
-      key += static_cast<char>(((third & 3) << 6) | (byte_at(stored, at + 3) & 0x3F));
+    if (is_private(stored, at)) {
+      key += static_cast<char>(((byte_at(stored, at + 2) & 3) << 6) |
+                               (byte_at(stored, at + 3) & 0x3F));
       at += 4;
     } else {
       key += stored[at++];

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keys as the services know them. Azure and S3 name objects by Unicode text and list them in XML,
 // which has no control characters; our keys are any bytes. A byte that is no part of valid UTF-8,
-// and a control character, is stored as the private code point U+10FE00 + byte. Everything else,
+// or of one of these private code points, and a control character, is stored as the private code
+// point U+10FE00 + byte. Everything else,
 // which is every name that a person gives, is stored as it is. Lists are ordered by what is stored,
 // so that names with such bytes come last.
 #pragma once

@@ -35,7 +35,8 @@ Result<void> fetch_pieces(uint64_t begin, uint64_t end, const std::string& etag,
         auto piece = fetch(begin, length, etag);
         if (piece.ok() && piece->bytes.size() != length) {
           return Result<FetchedPiece>(
-              Error{Code::unavailable, "A store sent fewer bytes than it has; read them again."});
+              Error{Code::unavailable,
+                    "A store sent other bytes than it was asked for; read them again."});
         }
         return piece;
       }));
@@ -55,10 +56,11 @@ Result<std::vector<std::byte>> fetch_range(ByteRange range, std::string_view if_
   std::vector<std::byte> bytes = std::move(first.bytes);
   if (range.offset >= first.total) return std::vector<std::byte>();
   const uint64_t wanted = std::min(range.length, first.total - range.offset);
-  if (bytes.size() >= wanted) return bytes;
-  if (bytes.size() < kRemotePiece) {
-    return Error{Code::unavailable, "A store sent fewer bytes than it has; read them again."};
+  if (bytes.size() != std::min(wanted, kRemotePiece)) {
+    return Error{Code::unavailable,
+                 "A store sent other bytes than it was asked for; read them again."};
   }
+  if (bytes.size() == wanted) return bytes;
   bytes.reserve(static_cast<size_t>(wanted));
   const auto rest =
       fetch_pieces(range.offset + bytes.size(), range.offset + wanted, first.etag, fetch, bytes);

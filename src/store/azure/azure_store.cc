@@ -134,8 +134,10 @@ Result<FetchedPiece> AzureStore::fetch(std::string_view key, uint64_t offset, ui
   // "bytes 0-4/10"
   const std::string_view range = response.header("Content-Range");
   const auto total = parse_number(range.substr(std::min(range.rfind('/') + 1, range.size())));
+  const bool asked = range.starts_with(fmt::format("bytes {}-", offset));
   const bool whole = response.status == 200 && offset == 0;
-  if ((response.status != 206 || !total) && !whole) {
+  // Without an etag, pieces of two versions could be taken for one.
+  if (((response.status != 206 || !total || !asked) && !whole) || piece.etag.empty()) {
     return make_error(Code::unavailable, "{} sent {} for a range; try again.", url(key),
                       response.status);
   }
@@ -262,24 +264,32 @@ Result<ListPage> AzureStore::list(std::string_view prefix, std::string_view afte
   if (limit == 0) return Error{Code::invalid_argument, "A list needs a limit of at least 1."};
   ListPage page;
   const std::string kept = std::string(prefix);
+  // In the server's order, in which alone pages can follow one another.
+  const std::string from =
+      after.empty() ? std::string() : to_remote_key(folder_.prefix + std::string(after));
   std::string marker = take_marker(kept, std::string(after));
   const bool goes_on = !marker.empty() || after.empty();
   for (;;) {
     // Without a marker to go on from, what comes before `after` is read, too.
     BlobPage blobs = TRY(read_page(prefix, marker, goes_on ? limit : kMostPerPage));
     for (ObjectInfo& info : blobs.blobs) {
+      if (!from.empty() && info.key <= from) continue;
       std::string key = from_remote_key(info.key);
       if (!key.starts_with(folder_.prefix)) continue;
       info.key = key.substr(folder_.prefix.size());
-      if (!info.key.starts_with(prefix) || info.key <= after || !check_key(info.key).ok()) continue;
+      if (!info.key.starts_with(prefix) || !check_key(info.key).ok()) continue;
       if (page.objects.size() == limit) {
         page.next = page.objects.back().key;
         return page;
       }
       page.objects.push_back(std::move(info));
     }
+    if (blobs.next_marker.empty()) return page;
+    if (blobs.next_marker == marker && blobs.blobs.empty()) {
+      return make_error(Code::unavailable,
+                        "{} says that its list goes on, and does not; try again later.", url(""));
+    }
     marker = blobs.next_marker;
-    if (marker.empty()) return page;
     if (page.objects.size() == limit) {
       page.next = page.objects.back().key;
       keep_marker(kept, page.next, marker);
