@@ -114,6 +114,14 @@ struct ShareOptions {
   bool write = false;
   std::string lasts;  // "1h"
 };
+struct RekeyOptions {
+  std::string place;
+  std::string key_file;
+  std::string key_command;
+};
+// The key that the file of credentials names opens the place for the last time.
+Result<void> rekey_command(const RekeyOptions& options, Console& console);
+
 Result<void> share_command(const ShareOptions& options, Console& console);
 
 struct BenchOptions {

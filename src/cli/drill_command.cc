@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "cli/commands.h"
 #include "cli/folders.h"
+#include "cli/inputs.h"
 #include "run/drill_worker.h"
 
 namespace atelier::cli {
@@ -239,6 +240,19 @@ class DrillRuns {
     return std::chrono::duration<double>(clock_.now() - begin).count();
   }
 
+  Result<Location> runs_of(const fs::path& place) const {
+    if (options_.run.runs.empty()) return parse_location((place / "runs").string());
+    // The folder's name is this drill's alone.
+    const Location all = TRY(parse_location(options_.run.runs));
+    return all.child(folder_.path().filename().string()).child(place.filename().string());
+  }
+
+  static Result<void> clear(const Location& runs) {
+    const auto store = TRY(open_folder(runs));
+    for (const ObjectInfo& object : TRY(list_all(*store, ""))) TRY(store->remove(object.key));
+    return {};
+  }
+
   Result<std::string> run_with_accidents(uint64_t seed, const fs::path& place) {
     run::DrillOrders orders;
     orders.seed = seed;
@@ -249,7 +263,8 @@ class DrillRuns {
     std::map<int, int> lives;
     RunOptions options = options_.run;
     options.tune = "off";  // the plan must be that of the other runs
-    options.runs = (place / "runs").string();
+    const Location runs = TRY(runs_of(place));
+    options.runs = runs.url();
     options.output = (place / "out.mkv").string();
     options.worker_arguments = [&](int k) {
       orders.worker = k;
@@ -260,6 +275,7 @@ class DrillRuns {
     Console quiet(false, true);
     Limit limit(stop_, limit_);
     const auto ran = run_command(options, quiet, limit.token());
+    if (!options_.run.runs.empty() && !options_.keep) TRY(clear(runs));
     if (stop_.stop_requested())
       return make_error(Code::cancelled, "Interrupted in the run with seed {}.", seed);
     if (!ran.ok() && limit.is_over()) {

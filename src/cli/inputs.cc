@@ -92,6 +92,13 @@ Result<bool> is_encrypted(const Location& place) {
   });
 }
 
+Result<bool> change_key(const Location& place, const MasterKey& new_key) {
+  return with_credentials([&](const Credentials& credentials, const Notes& notes) {
+    leave_no_core();
+    return change_master_key(place, credentials, new_key, system_clock(), notes);
+  });
+}
+
 Result<std::filesystem::path> scratch_for(std::initializer_list<Location> places) {
   for (const Location& place : places) {
     if (TRY(is_encrypted(place))) return scratch_in_memory();

@@ -12,6 +12,7 @@
 #include "media/media_info.h"
 #include "run/manifest.h"
 #include "store/location.h"
+#include "store/master_key.h"
 #include "store/object_store.h"
 #include "store/share.h"
 
@@ -36,6 +37,8 @@ Result<Link> link_to(const Location& object, Access access, std::chrono::seconds
 
 // Whether what lies there is encrypted by this program.
 Result<bool> is_encrypted(const Location& place);
+// From now on `new_key` opens the encrypted place that this lies in; false if it was so already.
+Result<bool> change_key(const Location& place, const MasterKey& new_key);
 // Where a job with these places may keep files meanwhile: in memory if one of them is encrypted.
 Result<std::filesystem::path> scratch_for(std::initializer_list<Location> places);
 

@@ -27,6 +27,7 @@ struct Options {
   GcOptions gc;
   CopyCommandOptions cp;
   ShareOptions share;
+  RekeyOptions rekey;
   std::string probe_input;
   std::string model_name;
   std::string run_url;
@@ -141,6 +142,8 @@ void add_drill(CLI::App& app, Options& o) {
   drill->add_option("INPUT", d.run.input, "The video to score")->required();
   drill->add_option("--model", d.run.model, "An installed model's name, or an .onnx file")
       ->required();
+  drill->add_option("--runs", d.run.runs,
+                    "Where the disturbed runs lie, each in a folder of its own [scratch files]");
   drill->add_option("--kill", d.kill, "Chance, at each step of the ledger, of a SIGKILL")
       ->check(chance)
       ->capture_default_str();
@@ -240,6 +243,12 @@ void add_stores(CLI::App& app, Options& o) {
   cp->add_flag("--recursive", o.cp.recursive,
                "Copy everything below FROM, to the same names below TO");
   cp->add_flag("--force", o.cp.force, "Replace what is there and differs");
+  CLI::App* rekey = app.add_subcommand(
+      "rekey", "Another master key for an encrypted place; no object is written again");
+  rekey->add_option("LOCATION", o.rekey.place, "The place, or anything in it")->required();
+  rekey->add_option("--new-key-file", o.rekey.key_file, "A file that only this user can read");
+  rekey->add_option("--new-key-command", o.rekey.key_command,
+                    "A shell command that prints the key");
   CLI::App* share = app.add_subcommand(
       "share", "A link that lets whoever has it read or write one object for some time");
   share->add_option("URL", o.share.url, "The object, like az://account/container/a.mp4")
@@ -264,6 +273,7 @@ Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
   if (name == "models") return models_command(o.model_name, console);
   if (name == "gc") return gc_command(o.gc, console, stop);
   if (name == "cp") return cp_command(o.cp, console, stop);
+  if (name == "rekey") return rekey_command(o.rekey, console);
   if (name == "share") return share_command(o.share, console);
   if (name == "show") return show_command(o.run_url, console);
   return bench_command(o.bench, console, stop);

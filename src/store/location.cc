@@ -142,6 +142,16 @@ Location Location::folder() const {
   return folder;
 }
 
+Location Location::child(const std::string& name) const {
+  Location child = *this;
+  if (is_file()) {
+    child.path /= name;
+  } else {
+    child.key += (key.empty() ? "" : "/") + name;
+  }
+  return child;
+}
+
 std::string Location::url() const {
   if (is_file()) return "file://" + percent_encode(path.native());
   const std::string whole = container + (key.empty() ? "" : "/" + key);

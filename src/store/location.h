@@ -26,6 +26,8 @@ struct Location {
   std::string name() const;
   // Where that name lies.
   Location folder() const;
+  // What lies there under a name.
+  Location child(const std::string& name) const;
   // "file:///a%20b", "az://account/container/a%20b": reserved characters and every byte outside
   // printable ASCII are percent-encoded (RFC 3986), and parse_location reads them back.
   std::string url() const;

@@ -96,6 +96,8 @@ TEST(Location, ObjectsHaveAContainerAndAKey) {
   EXPECT_EQ(blob.folder().url(), "az://account/container/a%20b");
   EXPECT_EQ(blob.folder().folder().url(), "az://account/container");
   EXPECT_EQ(blob.folder().folder().name(), "");
+  EXPECT_EQ(blob.folder().folder().child("x").child("y z").url(), "az://account/container/x/y%20z");
+  EXPECT_EQ(parse_location("/a").value().child("b c").url(), "file:///a/b%20c");
 
   const Location object = parse_location("s3://my.bucket/runs/").value();
   EXPECT_EQ(object.scheme, Location::Scheme::s3);

@@ -86,6 +86,11 @@ class OwningEncrypting final : public ObjectStore {
   std::unique_ptr<ObjectStore> outer_;  // goes first
 };
 
+Result<MasterKey> key_of(const Credentials::Encryption& encryption) {
+  return encryption.key_file.empty() ? master_key_of_command(encryption.key_command)
+                                     : read_master_key_file(encryption.key_file);
+}
+
 // What follows the root in a place below it: "" or "a/b/".
 std::string below(const Location& root, const Location& place) {
   std::string path = place.is_file() ? place.path.lexically_relative(root.path).generic_string()
@@ -104,12 +109,25 @@ Result<std::unique_ptr<ObjectStore>> open_store(const Location& place,
   const auto encryption = TRY(credentials.encryption(place));
   if (!encryption) return open_plain(place, credentials, clock, notes);
   auto plain = TRY(open_plain(encryption->root, credentials, clock, notes));
-  auto key = encryption->key_file.empty() ? master_key_of_command(encryption->key_command)
-                                          : read_master_key_file(encryption->key_file);
-  auto store = TRY(OwningEncrypting::open(std::move(plain), TRY(std::move(key))));
+  MasterKey key = TRY(key_of(*encryption));
+  auto store = TRY(OwningEncrypting::open(std::move(plain), std::move(key)));
   const std::string path = below(encryption->root, place);
   if (path.empty()) return store;
   return std::unique_ptr<ObjectStore>(std::make_unique<PrefixStore>(std::move(store), path));
+}
+
+Result<bool> change_master_key(const Location& place, const Credentials& credentials,
+                               const MasterKey& new_key, Clock& clock, const Notes& notes) {
+  const auto encryption = TRY(credentials.encryption(place));
+  if (!encryption) {
+    return make_error(Code::invalid_argument,
+                      "{} is not encrypted: no section of the file of credentials that it lies in "
+                      "has a master_key_file or master_key_command.",
+                      place.url());
+  }
+  const auto plain = TRY(open_plain(encryption->root, credentials, clock, notes));
+  const MasterKey old_key = TRY(key_of(*encryption));
+  return rotate_master_key(*plain, old_key, new_key);
 }
 
 }  // namespace atelier

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "store/credentials.h"
+#include "store/master_key.h"
 #include "store/object_store.h"
 
 namespace atelier {
@@ -17,5 +18,11 @@ namespace atelier {
 Result<std::unique_ptr<ObjectStore>> open_store(const Location& place,
                                                 const Credentials& credentials, Clock& clock,
                                                 const Notes& notes);
+
+// From now on `new_key` opens the encrypted place that `place` lies in, and the key that the
+// credentials name does not; no object is written again. False if it was so already. Errors:
+// invalid_argument (`place` is not encrypted), those of open_store and rotate_master_key.
+Result<bool> change_master_key(const Location& place, const Credentials& credentials,
+                               const MasterKey& new_key, Clock& clock, const Notes& notes);
 
 }  // namespace atelier

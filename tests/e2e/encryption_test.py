@@ -100,6 +100,22 @@ class Encryption(support.Case):
         self.write_credentials(self.write_key("other.key"))
         self.assert_refused(2, self.command(self.source, self.vault / "out" / "b.mp4", *self.CUT), saying="key")
 
+    def test_another_key_by_rekey(self):
+        self.score(self.source, self.output, *self.CUT)
+        before = {path: path.read_bytes() for path in self.files()}
+        other = self.write_key("other.key")
+        for said in ("true", "false"):  # it may be repeated
+            done = run("rekey", self.runs, "--new-key-file", other, "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(said, done.stdout)
+        changed = [path for path in self.files() if path.read_bytes() != before.get(path)]
+        self.assertEqual([path.name for path in changed], ["ring"])
+        self.write_credentials(other)
+        self.assertEqual(self.decrypted(self.output), self.undisturbed())
+        done = run("rekey", self.folder, "--new-key-file", other)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("not encrypted", done.stderr)
+
     def test_a_key_that_others_can_read_is_refused(self):
         self.write_credentials(self.write_key("open.key", 0o644))
         done = run(*self.command(self.source, self.output, *self.CUT))

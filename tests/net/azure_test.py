@@ -168,6 +168,15 @@ class Azure(Job):
         self.assertEqual(json.loads(done.stdout)["frames_scored_now"], 0)
         self.assertEqual(self.painted(), self.undisturbed(model=self.slow_model()))
 
+    def test_a_drill(self):
+        seeds = "1-20" if support.SLOW_RUN else "1-2"
+        done = run("drill", self.source, "--model", self.identity, "--runs", self.url("runs", "drills"), "--seed", seeds,
+                   "--chunk-seconds", "0.4", "--json", timeout=4 * support.TIMEOUT)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(done.stdout)
+        self.assertGreater(sum(seed["accidents"] for seed in report["seeds"]), 3)
+        self.assertEqual(self.objects("runs"), [], "the drill left its runs there")
+
     def test_show_and_gc(self):
         self.assertEqual(run(*self.job()).returncode, 0)
         run_id = self.objects("runs")[0].split("/")[1]
