@@ -144,6 +144,12 @@ Result<Link> share_link(const Location& object, Access access, seconds lasts,
                       "A link is for one object, but {} is a container; name an object in it.",
                       object.url());
   }
+  if (TRY(credentials.encryption(object))) {
+    return make_error(Code::invalid_argument,
+                      "What lies at {} is encrypted by Atelier, and who has a link cannot read it; "
+                      "copy it to another place first with `atelier cp`.",
+                      object.url());
+  }
   switch (object.scheme) {
     case Location::Scheme::azure:
       return azure_link(object, access, lasts, credentials, clock, notes);

@@ -28,8 +28,8 @@ struct Link {
 // down; Azure's is counted by the service's clock, S3's by ours, unless the service said that ours
 // is wrong. What signs the link bounds it: 7 days for an identity of Azure's and for S3 (where
 // temporary keys may end before), 365 for an account's key. Errors: invalid_argument (a file, no
-// object's name, a time beyond those bounds, a credential that cannot sign: a SAS, or none; access
-// denied), invalid_input (nothing to read there), unavailable.
+// object's name, a place that is encrypted here, a time beyond those bounds, a credential that
+// cannot sign: a SAS, or none; access denied), invalid_input (nothing to read there), unavailable.
 Result<Link> share_link(const Location& object, Access access, std::chrono::seconds lasts,
                         const Credentials& credentials, Clock& clock, const Notes& notes);
 

@@ -201,6 +201,17 @@ class Links(support.Case):
         self.assertNotIn(urllib.parse.parse_qs(sas)["sig"][0], done.stderr)
 
 
+    def test_what_is_encrypted_here_is_not_lent(self):
+        self.write_credentials(self.proof())
+        key = self.folder / "master"
+        key.write_bytes(bytes(range(32)))
+        key.chmod(0o600)
+        with open(self.folder / "credentials", "a") as file:
+            file.write(f"[{self.place('')}]\nmaster_key_file = {key}\n")
+        for access in ("--read", "--write"):
+            self.assert_refused(2, ["share", self.place(), access, "--for", "1h"], saying="encrypted by Atelier")
+
+
 class LinksByIdentity(Links):
     """By a user delegation key, which the service gives for a token."""
 

@@ -125,6 +125,20 @@ class Copies(Transfer):
         for name in ("one", "two"):
             self.assertEqual(self.azurite.get(f"{self.containers[0]}/{name}"), (root / name).read_bytes())
 
+    def test_into_an_encrypted_place_and_out_of_it(self):
+        root = self.write_tree({"small": 100, "large": 20 * MIB, "empty": 0})
+        key = self.folder / "master"
+        key.write_bytes(bytes(range(32)))
+        key.chmod(0o600)
+        with open(self.folder / "credentials", "a") as file:
+            file.write(f"[{self.places()[1]}]\nmaster_key_file = {key}\n")
+        self.cp("--recursive", root, self.places()[1])
+        self.assertEqual(self.cp("--recursive", root, self.places()[1])["skipped"], 3)
+        back = self.folder / "back"
+        self.cp("--recursive", self.places()[1], back)
+        self.assertEqual(self.tree(back), self.tree(root))
+        self.assertNotIn((root / "small").read_bytes(), self.azurite.get(f"{self.containers[1]}/small"))
+
     def test_what_it_refuses(self):
         root = self.write_tree({"d/a": 5})
         place = self.places()[0]
