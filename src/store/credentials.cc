@@ -150,6 +150,27 @@ Result<void> check_s3_keys(const std::map<std::string, std::string>& values,
                     place);
 }
 
+// As URLs of places are written, so that one that means a place is found. One that means none would
+// be ignored in silence: what it says is to be encrypted would not be.
+Result<std::string> place_of_section(const IniSection& section, const std::string& file) {
+  std::string_view name = section.name;
+  while (name.size() > 1 && name.ends_with('/')) name.remove_suffix(1);
+  // All of an account, which is no location.
+  constexpr std::string_view kAzure = "az://";
+  if (name.starts_with(kAzure) && name.find('/', kAzure.size()) == std::string_view::npos &&
+      parse_location(std::string(name) + "/container").ok()) {
+    return std::string(name);
+  }
+  const auto place = parse_location(name);
+  if (place.ok() && (!place->is_file() || name.starts_with('/') || name.starts_with("file:"))) {
+    return place->url();
+  }
+  return make_error(Code::invalid_argument,
+                    "The section in line {} of '{}' names no place: write az://account, a location "
+                    "or an absolute path.",
+                    section.line, file);
+}
+
 }  // namespace
 
 Variables environment() {
@@ -167,6 +188,9 @@ Result<Credentials> Credentials::load(Variables variables) {
   if (file.empty()) return credentials;
   const std::string text = TRY(read_secret_file(file));
   credentials.sections_ = TRY(parse_ini(text, "'" + file.string() + "'"));
+  for (IniSection& section : credentials.sections_) {
+    section.name = TRY(place_of_section(section, file.string()));
+  }
   std::ranges::stable_sort(credentials.sections_, {},
                            [](const IniSection& section) { return section.name.size(); });
   return credentials;
@@ -177,7 +201,7 @@ std::map<std::string, std::string> Credentials::values_for(const Location& place
   const std::string url = place.url();
   // A more special section that says how to prove who one is takes the place of what another said.
   const auto is_proof = [](const std::string& key) {
-    constexpr std::array<std::string_view, 4> kOthers = {"identity", "access_key_id",
+    constexpr std::array<std::string_view, 5> kOthers = {"identity", "client_id", "access_key_id",
                                                          "secret_access_key", "session_token"};
     return std::ranges::find(kOthers, key) != kOthers.end() ||
            std::ranges::any_of(kForms, [&](const Form& form) { return key == form.key; });

@@ -261,6 +261,24 @@ TEST_F(CredentialsFile, EncryptionIsRefusedWhereItCannotBe) {
   expect_refusal(encryption("az://a/c"), "az://a");
 }
 
+TEST_F(CredentialsFile, SectionsNamePlacesAsPeopleWriteThem) {
+  for (const char* name : {"/srv/my runs", "/srv/my runs/", "file:///srv/my runs",
+                           "file:///srv/my%20runs/", "/srv/./x/../my runs"}) {
+    write(fmt::format("[{}]\nmaster_key_file = /k\n", name));
+    EXPECT_TRUE(encryption("/srv/my runs/a").value().has_value()) << name;
+    EXPECT_FALSE(encryption("/srv/my").value().has_value()) << name;
+  }
+  write("[az://acct/a b/]\nsas = x\n");
+  EXPECT_FALSE(load().ok());
+  for (const char* name :
+       {"srv/runs", "runs", "default", "az://", "s3://", "http://host", "az://a b"}) {
+    write(fmt::format("[{}]\nmaster_key_file = /k\n", name));
+    const auto loaded = load();
+    ASSERT_FALSE(loaded.ok()) << name;
+    EXPECT_THAT(loaded.error().message, HasSubstr("names no place"));
+  }
+}
+
 TEST_F(CredentialsFile, OthersMayNotReadIt) {
   for (const mode_t mode : {0640, 0604, 0666}) {
     write("[az://a]\nsas = hush\n", mode);
