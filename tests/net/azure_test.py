@@ -55,6 +55,10 @@ class Job(support.Case):
         self.output = self.url("output", "out/painted.mp4")
         self.remote_runs = self.url("runs", "all")
 
+    def slow_model(self):
+        """Slow enough that a job is met half-way through requests over TLS."""
+        return support.onnx_model.write_slow(self.folder / "slow", support.slow_layers(milliseconds=60))
+
     def url(self, what, path=""):
         return f"az://{self.azurite.account}/{self.places[what]}/{path}".rstrip("/")
 
@@ -189,36 +193,32 @@ class Azure(Job):
 
     # Credentials --------------------------------------------------------------------------------
     def test_a_token_that_ends_in_the_middle(self):
-        self.sas["runs"] = self.azurite.container_sas(self.places["runs"], "rcwdl", seconds=7)
-        self.write_credentials()
-        model = support.onnx_model.write_slow(self.folder / "slower", support.slow_layers(milliseconds=150))
-        done = self.assert_fails(2, self.job("--quiet", "--workers", "1", model=model), "has expired at", "new one")
-        self.assertIn(self.places["runs"], done.stderr)
-        self.assertEqual(self.objects("output"), [])
-        before = len(self.commits_there())
-        self.sas["runs"] = self.azurite.container_sas(self.places["runs"], "rcwdl")
-        self.write_credentials()
-        done = run(*self.job("--json", model=model))
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertGreater(before, 0)
-        self.assertLess(json.loads(done.stdout)["frames_scored_now"], 60)
-        self.assertEqual(self.painted(), self.undisturbed(model=model))
-
-    def test_a_token_in_a_file_is_read_again(self):
         token = self.folder / "runs.sas"
-        token.write_text(self.azurite.container_sas(self.places["runs"], "rcwdl", seconds=6))
-        token.chmod(0o600)
+
+        def put(seconds):
+            """In one step, as whoever renews tokens should."""
+            fresh = self.folder / "fresh.sas"
+            fresh.write_text(self.azurite.container_sas(self.places["runs"], "rcwdl", seconds=seconds))
+            fresh.chmod(0o600)
+            fresh.rename(token)
+
+        put(3600)
         self.credentials.write_text(self.credentials.read_text().replace(f"sas = {self.sas['runs']}",
                                                                          f"sas_file = {token}"))
-        process = self.start_group(*self.job("--quiet", "--workers", "2", model=support.onnx_model.write_slow(
-            self.folder / "slower", support.slow_layers(milliseconds=200))))
-        time.sleep(3)
-        fresh = self.folder / "fresh.sas"
-        fresh.write_text(self.sas["runs"])
-        fresh.chmod(0o600)
-        fresh.rename(token)
+        process = self.start_group(*self.job("--quiet", "--workers", "1", model=self.slow_model()))
+        self.wait_until_committed(process, 1)
+        put(-60)  # the file is read again when it changes
         _, err = process.communicate(timeout=support.TIMEOUT)
-        self.assertEqual(process.returncode, 0, err)
+        self.assertEqual(process.returncode, 2, err)
+        self.assert_one_sentence(err.decode())
+        self.assertIn("has expired at", err.decode())
+        self.assertIn(self.places["runs"], err.decode())
+        self.assertEqual(self.objects("output"), [])
+        put(3600)
+        done = run(*self.job("--json", model=self.slow_model()))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertLess(json.loads(done.stdout)["frames_scored_now"], 60)
+        self.assertEqual(self.painted(), self.undisturbed(model=self.slow_model()))
 
     def test_a_token_without_the_right(self):
         self.sas["runs"] = self.azurite.container_sas(self.places["runs"], "rl")
@@ -261,8 +261,8 @@ class Azure(Job):
         self.assert_fails(2, self.job("--quiet"), "certificate", "ATELIER_CA_FILE")
 
     def test_secrets_are_nowhere(self):
-        model = support.onnx_model.write_slow(self.folder / "slower", support.slow_layers(milliseconds=150))
-        process = self.start_group(*self.job("--workers", "2", "--trace", self.folder / "trace.json", model=model))
+        process = self.start_group(*self.job("--workers", "2", "--trace", self.folder / "trace.json",
+                                             model=self.slow_model()))
         self.wait_until_committed(process, 1)
         os.killpg(process.pid, signal.SIGSTOP)  # so that nobody ends while it is looked at
         seen, scorers = 0, 0
@@ -287,7 +287,7 @@ class Azure(Job):
             self.assert_no_secret(command + environment, secrets, "the command line")
         os.killpg(process.pid, signal.SIGCONT)
         self.assertGreaterEqual(scorers, 1)
-        self.assertGreaterEqual(seen, 4)
+        self.assertGreaterEqual(seen, 3)  # who was called, a worker, its scorer
         out, err = process.communicate(timeout=support.TIMEOUT)
         self.assertEqual(process.returncode, 0, err)
         self.assert_no_secret(out + err, secrets, "what was printed")

@@ -51,6 +51,10 @@ class S3(support.Case):
         os.environ["ATELIER_CREDENTIALS"] = str(path)
         self.addCleanup(os.environ.pop, "ATELIER_CREDENTIALS", None)
 
+    def slow_model(self):
+        """Slow enough that a job is met half-way through requests over TLS."""
+        return support.onnx_model.write_slow(self.folder / "slow", support.slow_layers(milliseconds=60))
+
     def job(self, *options):
         return ["run", "--runs", f"s3://{self.ops}/all", "--model", self.slow_model(), *self.CUT, *options, "--",
                 f"s3://{self.media}/a%20clip.mp4", f"s3://{self.media}/out/painted.mp4"]
