@@ -32,7 +32,9 @@ bool parse_number(std::string_view text, double& value) {
 struct Opening {
   Mutex mutex;
   std::optional<Credentials> credentials GUARDED_BY(mutex);
-  std::vector<std::string> notes GUARDED_BY(mutex);
+  Mutex notes_mutex;  // of its own: stores say things while others are opened
+  std::vector<std::string> notes GUARDED_BY(notes_mutex);
+  size_t taken GUARDED_BY(notes_mutex) = 0;  // of the notes
 };
 Opening& the_opening() {
   static Opening opening;
@@ -45,6 +47,13 @@ void leave_no_core() {
   ::setrlimit(RLIMIT_CORE, &none);
 }
 
+// Stores keep it as long as they live.
+void take_note(const std::string& note) {
+  Opening& opening = the_opening();
+  MutexLock lock(opening.notes_mutex);
+  if (std::ranges::find(opening.notes, note) == opening.notes.end()) opening.notes.push_back(note);
+}
+
 // What `use` returns, called with the credentials and with where notes go.
 template <class Use>
 auto with_credentials(Use use)
@@ -52,11 +61,7 @@ auto with_credentials(Use use)
   Opening& opening = the_opening();
   MutexLock lock(opening.mutex);
   if (!opening.credentials) opening.credentials = TRY(Credentials::load(environment()));
-  return use(*opening.credentials, [&](const std::string& note) {
-    if (std::ranges::find(opening.notes, note) == opening.notes.end()) {
-      opening.notes.push_back(note);
-    }
-  });
+  return use(*opening.credentials, take_note);
 }
 
 bool parse_side(std::string_view text, int& value) {
@@ -69,8 +74,10 @@ bool parse_side(std::string_view text, int& value) {
 
 std::vector<std::string> notes_of_stores() {
   Opening& opening = the_opening();
-  MutexLock lock(opening.mutex);
-  return opening.notes;
+  MutexLock lock(opening.notes_mutex);
+  const auto fresh = opening.notes.begin() + static_cast<ptrdiff_t>(opening.taken);
+  opening.taken = opening.notes.size();
+  return {fresh, opening.notes.end()};
 }
 
 Result<std::unique_ptr<ObjectStore>> open_folder(const Location& folder) {

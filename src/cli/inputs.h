@@ -18,7 +18,8 @@
 
 namespace atelier::cli {
 
-// The stores that this process opened said things of which the user should know, once each.
+// What stores said since this was asked last of which the user should know, each sentence once:
+// when they were opened, and later, when they find out what a server cannot do.
 std::vector<std::string> notes_of_stores();
 
 // Of a folder, a container or what lies below a part of one; repeats what is unavailable.

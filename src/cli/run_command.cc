@@ -523,6 +523,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
     if (std::find(said.begin(), said.end(), note) == said.end()) console.note(note);
   }
 
+  for (const std::string& note : notes_of_stores()) console.note(note);
   report.output = output.place.location.url();
   report.run = job.folder().url();
   report.frames_now = scored.frames_now;

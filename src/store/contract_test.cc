@@ -4,222 +4,16 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <cstdlib>
-#include <functional>
 #include <latch>
-#include <random>
 #include <thread>
 
-#include "store/azure/azure_store.h"
-#include "store/counting_store.h"
-#include "store/encrypting_store.h"
-#include "store/faulty_store.h"
-#include "store/local_store.h"
-#include "store/memory_store.h"
-#include "store/object_store.h"
-#include "store/prefix_store.h"
-#include "store/retrying_store.h"
-#include "store/s3/fake_s3.h"
-#include "store/s3/s3_store.h"
-#include "store/test_folder.h"
-#include "store/test_server.h"
+#include "store/contract_kinds.h"
 
 namespace atelier {
 namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
-
-class InstantClock final : public Clock {
- public:
-  Duration now() const override { return Duration(now_); }
-  void sleep_for(Duration duration) override { now_ += duration.count(); }
-
- private:
-  std::atomic<int64_t> now_{0};
-};
-
-// A store and all that it stands on.
-struct Rig {
-  TestFolder folder;
-  InstantClock clock;
-  SystemClock system_clock;
-  std::unique_ptr<s3::FakeS3> fake_s3;
-  std::unique_ptr<TestServer> server;
-  bool etags_are_hashes = false;
-  std::atomic<bool> advisory{false};                 // conditions are, as a store found out
-  std::vector<std::unique_ptr<ObjectStore>> stores;  // the last one is tested
-  ~Rig() {
-    while (!stores.empty()) stores.pop_back();
-  }
-  ObjectStore& top() { return *stores.back(); }
-};
-
-struct Kind {
-  const char* name;
-  std::function<void(Rig&)> build;
-};
-
-void add_memory(Rig& rig) { rig.stores.push_back(make_memory_store()); }
-void add_local(Rig& rig) {
-  rig.stores.push_back(open_local_store(rig.folder.path() / "not yet" / "root").value());
-}
-void add_faulty(Rig& rig, FaultPlan plan) {
-  rig.stores.push_back(std::make_unique<FaultyStore>(rig.top(), std::move(plan)));
-}
-void add_retrying(Rig& rig) {
-  RetryPolicy policy;
-  policy.attempts = 40;
-  policy.budget = std::chrono::hours(1);
-  rig.stores.push_back(std::make_unique<RetryingStore>(rig.top(), rig.clock, policy));
-}
-void add_encrypting(Rig& rig) {
-  MasterKey master(SecretKey(std::array<std::byte, SecretKey::kSize>{std::byte{1}}));
-  rig.stores.push_back(open_encrypting_store(rig.top(), std::move(master)).value());
-}
-
-// A service that whoever started the tests has started, too (tests/net).
-std::string service(const char* what) {
-  const char* value = std::getenv((std::string("ATELIER_TEST_") + what).c_str());
-  return value == nullptr ? "" : value;
-}
-
-// Every test has a folder of its own: nobody removes what it leaves.
-std::string fresh_prefix() {
-  std::random_device random;
-  return fmt::format("{:08x}{:08x}/", random(), random());
-}
-
-void add_azure(Rig& rig, azure::Credential::Kind kind, const char* secret) {
-  azure::Account account;
-  account.name = service("AZURE_ACCOUNT");
-  account.endpoint = service("AZURE");
-  account.http.ca_file = service("AZURE_CA");
-  account.credential.kind = kind;
-  account.credential.secret = Secret::text(service(secret));
-  rig.stores.push_back(
-      azure::open_azure_store(std::move(account), {"contract", fresh_prefix()}, rig.system_clock));
-}
-
-void add_s3(Rig& rig, s3::Options options) {
-  options.note = [&rig](const std::string&) { rig.advisory = true; };
-  rig.etags_are_hashes = true;
-  rig.stores.push_back(s3::open_s3_store(std::move(options), rig.system_clock).value());
-}
-
-// S3's client over a server of ours that treats conditions as it is told.
-Kind fake_s3(const char* name, s3::FakeS3::Conditions conditions) {
-  return {name, [conditions](Rig& rig) {
-            rig.fake_s3 = std::make_unique<s3::FakeS3>(conditions);
-            rig.server =
-                std::make_unique<TestServer>([&fake = *rig.fake_s3](const TestRequest& request) {
-                  return fake.answer(request);
-                });
-            add_s3(rig, s3::options_for(*rig.server));
-          }};
-}
-
-void add_real_s3(Rig& rig) {
-  s3::Options options;
-  options.bucket.name = service("S3_BUCKET");
-  options.bucket.endpoint = service("S3_ENDPOINT");
-  options.bucket.http.ca_file = service("S3_CA");
-  options.bucket.keys = s3::fixed_keys({service("S3_KEY"), service("S3_SECRET"), ""});
-  options.prefix = fresh_prefix();
-  add_s3(rig, std::move(options));
-}
-
-void add_remote_kinds(std::vector<Kind>& kinds) {
-  if (!service("S3_ENDPOINT").empty()) kinds.push_back({"s3", add_real_s3});
-  if (service("AZURE").empty()) return;
-  using Credential = azure::Credential::Kind;
-  kinds.push_back({"azure_sas", [](Rig& rig) { add_azure(rig, Credential::sas, "AZURE_SAS"); }});
-  kinds.push_back({"azure_key", [](Rig& rig) { add_azure(rig, Credential::key, "AZURE_KEY"); }});
-  kinds.push_back(
-      {"azure_bearer", [](Rig& rig) { add_azure(rig, Credential::bearer, "AZURE_BEARER"); }});
-}
-
-// Everything a retrying store promises to hide: all but a lost append, a commit that was never
-// made, and whether it was we who removed an object.
-FaultPlan hidden_faults() {
-  std::array<FaultRates, kStoreVerbs> rates;
-  rates.fill({0.2, 0.2});
-  rates[static_cast<size_t>(StoreVerb::append)] = {};
-  rates[static_cast<size_t>(StoreVerb::commit)] = {0, 0.5};
-  rates[static_cast<size_t>(StoreVerb::remove)] = {0.4, 0};
-  return seeded_faults(7, rates);
-}
-
-std::vector<Kind> kinds() {
-  std::vector<Kind> all = {
-      {"memory", add_memory},
-      {"local", add_local},
-      {"counting",
-       [](Rig& rig) {
-         add_memory(rig);
-         rig.stores.push_back(std::make_unique<CountingStore>(rig.top()));
-       }},
-      {"faulty_without_faults",
-       [](Rig& rig) {
-         add_memory(rig);
-         add_faulty(rig, scripted_faults({}));
-       }},
-      {"retrying",
-       [](Rig& rig) {
-         add_memory(rig);
-         add_retrying(rig);
-       }},
-      {"retrying_over_faulty_memory",
-       [](Rig& rig) {
-         add_memory(rig);
-         add_faulty(rig, hidden_faults());
-         add_retrying(rig);
-       }},
-      {"retrying_over_faulty_local",
-       [](Rig& rig) {
-         add_local(rig);
-         add_faulty(rig, hidden_faults());
-         add_retrying(rig);
-       }},
-      {"below_a_prefix",
-       [](Rig& rig) {
-         auto whole = make_memory_store();
-         for (const char* other : {"a", "a/b", "a/b!", "a/b0/c", "z"}) {
-           whole->put(other, as_bytes("another's"), Condition::always()).value();
-         }
-         rig.stores.push_back(std::make_unique<PrefixStore>(std::move(whole), "a/b/"));
-       }},
-      {"encrypting_memory",
-       [](Rig& rig) {
-         add_memory(rig);
-         add_encrypting(rig);
-       }},
-      {"encrypting_local",
-       [](Rig& rig) {
-         add_local(rig);
-         add_encrypting(rig);
-       }},
-      {"encrypting_over_retrying_over_faulty_memory",
-       [](Rig& rig) {
-         add_memory(rig);
-         add_faulty(rig, hidden_faults());
-         add_retrying(rig);
-         add_encrypting(rig);
-       }},
-      {"retrying_over_faulty_encrypting_local",
-       [](Rig& rig) {
-         add_local(rig);
-         add_encrypting(rig);
-         add_faulty(rig, hidden_faults());
-         add_retrying(rig);
-       }},
-      fake_s3("s3_client", s3::FakeS3::Conditions::obeyed),
-      fake_s3("s3_client_conditions_refused", s3::FakeS3::Conditions::refused),
-      fake_s3("s3_client_conditions_ignored", s3::FakeS3::Conditions::ignored),
-  };
-  add_remote_kinds(all);
-  return all;
-}
 
 class StoreContract : public testing::TestWithParam<Kind> {
  protected:
@@ -604,7 +398,7 @@ TEST_P(StoreContract, BytesAreComparedWhole) {
   EXPECT_EQ(same_bytes(store(), "big", shorter).value(), false);
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, StoreContract, testing::ValuesIn(kinds()),
+INSTANTIATE_TEST_SUITE_P(Stores, StoreContract, testing::ValuesIn(contract_kinds()),
                          [](const auto& each) { return each.param.name; });
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "store/secret.h"
 
 namespace atelier {
 namespace {
@@ -218,30 +218,7 @@ Result<MasterKey> parse_master_key(std::span<const std::byte> bytes, std::string
 }
 
 Result<MasterKey> read_master_key_file(const std::filesystem::path& path) {
-  // O_NONBLOCK: opening a pipe that has no writer would wait for ever.
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  struct stat info {};
-  if (!fd || ::fstat(fd.get(), &info) != 0) {
-    return make_error(Code::invalid_argument,
-                      "Cannot open the master key in '{}': {}; give the file's name.",
-                      path.native(), describe_errno(errno));
-  }
-  if (!S_ISREG(info.st_mode)) {
-    return make_error(Code::invalid_argument,
-                      "The master key '{}' is not a regular file; put the key into one.",
-                      path.native());
-  }
-  if (info.st_uid != ::geteuid() && info.st_uid != 0) {
-    return make_error(Code::invalid_argument,
-                      "The master key '{}' belongs to another user, who can change it; make a copy "
-                      "of your own.",
-                      path.native());
-  }
-  if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return make_error(Code::invalid_argument,
-                      "The master key '{}' is open to other users; close it: chmod 600.",
-                      path.native());
-  }
+  const Fd fd = TRY(open_private_file(path, "the master key"));
   KeyText text;
   TRY(read_file(fd, path, text));
   return parse_master_key(text.text(), fmt::format("The file '{}'", path.native()));

@@ -35,6 +35,7 @@ Result<std::unique_ptr<ObjectStore>> open_once(const Location& place,
       s3::Options options;
       options.bucket = TRY(credentials.s3(place, clock, notes));
       options.prefix = prefix;
+      options.note = notes;
       return s3::open_s3_store(std::move(options), clock);
     }
   }

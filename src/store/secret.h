@@ -8,11 +8,17 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
+#include "base/file.h"
 #include "base/mutex.h"
 #include "base/result.h"
 
 namespace atelier {
+
+// A regular file of this user's or root's that nobody else can use, open for reading. `what` names
+// it in messages, "the master key". Errors: invalid_argument (it is not that).
+Result<Fd> open_private_file(const std::filesystem::path& path, std::string_view what);
 
 // The text of a file that only this user (or root) can read, without white space at its ends.
 // Errors, which name the file and never its content: invalid_argument (absent, empty, longer than

@@ -22,14 +22,6 @@ from support import make_video, run, sha256  # noqa: E402
 
 support.SHORT |= {"test_two_workers_killed_twice_give_the_bits_of_a_local_run", "test_a_token_that_ends_in_the_middle"}
 
-SERVERS = {}  # started once for the file: by whether it speaks TLS
-
-
-def server(tls=True):
-    if tls not in SERVERS:
-        SERVERS[tls] = azurite.Azurite(tls)
-    return SERVERS[tls]
-
 
 class Job(support.Case):
     TLS = True
@@ -39,7 +31,7 @@ class Job(support.Case):
 
     def setUp(self):
         super().setUp()
-        self.azurite = server(self.TLS)
+        self.azurite = azurite.server(self.TLS)
         Job.counter += 1
         self.places = {}
         for what in ("input", "output", "runs"):
@@ -123,7 +115,6 @@ class Job(support.Case):
     @staticmethod
     def signature(sas):
         return urllib.parse.parse_qs(sas)["sig"][0]
-
 
 
 class Azure(Job):
@@ -429,16 +420,5 @@ class Faults(Job):
         self.assertLess(others, made * 8 + 60)
 
 
-def stop_servers():
-    for each in SERVERS.values():
-        each.stop()
-
-
 if __name__ == "__main__":
-    if not azurite.installed():
-        print("SKIPPED: Azurite is not installed here and npm cannot install it", file=sys.stderr)
-        sys.exit(azurite.SKIPPED)
-    try:
-        support.main()
-    finally:
-        stop_servers()
+    azurite.run_tests(support.main)

@@ -198,6 +198,27 @@ class Azurite:
             part("signature")])
 
 
+SERVERS = {}  # started once for a file of tests: by whether it speaks TLS
+
+
+def server(tls=True):
+    if tls not in SERVERS:
+        SERVERS[tls] = Azurite(tls)
+    return SERVERS[tls]
+
+
+def run_tests(run, others=()):
+    """Calls `run` and stops the servers that its tests have started, and those in `others`."""
+    if not installed():
+        print("SKIPPED: Azurite is not installed here and npm cannot install it", file=sys.stderr)
+        sys.exit(SKIPPED)
+    try:
+        run()
+    finally:
+        for each in [*SERVERS.values(), *others]:
+            each.stop()
+
+
 def main():
     if len(sys.argv) < 3 or sys.argv[1] != "--":
         print(__doc__)

@@ -23,7 +23,7 @@ from support import run  # noqa: E402
 
 support.SHORT |= {"test_a_link_to_read_reads_and_nothing_else"}
 
-SERVERS = {}  # started once for the file: by whether it speaks TLS
+SWIFT = []  # started once, if it is needed
 NAME = "a b/100%41 #1 \u00e9&+.mp4"
 CONTENT = b"what is lent"
 
@@ -39,12 +39,6 @@ def ask(ca, url, method="GET", body=None, headers=None):
         return error.code, error.read()
 
 
-def server(tls=True):
-    if tls not in SERVERS:
-        SERVERS[tls] = azurite.Azurite(tls)
-    return SERVERS[tls]
-
-
 class Links(support.Case):
     """By a signature of the account's key."""
 
@@ -53,7 +47,7 @@ class Links(support.Case):
 
     def setUp(self):
         super().setUp()
-        self.azurite = server(self.TLS)
+        self.azurite = azurite.server(self.TLS)
         Links.counter += 1
         self.container = f"lent{Links.counter}"
         self.azurite.make_container(self.container)
@@ -246,10 +240,10 @@ class LinksOfS3(support.Case):
         if swift.why_not():
             print(f"SKIPPED: {swift.why_not()}", file=sys.stderr)
             raise unittest.SkipTest(swift.why_not())
-        if "swift" not in SERVERS:
-            SERVERS["swift"] = swift.Swift()
-            SERVERS["swift"].make_bucket("lent")
-        self.swift = SERVERS["swift"]
+        if not SWIFT:
+            SWIFT.append(swift.Swift())
+            SWIFT[0].make_bucket("lent")
+        self.swift = SWIFT[0]
         self.swift.put(f"lent/{NAME}", CONTENT)
         self.swift.put("lent/other", b"other")
         variables = {"AWS_ACCESS_KEY_ID": self.swift.key, "AWS_SECRET_ACCESS_KEY": self.swift.secret,
@@ -313,16 +307,5 @@ class LinksOfS3(support.Case):
                 self.assert_refused(code, ["share", *arguments], saying=saying)
 
 
-def stop_servers():
-    for each in SERVERS.values():
-        each.stop()
-
-
 if __name__ == "__main__":
-    if not azurite.installed():
-        print("SKIPPED: Azurite is not installed here and npm cannot install it", file=sys.stderr)
-        sys.exit(azurite.SKIPPED)
-    try:
-        support.main()
-    finally:
-        stop_servers()
+    azurite.run_tests(support.main, SWIFT)

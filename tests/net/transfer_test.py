@@ -22,15 +22,8 @@ from support import run  # noqa: E402
 support.SHORT |= {"test_bytes_are_the_same_there_and_back"}
 
 MIB = 1 << 20
-SERVERS = {}  # started once for the file: by whether it speaks TLS
 ODD_NAMES = ("a b.mp4", "100%41.mp4", "#1?&=+.mp4", "\u00e9\u00df\u4e2d/\U0001f3a8.bin", "-dash", "d/e/f/deep",
              os.fsdecode(b"bad\xff\x01utf8"))
-
-
-def server(tls=True):
-    if tls not in SERVERS:
-        SERVERS[tls] = azurite.Azurite(tls)
-    return SERVERS[tls]
 
 
 class Transfer(support.Case):
@@ -39,7 +32,7 @@ class Transfer(support.Case):
 
     def setUp(self):
         super().setUp()
-        self.azurite = server(self.TLS)
+        self.azurite = azurite.server(self.TLS)
         Transfer.counter += 1
         self.containers = [f"{what}{Transfer.counter}" for what in ("from", "to")]
         for name in self.containers:
@@ -317,16 +310,5 @@ class CopiesThatAreCutShort(Transfer):
         self.assertEqual(self.tree(back), self.tree(root))
 
 
-def stop_servers():
-    for each in SERVERS.values():
-        each.stop()
-
-
 if __name__ == "__main__":
-    if not azurite.installed():
-        print("SKIPPED: Azurite is not installed here and npm cannot install it", file=sys.stderr)
-        sys.exit(azurite.SKIPPED)
-    try:
-        support.main()
-    finally:
-        stop_servers()
+    azurite.run_tests(support.main)

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/azure/azure_list.h"
 
-#include <charconv>
 #include <pugixml.hpp>
 
-#include "store/http/http_client.h"
+#include "store/http/object_headers.h"
 #include "store/names.h"
 
 namespace atelier::azure {
@@ -29,18 +28,12 @@ Result<ObjectInfo> parse_blob(const pugi::xml_node& blob) {
     if (!decoded) return no_list();
     info.key = *decoded;
   }
-  const std::string_view size = properties.child_value("Content-Length");
-  const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), info.size);
+  const auto size = http::parse_number(properties.child_value("Content-Length"));
   const auto modified = http::parse_date(properties.child_value("Last-Modified"));
-  if (info.key.empty() || error != std::errc() || end != size.data() + size.size() || !modified) {
-    return no_list();
-  }
+  if (info.key.empty() || !size || !modified) return no_list();
+  info.size = *size;
   info.modified = *modified;
-  std::string_view etag = properties.child_value("Etag");
-  if (etag.size() > 1 && etag.front() == '"' && etag.back() == '"') {
-    etag = etag.substr(1, etag.size() - 2);
-  }
-  info.etag = etag;
+  info.etag = http::unquoted(properties.child_value("Etag"));
   return info;
 }
 

@@ -43,6 +43,12 @@ std::string sas_field(std::string_view sas, std::string_view name) {
   return {};
 }
 
+http::ClientOptions direct() {
+  http::ClientOptions options;
+  options.direct = true;
+  return options;
+}
+
 }  // namespace
 
 std::string encode_query(std::string_view text) {
@@ -84,7 +90,10 @@ std::string shared_key_text(const std::string& account, const std::string& path,
 }
 
 Service::Service(Account account, Clock& clock)
-    : account_(std::move(account)), clock_(clock), client_(account_.http) {}
+    : account_(std::move(account)),
+      clock_(clock),
+      client_(account_.http),
+      metadata_client_(direct()) {}
 
 std::chrono::system_clock::time_point Service::now() const {
   return std::chrono::system_clock::now() + std::chrono::seconds(clock_offset_.load());
@@ -106,7 +115,7 @@ Result<std::string> Service::metadata_token() {
     request.url += "&client_id=" + encode_query(account_.credential.client_id);
   }
   request.headers = {{"Metadata", "true"}};
-  const http::Response response = TRY(client_.send(request));
+  const http::Response response = TRY(metadata_client_.send(request));
   const auto json = nlohmann::json::parse(as_text(response.body), nullptr, false);
   if (response.status != 200 || !json.is_object() || !json.contains("access_token") ||
       !json["access_token"].is_string()) {

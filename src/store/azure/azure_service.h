@@ -77,6 +77,7 @@ class Service {
   const Account account_;
   Clock& clock_;
   http::Client client_;
+  http::Client metadata_client_;          // never by a proxy, which would see the tokens
   std::atomic<int64_t> clock_offset_{0};  // seconds; theirs less ours
   Mutex mutex_;
   std::string token_ GUARDED_BY(mutex_);

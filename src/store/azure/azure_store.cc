@@ -2,16 +2,16 @@
 #include "store/azure/azure_store.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <map>
 #include <optional>
 
 #include "base/base64.h"
 #include "base/hash.h"
 #include "store/azure/azure_list.h"
+#include "store/http/object_headers.h"
 #include "store/names.h"
 #include "store/remote_key.h"
+#include "store/remote_store.h"
 #include "store/remote_transfer.h"
 
 namespace atelier::azure {
@@ -20,43 +20,12 @@ namespace {
 constexpr uint64_t kLargestSummed = uint64_t{4} << 20;  // range of which the service tells the MD5
 constexpr size_t kMostPerPage = 5000;                   // of the service
 constexpr size_t kKeptMarkers = 64;                     // pages that somebody may yet read on from
-constexpr uint64_t kLargestBlob = uint64_t{1}
-                                  << 62;  // far beyond any; offsets past it are past the end
-
-std::string in_quotes(std::string_view etag) { return fmt::format("\"{}\"", etag); }
-
-std::string unquoted(std::string_view etag) {
-  if (etag.starts_with("W/")) etag.remove_prefix(2);
-  if (etag.size() > 1 && etag.front() == '"' && etag.back() == '"') {
-    etag = etag.substr(1, etag.size() - 2);
-  }
-  return std::string(etag);
-}
-
-void add_condition(const Condition& condition, std::vector<http::Header>& headers) {
-  if (condition.kind == Condition::Kind::if_absent) headers.push_back({"If-None-Match", "*"});
-  if (condition.kind == Condition::Kind::if_match) {
-    headers.push_back({"If-Match", in_quotes(condition.etag)});
-  }
-}
-
-std::optional<uint64_t> parse_number(std::string_view text) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
-  return value;
-}
-
-class AzureStore final : public ObjectStore {
+class AzureStore final : public RemoteStore {
  public:
   AzureStore(Account account, Folder folder, Clock& clock)
       : service_(std::move(account), clock), folder_(std::move(folder)) {}
 
   Result<std::optional<ObjectInfo>> head(std::string_view key) override;
-  Result<std::vector<std::byte>> get(std::string_view key, ByteRange range,
-                                     std::string_view if_match) override;
-  Result<PutOutcome> put(std::string_view key, std::span<const std::byte> bytes,
-                         const Condition& condition) override;
   Result<std::unique_ptr<Upload>> begin_upload(std::string_view key) override;
   Result<ListPage> list(std::string_view prefix, std::string_view after, size_t limit) override;
   Result<bool> remove(std::string_view key) override;
@@ -74,17 +43,14 @@ class AzureStore final : public ObjectStore {
   }
   Service& service() { return service_; }
 
- private:
+ protected:
   Result<FetchedPiece> fetch(std::string_view key, uint64_t offset, uint64_t length,
-                             const std::string& if_match);
+                             const std::string& if_match) override;
+  Result<PutOutcome> put_piece(std::string_view key, std::span<const std::byte> bytes,
+                               const Condition& condition) override;
+
+ private:
   Result<BlobPage> read_page(std::string_view prefix, const std::string& marker, size_t limit);
-  Error absent(std::string_view key) const {
-    return make_error(Code::invalid_input, "{} does not exist; check its name.", url(key));
-  }
-  Error changed(std::string_view key) const {
-    return make_error(Code::conflict, "{} has changed since it was looked at; start again.",
-                      url(key));
-  }
   std::string take_marker(const std::string& prefix, const std::string& after);
   void keep_marker(const std::string& prefix, const std::string& last, std::string marker);
 
@@ -102,18 +68,13 @@ Result<std::optional<ObjectInfo>> AzureStore::head(std::string_view key) {
   call.path = path_of(key);
   const http::Response response = TRY(service_.call(call));
   if (response.status == 404) return std::optional<ObjectInfo>();
-  ObjectInfo info;
-  info.key = key;
-  info.etag = unquoted(response.header("ETag"));
-  const auto size = parse_number(response.header("Content-Length"));
-  const auto modified = http::parse_date(response.header("Last-Modified"));
-  if (response.status != 200 || !size || !modified || info.etag.empty()) {
+  auto info = http::info_of(response);
+  if (!info) {
     return make_error(Code::unavailable, "The answer about {} cannot be understood; try again.",
                       url(key));
   }
-  info.size = *size;
-  info.modified = *modified;
-  return std::optional(std::move(info));
+  info->key = key;
+  return info;
 }
 
 Result<FetchedPiece> AzureStore::fetch(std::string_view key, uint64_t offset, uint64_t length,
@@ -123,26 +84,22 @@ Result<FetchedPiece> AzureStore::fetch(std::string_view key, uint64_t offset, ui
   call.path = path_of(key);
   call.headers.push_back({"x-ms-range", fmt::format("bytes={}-{}", offset, offset + length - 1)});
   if (length <= kLargestSummed) call.headers.push_back({"x-ms-range-get-content-md5", "true"});
-  if (!if_match.empty()) call.headers.push_back({"If-Match", in_quotes(if_match)});
+  if (!if_match.empty()) call.headers.push_back({"If-Match", http::in_quotes(if_match)});
   call.most_bytes = length;
   http::Response response = TRY(service_.call(call));
   if (response.status == 404) return absent(key);
   if (response.status == 412) return changed(key);
   FetchedPiece piece;
-  piece.etag = unquoted(response.header("ETag"));
+  piece.etag = http::unquoted(response.header("ETag"));
   if (response.status == 416) return piece;  // the range begins at the end or past it
-  // "bytes 0-4/10"
-  const std::string_view range = response.header("Content-Range");
-  const auto total = parse_number(range.substr(std::min(range.rfind('/') + 1, range.size())));
-  const bool asked = range.starts_with(fmt::format("bytes {}-", offset));
-  const bool whole = response.status == 200 && offset == 0;
+  const auto total = http::total_of(response, offset);
   // Without an etag, pieces of two versions could be taken for one.
-  if (((response.status != 206 || !total || !asked) && !whole) || piece.etag.empty()) {
+  if (!total || piece.etag.empty()) {
     return make_error(Code::unavailable, "{} sent {} for a range; try again.", url(key),
                       response.status);
   }
   piece.bytes = std::move(response.body);
-  piece.total = whole ? piece.bytes.size() : *total;
+  piece.total = *total;
   const uint64_t expected = piece.total > offset ? std::min(length, piece.total - offset) : 0;
   // Of the range where that was asked for, else of the whole blob.
   std::string_view md5 = response.header("Content-MD5");
@@ -157,24 +114,9 @@ Result<FetchedPiece> AzureStore::fetch(std::string_view key, uint64_t offset, ui
   return piece;
 }
 
-Result<std::vector<std::byte>> AzureStore::get(std::string_view key, ByteRange range,
-                                               std::string_view if_match) {
-  TRY(check_key(key));
-  if (range.length == 0 || range.offset >= kLargestBlob) {
-    const auto info = TRY(head(key));
-    if (!info) return absent(key);
-    if (!if_match.empty() && info->etag != if_match) return changed(key);
-    return std::vector<std::byte>();
-  }
-  return fetch_range(range, if_match,
-                     [&](uint64_t offset, uint64_t length, const std::string& etag) {
-                       return fetch(key, offset, length, etag);
-                     });
-}
-
 Result<PutOutcome> AzureStore::outcome_of(const http::Response& response, std::string_view key,
                                           const Condition& condition) const {
-  if (response.status == 201) return PutOutcome{true, unquoted(response.header("ETag"))};
+  if (response.status == 201) return PutOutcome{true, http::unquoted(response.header("ETag"))};
   const std::string_view code = response.header("x-ms-error-code");
   if (code.starts_with("Container")) {
     return make_error(response.status == 404 ? Code::invalid_argument : Code::unavailable,
@@ -190,21 +132,15 @@ Result<PutOutcome> AzureStore::outcome_of(const http::Response& response, std::s
                     response.status, percent_encode(code.substr(0, 80)));
 }
 
-Result<PutOutcome> AzureStore::put(std::string_view key, std::span<const std::byte> bytes,
-                                   const Condition& condition) {
-  TRY(check_key(key));
-  if (bytes.size() > kRemotePiece) {
-    const auto upload = TRY(begin_upload(key));
-    TRY(upload->append(bytes));
-    return upload->commit(condition);
-  }
+Result<PutOutcome> AzureStore::put_piece(std::string_view key, std::span<const std::byte> bytes,
+                                         const Condition& condition) {
   Call call;
   call.method = "PUT";
   call.path = path_of(key);
   call.headers = {{"x-ms-blob-type", "BlockBlob"},
                   {"Content-Type", "application/octet-stream"},
                   {"Content-MD5", md5_base64(bytes)}};
-  add_condition(condition, call.headers);
+  http::add_condition(condition, call.headers);
   call.body = bytes;
   return outcome_of(TRY(service_.call(call)), key, condition);
 }
@@ -326,7 +262,7 @@ class AzureUpload final : public Upload {
     call.headers = {{"Content-Type", "application/xml"},
                     {"x-ms-blob-content-type", "application/octet-stream"},
                     {"Content-MD5", md5_base64(as_bytes(list))}};
-    add_condition(condition, call.headers);
+    http::add_condition(condition, call.headers);
     call.body = as_bytes(list);
     return store_.outcome_of(TRY(store_.service().call(call)), key_, condition);
   }

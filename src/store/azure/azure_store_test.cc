@@ -7,10 +7,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
 
 #include "base/base64.h"
 #include "base/hash.h"
-#include "store/azure/fake_azure.h"
+#include "store/azure/fake_azure_test.h"
 #include "store/retrying_store.h"
 
 namespace atelier::azure {
@@ -29,73 +30,7 @@ using Then = TestAnswer::Then;
 
 constexpr const char* kSecret = "aHVzaGh1c2g=";  // also base64, as an account's key is
 
-// What is said in place of the fake's answer; nothing: it answers as it should.
-using Trouble = std::function<std::optional<TestAnswer>(const TestRequest& request)>;
-
-std::optional<TestAnswer> fine() { return std::nullopt; }
-
-bool is_write(const TestRequest& request) { return request.method == "PUT"; }
-
-class AzureStore : public testing::Test {
- protected:
-  ~AzureStore() override { store_.reset(); }
-
-  void open(Trouble trouble, Credential credential = {}, std::string prefix = {}) {
-    store_.reset();
-    fake_ = std::make_unique<FakeAzure>();
-    server_ = std::make_unique<TestServer>(
-        [this, trouble = std::move(trouble)](const TestRequest& request) {
-          if (auto answer = trouble(request)) return *std::move(answer);
-          return fake_->answer(request);
-        });
-    Account account;
-    account.name = "acct";
-    account.endpoint = server_->url() + "/acct";
-    account.credential = std::move(credential);
-    store_ = open_azure_store(std::move(account), {"box", std::move(prefix)}, clock_);
-  }
-  void open_with(const TestAnswer& answer, Credential credential = {}) {
-    open([answer](const TestRequest&) { return answer; }, std::move(credential));
-  }
-
-  FakeAzure& fake() { return *fake_; }
-  ObjectStore& store() { return *store_; }
-  FakeClock& clock() { return clock_; }
-  std::vector<TestRequest> requests() const { return server_->requests(); }
-  Result<PutOutcome> put(std::string_view key, std::string_view text,
-                         const Condition& condition = Condition::always()) {
-    return store_->put(key, as_bytes(text), condition);
-  }
-  // Of every verb, that which it ends with.
-  std::vector<Error> errors_of_all() {
-    std::vector<Error> errors;
-    const auto add = [&](const auto& result) {
-      if (!result.ok()) errors.push_back(result.error());
-    };
-    add(store_->head("k"));
-    add(store_->get("k"));
-    add(put("k", "x"));
-    add(store_->list("", "", 1));
-    add(store_->remove("k"));
-    return errors;
-  }
-  std::vector<std::string> all_keys(std::string_view prefix, std::string after, size_t limit) {
-    std::vector<std::string> keys;
-    for (int pages = 0; pages < 100; ++pages) {
-      const ListPage page = store_->list(prefix, after, limit).value();
-      for (const ObjectInfo& info : page.objects) keys.push_back(info.key);
-      after = page.next;
-      if (after.empty()) break;
-    }
-    return keys;
-  }
-
- private:
-  FakeClock clock_;
-  std::unique_ptr<FakeAzure> fake_;
-  std::unique_ptr<TestServer> server_;
-  std::unique_ptr<ObjectStore> store_;
-};
+class AzureStore : public FakeAzureTest {};
 
 Credential credential_of(Kind kind, std::string secret) {
   Credential credential;
@@ -336,135 +271,6 @@ TEST_F(AzureStore, AWrongKeyIsTriedOnce) {
   EXPECT_THAT(requests(), SizeIs(1));
 }
 
-std::vector<std::byte> large() {
-  std::vector<std::byte> bytes((size_t{20} << 20) + 1);
-  for (size_t i = 0; i < bytes.size(); i += 4096) bytes[i] = static_cast<std::byte>(i >> 12);
-  return bytes;
-}
-
-bool is_block(const TestRequest& request) {
-  return is_write(request) && request.query("comp") == "block";
-}
-bool is_commit(const TestRequest& request) {
-  return is_write(request) && request.query("comp") == "blocklist";
-}
-
-TEST_F(AzureStore, BlocksAreNamedAlikeAndListedInOrder) {
-  open([](const TestRequest&) { return fine(); });
-  const auto bytes = large();
-  EXPECT_TRUE(store().put("k", bytes, Condition::if_absent()).value().written);
-  ASSERT_THAT(fake().committed(), SizeIs(3));
-  for (const std::string& name : fake().committed()) {
-    EXPECT_EQ(from_base64(name).size(), from_base64(fake().committed()[0]).size());
-    EXPECT_LE(from_base64(name).size(), 64U);
-  }
-  EXPECT_EQ(fake().blobs().at("k"), as_text(bytes));
-  EXPECT_TRUE(store().get("k").value() == bytes);
-  EXPECT_FALSE(store().put("k", bytes, Condition::if_absent()).value().written);
-}
-
-TEST_F(AzureStore, BlocksAreSentAgain) {
-  std::atomic<int> seen{0};
-  open([&](const TestRequest& request) {
-    return is_block(request) && seen++ == 1 ? std::optional(http_answer(503)) : fine();
-  });
-  const auto bytes = large();
-  EXPECT_TRUE(store().put("k", bytes, Condition::always()).value().written);
-  EXPECT_TRUE(store().get("k").value() == bytes);
-}
-
-TEST_F(AzureStore, BlocksThatAreWaitingAreNotSentAgain) {
-  std::atomic<bool> broken{true};
-  open([&](const TestRequest& request) {
-    return is_commit(request) && broken ? std::optional(no_answer()) : fine();
-  });
-  const auto bytes = large();
-  EXPECT_EQ(store().put("k", bytes, Condition::always()).error().code, Code::unavailable);
-  broken = false;
-  const size_t before = requests().size();
-  EXPECT_TRUE(store().put("k", bytes, Condition::always()).value().written);
-  EXPECT_EQ(requests().size(), before + 2) << "what is waiting, and the list";
-  EXPECT_EQ(fake().blobs().at("k"), as_text(bytes));
-}
-
-TEST_F(AzureStore, WhoMayNotReadSendsAllBlocks) {
-  open([&](const TestRequest& request) {
-    return request.method == "GET" ? std::optional(failure(403, "AuthorizationFailure")) : fine();
-  });
-  EXPECT_TRUE(store().put("k", large(), Condition::always()).value().written);
-}
-
-TEST_F(AzureStore, BlocksThatAnotherUploadSweptAwayAreUnavailable) {
-  open([](const TestRequest& request) {
-    return is_commit(request) ? std::optional(failure(400, "InvalidBlockList")) : fine();
-  });
-  for (const Condition& condition :
-       {Condition::always(), Condition::if_absent(), Condition::if_match("e")}) {
-    EXPECT_EQ(store().put("k", large(), condition).error().code, Code::unavailable);
-  }
-}
-
-TEST_F(AzureStore, AnUploadEndsOnce) {
-  open([](const TestRequest&) { return fine(); });
-  auto upload = store().begin_upload("k").value();
-  EXPECT_TRUE(upload->append(as_bytes("ab")).ok());
-  EXPECT_TRUE(upload->append(as_bytes("c")).ok());
-  EXPECT_TRUE(upload->commit(Condition::always()).value().written);
-  EXPECT_EQ(upload->append(as_bytes("d")).error().code, Code::internal);
-  EXPECT_EQ(upload->commit(Condition::always()).error().code, Code::internal);
-  EXPECT_EQ(fake().blobs().at("k"), "abc");
-  upload = store().begin_upload("l").value();
-  EXPECT_TRUE(upload->append(as_bytes("ab")).ok());
-  upload->abort();
-  EXPECT_FALSE(upload->commit(Condition::always()).ok());
-  EXPECT_FALSE(fake().blobs().contains("l"));
-}
-
-TEST_F(AzureStore, ALostAnswerOfAPutIsFoundOut) {
-  std::atomic<int> left{1};
-  open([&](const TestRequest& request) -> std::optional<TestAnswer> {
-    if (!is_write(request) || left-- <= 0) return fine();
-    fake().answer(request);
-    return no_answer();
-  });
-  RetryingStore retrying(store(), clock());
-  EXPECT_TRUE(retrying.put("k", as_bytes("mine"), Condition::if_absent()).value().written);
-  EXPECT_EQ(fake().writes(), 1U);
-  EXPECT_FALSE(retrying.put("k", as_bytes("other"), Condition::if_absent()).value().written);
-  EXPECT_EQ(fake().blobs().at("k"), "mine");
-}
-
-TEST_F(AzureStore, ALostAnswerWhileAnotherWroteIsAConflict) {
-  std::atomic<int> left{1};
-  open([&](const TestRequest& request) -> std::optional<TestAnswer> {
-    if (!is_write(request) || left-- <= 0) return fine();
-    TestRequest other = request;
-    other.body = "THEM";
-    for (http::Header& header : other.headers) {
-      if (header.name == "Content-MD5") header.value = md5_base64(as_bytes("THEM"));
-    }
-    fake().answer(other);
-    return no_answer();
-  });
-  RetryingStore retrying(store(), clock());
-  EXPECT_FALSE(retrying.put("k", as_bytes("mine"), Condition::if_absent()).value().written);
-  EXPECT_EQ(fake().blobs().at("k"), "THEM");
-}
-
-TEST_F(AzureStore, ALostAnswerOfACommitIsFoundOut) {
-  open([&](const TestRequest& request) -> std::optional<TestAnswer> {
-    if (!is_commit(request)) return fine();
-    fake().answer(request);
-    return no_answer();
-  });
-  RetryingStore retrying(store(), clock());
-  const auto bytes = large();
-  const auto upload = retrying.begin_upload("k").value();
-  ASSERT_TRUE(upload->append(bytes).ok());
-  EXPECT_TRUE(upload->commit(Condition::if_absent()).value().written);
-  EXPECT_EQ(fake().writes(), 1U);
-}
-
 TEST_F(AzureStore, ListsGoOnByMarker) {
   open([](const TestRequest&) { return fine(); }, {}, "p/");
   for (const char* key : {"a", "b/1", "b/2", "c", "d"}) ASSERT_TRUE(put(key, "x").ok());
@@ -540,6 +346,22 @@ TEST_F(AzureStore, ATokenIsKeptUntilItEnds) {
     sent.emplace_back(request.header("Authorization"));
   }
   EXPECT_THAT(sent, ElementsAre("Bearer t0", "Bearer t0", "Bearer t1"));
+}
+
+TEST_F(AzureStore, NoProxyIsAskedForAToken) {
+  TestServer metadata([](const TestRequest&) {
+    return http_answer(200, R"({"access_token":"t","expires_in":3600})");
+  });
+  TestServer proxy([](const TestRequest&) { return http_answer(503); });
+  Credential credential;
+  credential.kind = Kind::metadata;
+  credential.metadata_url = metadata.url();
+  ::setenv("http_proxy", proxy.url().c_str(), 1);
+  open([](const TestRequest&) { return fine(); }, credential);
+  EXPECT_EQ(put("k", "x").error().code, Code::unavailable) << "a store is reached by the proxy";
+  ::unsetenv("http_proxy");
+  EXPECT_THAT(metadata.requests(), SizeIs(1));
+  EXPECT_THAT(proxy.requests(), SizeIs(1));
 }
 
 TEST_F(AzureStore, AMetadataServiceThatGivesNoToken) {

@@ -7,8 +7,8 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "store/http/object_headers.h"
 #include "store/names.h"
-#include "store/s3/s3_objects.h"
 
 namespace atelier::s3 {
 namespace {
@@ -108,7 +108,7 @@ TestAnswer FakeS3::read(const TestRequest& request, const std::string& key) {
   const std::string& bytes = found->second;
   const std::string etag = etag_of(bytes);
   const std::string_view wanted = request.header("If-Match");
-  if (!wanted.empty() && unquoted(wanted) != etag) return http_answer(412);
+  if (!wanted.empty() && http::unquoted(wanted) != etag) return http_answer(412);
   std::string headers = fmt::format("ETag: \"{}\"\r\nLast-Modified: {}\r\n", etag,
                                     http::format_date(std::chrono::system_clock::now()));
   const std::string_view range = request.header("Range");
@@ -133,7 +133,7 @@ TestAnswer FakeS3::write(const TestRequest& request, const std::string& key, std
       return http_answer(412, error_body("PreconditionFailed"));
     }
     if (!match.empty() && found == objects_.end()) return http_answer(404, error_body("NoSuchKey"));
-    if (!match.empty() && etag_of(found->second) != unquoted(match)) {
+    if (!match.empty() && etag_of(found->second) != http::unquoted(match)) {
       return http_answer(412, error_body("PreconditionFailed"));
     }
   }

@@ -2,13 +2,12 @@
 #include "store/s3/s3_list.h"
 
 #include <algorithm>
-#include <charconv>
 #include <ctime>
 #include <optional>
 #include <pugixml.hpp>
 
+#include "store/http/object_headers.h"
 #include "store/names.h"
-#include "store/s3/s3_objects.h"
 
 namespace atelier::s3 {
 namespace {
@@ -42,14 +41,12 @@ Result<std::string> key_of(std::string text, bool encoded) {
 Result<ObjectInfo> parse_object(const pugi::xml_node& node, bool encoded) {
   ObjectInfo info;
   info.key = TRY(key_of(node.child_value("Key"), encoded));
-  const std::string_view size = node.child_value("Size");
-  const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), info.size);
+  const auto size = http::parse_number(node.child_value("Size"));
   const auto modified = parse_iso(node.child_value("LastModified"));
-  if (info.key.empty() || error != std::errc() || end != size.data() + size.size() || !modified) {
-    return no_list();
-  }
+  if (info.key.empty() || !size || !modified) return no_list();
+  info.size = *size;
   info.modified = *modified;
-  info.etag = unquoted(node.child_value("ETag"));
+  info.etag = http::unquoted(node.child_value("ETag"));
   return info;
 }
 

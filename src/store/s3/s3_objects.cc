@@ -1,22 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/s3/s3_objects.h"
 
-#include <charconv>
 #include <pugixml.hpp>
 
 #include "base/bytes.h"
+#include "store/http/object_headers.h"
 
 namespace atelier::s3 {
 namespace {
 
 constexpr const char* kBytes = "application/octet-stream";
-
-void add_condition(const Condition& condition, std::vector<http::Header>& headers) {
-  if (condition.kind == Condition::Kind::if_absent) headers.push_back({"If-None-Match", "*"});
-  if (condition.kind == Condition::Kind::if_match) {
-    headers.push_back({"If-Match", in_quotes(condition.etag)});
-  }
-}
 
 // What became of a write that the server did not make.
 Result<PutOutcome> not_written(const Service& service, const Call& call,
@@ -57,16 +50,6 @@ Error not_understood(const Service& service, const Call& call) {
 
 }  // namespace
 
-std::string unquoted(std::string_view etag) {
-  if (etag.starts_with("W/")) etag.remove_prefix(2);
-  if (etag.size() > 1 && etag.front() == '"' && etag.back() == '"') {
-    etag = etag.substr(1, etag.size() - 2);
-  }
-  return std::string(etag);
-}
-
-std::string in_quotes(std::string_view etag) { return fmt::format("\"{}\"", etag); }
-
 Result<std::optional<ObjectInfo>> head_object(Service& service, const std::string& key) {
   Call call;
   call.method = "HEAD";
@@ -74,17 +57,9 @@ Result<std::optional<ObjectInfo>> head_object(Service& service, const std::strin
   call.about = About::read;
   const http::Response response = TRY(service.call(call));
   if (response.status == 404) return std::optional<ObjectInfo>();
-  ObjectInfo info;
-  info.etag = unquoted(response.header("ETag"));
-  const std::string_view size = response.header("Content-Length");
-  const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), info.size);
-  const auto modified = http::parse_date(response.header("Last-Modified"));
-  if (response.status != 200 || error != std::errc() || end != size.data() + size.size() ||
-      !modified || info.etag.empty()) {
-    return not_understood(service, call);
-  }
-  info.modified = *modified;
-  return std::optional(std::move(info));
+  auto info = http::info_of(response);
+  if (!info) return not_understood(service, call);
+  return info;
 }
 
 Result<PutOutcome> put_object(Service& service, const std::string& key,
@@ -93,12 +68,12 @@ Result<PutOutcome> put_object(Service& service, const std::string& key,
   call.method = "PUT";
   call.key = key;
   call.headers = {{"Content-Type", kBytes}};
-  add_condition(condition, call.headers);
+  http::add_condition(condition, call.headers);
   call.body = bytes;
   call.about = About::write;
   const http::Response response = TRY(service.call(call));
   if (response.status / 100 != 2) return not_written(service, call, response, condition);
-  PutOutcome outcome{true, unquoted(response.header("ETag"))};
+  PutOutcome outcome{true, http::unquoted(response.header("ETag"))};
   if (outcome.etag.empty()) return not_understood(service, call);
   return outcome;
 }
@@ -142,7 +117,7 @@ Result<std::string> send_part(Service& service, const std::string& key, const st
   if (response.status / 100 != 2) {
     return not_written(service, call, response, Condition::always()).error();
   }
-  std::string etag = unquoted(response.header("ETag"));
+  std::string etag = http::unquoted(response.header("ETag"));
   if (!is_plain(etag)) return not_understood(service, call);
   return etag;
 }
@@ -161,7 +136,7 @@ Result<PutOutcome> complete_multipart(Service& service, const std::string& key,
   call.key = key;
   call.query = {{"uploadId", id}};
   call.headers = {{"Content-Type", "application/xml"}};
-  add_condition(condition, call.headers);
+  http::add_condition(condition, call.headers);
   call.body = as_bytes(xml);
   call.about = About::part;
   const http::Response response = TRY(service.call(call));
@@ -169,7 +144,7 @@ Result<PutOutcome> complete_multipart(Service& service, const std::string& key,
     return not_written(service, call, response, condition);
   }
   PutOutcome outcome{true, {}};
-  outcome.etag = unquoted(answer_field(response, "CompleteMultipartUploadResult", "ETag"));
+  outcome.etag = http::unquoted(answer_field(response, "CompleteMultipartUploadResult", "ETag"));
   if (outcome.etag.empty()) return not_understood(service, call);
   return outcome;
 }

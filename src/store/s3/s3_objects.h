@@ -14,12 +14,9 @@
 
 namespace atelier::s3 {
 
-// Without its quotes and without "W/".
-std::string unquoted(std::string_view etag);
-std::string in_quotes(std::string_view etag);
-
-// Errors: those of Service::call; unavailable (a conflict that has to do with no condition, an
-// upload that is gone: begin another), invalid_argument (the server does not know how).
+// The key of what is found is left empty. Errors: those of Service::call; unavailable (a conflict
+// that has to do with no condition, an upload that is gone: begin another), invalid_argument (the
+// server does not know how).
 Result<std::optional<ObjectInfo>> head_object(Service& service, const std::string& key);
 Result<PutOutcome> put_object(Service& service, const std::string& key,
                               std::span<const std::byte> bytes, const Condition& condition);

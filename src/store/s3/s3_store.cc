@@ -2,11 +2,11 @@
 #include "store/s3/s3_store.h"
 
 #include <algorithm>
-#include <charconv>
 
+#include "store/http/object_headers.h"
 #include "store/names.h"
 #include "store/remote_key.h"
-#include "store/remote_transfer.h"
+#include "store/remote_store.h"
 #include "store/s3/s3_conditions.h"
 #include "store/s3/s3_list.h"
 #include "store/s3/s3_objects.h"
@@ -15,28 +15,8 @@
 namespace atelier::s3 {
 namespace {
 
-constexpr size_t kMostPerPage = 1000;                 // of the protocol
-constexpr uint64_t kLargest = uint64_t{1} << 62;      // far beyond any object
-constexpr std::string_view kContentRange = "bytes ";  // "bytes 0-4/10"
-
-std::optional<uint64_t> parse_number(std::string_view text) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
-  return value;
-}
-
-// What the answer to a ranged request says of the whole object.
-std::optional<uint64_t> total_of(const http::Response& response, uint64_t offset) {
-  const std::string_view range = response.header("Content-Range");
-  if (response.status == 200 && offset == 0) return response.body.size();
-  if (response.status != 206 || !range.starts_with(kContentRange)) return std::nullopt;
-  const std::string_view begin = range.substr(kContentRange.size());
-  if (parse_number(begin.substr(0, begin.find('-'))) != offset) return std::nullopt;
-  return parse_number(range.substr(std::min(range.rfind('/') + 1, range.size())));
-}
-
-class S3Store final : public ObjectStore {
+constexpr size_t kMostPerPage = 1000;  // of the protocol
+class S3Store final : public RemoteStore {
  public:
   S3Store(std::unique_ptr<Service> service, Options options)
       : service_(std::move(service)),
@@ -44,10 +24,6 @@ class S3Store final : public ObjectStore {
         conditions_(*service_, std::move(options.note)) {}
 
   Result<std::optional<ObjectInfo>> head(std::string_view key) override;
-  Result<std::vector<std::byte>> get(std::string_view key, ByteRange range,
-                                     std::string_view if_match) override;
-  Result<PutOutcome> put(std::string_view key, std::span<const std::byte> bytes,
-                         const Condition& condition) override;
   Result<std::unique_ptr<Upload>> begin_upload(std::string_view key) override;
   Result<ListPage> list(std::string_view prefix, std::string_view after, size_t limit) override;
   Result<bool> remove(std::string_view key) override;
@@ -55,22 +31,18 @@ class S3Store final : public ObjectStore {
     return service_->url(prefix_ + std::string(key));
   }
 
+ protected:
+  Result<FetchedPiece> fetch(std::string_view key, uint64_t offset, uint64_t length,
+                             const std::string& if_match) override;
+  Result<PutOutcome> put_piece(std::string_view key, std::span<const std::byte> bytes,
+                               const Condition& condition) override;
+
  private:
   std::string stored(std::string_view key) const {
     return to_remote_key(prefix_ + std::string(key));
   }
-  Result<FetchedPiece> fetch(std::string_view key, uint64_t offset, uint64_t length,
-                             const std::string& if_match);
   Result<KeyPage> read_page(const std::string& prefix, const std::string& after,
                             const std::string& token, size_t limit);
-  Error absent(std::string_view key) const {
-    return make_error(Code::invalid_input, "{} does not exist; check its name.", url(key));
-  }
-  Error changed(std::string_view key) const {
-    return make_error(Code::conflict, "{} has changed since it was looked at; start again.",
-                      url(key));
-  }
-
   const std::unique_ptr<Service> service_;
   const std::string prefix_;
   ConditionalWrites conditions_;
@@ -89,16 +61,16 @@ Result<FetchedPiece> S3Store::fetch(std::string_view key, uint64_t offset, uint6
   call.method = "GET";
   call.key = stored(key);
   call.headers = {{"Range", fmt::format("bytes={}-{}", offset, offset + length - 1)}};
-  if (!if_match.empty()) call.headers.push_back({"If-Match", in_quotes(if_match)});
+  if (!if_match.empty()) call.headers.push_back({"If-Match", http::in_quotes(if_match)});
   call.most_bytes = length;
   call.about = About::read;
   http::Response response = TRY(service_->call(call));
   if (response.status == 404) return absent(key);
   if (response.status == 412) return changed(key);
   FetchedPiece piece;
-  piece.etag = unquoted(response.header("ETag"));
+  piece.etag = http::unquoted(response.header("ETag"));
   if (response.status == 416) return piece;  // the range begins at the end or past it
-  const auto total = total_of(response, offset);
+  const auto total = http::total_of(response, offset);
   const uint64_t expected = total && *total > offset ? std::min(length, *total - offset) : 0;
   if (!total || response.body.size() != expected || piece.etag.empty()) {
     return make_error(Code::unavailable, "{} did not arrive as it is stored; read it again.",
@@ -109,29 +81,8 @@ Result<FetchedPiece> S3Store::fetch(std::string_view key, uint64_t offset, uint6
   return piece;
 }
 
-Result<std::vector<std::byte>> S3Store::get(std::string_view key, ByteRange range,
-                                            std::string_view if_match) {
-  TRY(check_key(key));
-  if (range.length == 0 || range.offset >= kLargest) {
-    const auto info = TRY(head(key));
-    if (!info) return absent(key);
-    if (!if_match.empty() && info->etag != if_match) return changed(key);
-    return std::vector<std::byte>();
-  }
-  return fetch_range(range, if_match,
-                     [&](uint64_t offset, uint64_t length, const std::string& etag) {
-                       return fetch(key, offset, length, etag);
-                     });
-}
-
-Result<PutOutcome> S3Store::put(std::string_view key, std::span<const std::byte> bytes,
-                                const Condition& condition) {
-  TRY(check_key(key));
-  if (bytes.size() > kRemotePiece) {
-    const auto upload = TRY(begin_upload(key));
-    TRY(upload->append(bytes));
-    return upload->commit(condition);
-  }
+Result<PutOutcome> S3Store::put_piece(std::string_view key, std::span<const std::byte> bytes,
+                                      const Condition& condition) {
   const std::string name = stored(key);
   return conditions_.write(name, Way::put, condition, [&](const Condition& sent) {
     return put_object(*service_, name, bytes, sent);
