@@ -76,8 +76,9 @@ Result<bool> ConditionalWrites::obeyed(const std::string& key, Way way, Kind kin
   if (!*obeys && !noted_ && note_) {
     noted_ = true;
     note_(fmt::format(
-        "The server of {} has no conditional writes, so claims are advisory: let one worker at a "
-        "time write there.",
+        "The server of {} has no conditional writes, so claims are advisory: two workers may do "
+        "the "
+        "same work, and of two who write one output at the same time the second replaces it.",
         service_.url("")));
   }
   return *obeys;
