@@ -118,8 +118,10 @@ struct RekeyOptions {
   std::string place;
   std::string key_file;
   std::string key_command;
+  bool store_key = false;
 };
-// The key that the file of credentials names opens the place for the last time.
+// With another master key the one that the file of credentials names opens the place for the last
+// time.
 Result<void> rekey_command(const RekeyOptions& options, Console& console);
 
 Result<void> share_command(const ShareOptions& options, Console& console);

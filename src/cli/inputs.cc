@@ -106,6 +106,13 @@ Result<bool> change_key(const Location& place, const MasterKey& new_key) {
   });
 }
 
+Result<void> add_key(const Location& place) {
+  return with_credentials([&](const Credentials& credentials, const Notes& notes) {
+    leave_no_core();
+    return add_store_key_to(place, credentials, system_clock(), notes);
+  });
+}
+
 Result<std::filesystem::path> scratch_for(std::initializer_list<Location> places) {
   for (const Location& place : places) {
     if (TRY(is_encrypted(place))) return scratch_in_memory();

@@ -40,6 +40,8 @@ Result<Link> link_to(const Location& object, Access access, std::chrono::seconds
 Result<bool> is_encrypted(const Location& place);
 // From now on `new_key` opens the encrypted place that this lies in; false if it was so already.
 Result<bool> change_key(const Location& place, const MasterKey& new_key);
+// Another store key there, see key_ring.h.
+Result<void> add_key(const Location& place);
 // Where a job with these places may keep files meanwhile: in memory if one of them is encrypted.
 Result<std::filesystem::path> scratch_for(std::initializer_list<Location> places);
 

@@ -249,6 +249,8 @@ void add_stores(CLI::App& app, Options& o) {
   rekey->add_option("--new-key-file", o.rekey.key_file, "A file that only this user can read");
   rekey->add_option("--new-key-command", o.rekey.key_command,
                     "A shell command that prints the key");
+  rekey->add_flag("--new-store-key", o.rekey.store_key,
+                  "Keep the master key; what is written from now on gets another store key");
   CLI::App* share = app.add_subcommand(
       "share", "A link that lets whoever has it read or write one object for some time");
   share->add_option("URL", o.share.url, "The object, like az://account/container/a.mp4")

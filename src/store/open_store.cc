@@ -117,8 +117,16 @@ Result<std::unique_ptr<ObjectStore>> open_store(const Location& place,
   return std::unique_ptr<ObjectStore>(std::make_unique<PrefixStore>(std::move(store), path));
 }
 
-Result<bool> change_master_key(const Location& place, const Credentials& credentials,
-                               const MasterKey& new_key, Clock& clock, const Notes& notes) {
+namespace {
+
+// What is below the encrypted place that `place` lies in, and the key that opens it.
+struct Ring {
+  std::unique_ptr<ObjectStore> store;
+  MasterKey key;
+};
+
+Result<Ring> open_ring(const Location& place, const Credentials& credentials, Clock& clock,
+                       const Notes& notes) {
   const auto encryption = TRY(credentials.encryption(place));
   if (!encryption) {
     return make_error(Code::invalid_argument,
@@ -126,9 +134,23 @@ Result<bool> change_master_key(const Location& place, const Credentials& credent
                       "has a master_key_file or master_key_command.",
                       place.url());
   }
-  const auto plain = TRY(open_plain(encryption->root, credentials, clock, notes));
-  const MasterKey old_key = TRY(key_of(*encryption));
-  return rotate_master_key(*plain, old_key, new_key);
+  auto store = TRY(open_plain(encryption->root, credentials, clock, notes));
+  MasterKey key = TRY(key_of(*encryption));
+  return Ring{std::move(store), std::move(key)};
+}
+
+}  // namespace
+
+Result<bool> change_master_key(const Location& place, const Credentials& credentials,
+                               const MasterKey& new_key, Clock& clock, const Notes& notes) {
+  const Ring ring = TRY(open_ring(place, credentials, clock, notes));
+  return rotate_master_key(*ring.store, ring.key, new_key);
+}
+
+Result<void> add_store_key_to(const Location& place, const Credentials& credentials, Clock& clock,
+                              const Notes& notes) {
+  const Ring ring = TRY(open_ring(place, credentials, clock, notes));
+  return add_store_key(*ring.store, ring.key);
 }
 
 }  // namespace atelier

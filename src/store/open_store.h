@@ -26,4 +26,8 @@ Result<std::unique_ptr<ObjectStore>> open_store(const Location& place,
 Result<bool> change_master_key(const Location& place, const Credentials& credentials,
                                const MasterKey& new_key, Clock& clock, const Notes& notes);
 
+// Another store key there for whatever is written by those who open the place from now on.
+Result<void> add_store_key_to(const Location& place, const Credentials& credentials, Clock& clock,
+                              const Notes& notes);
+
 }  // namespace atelier

@@ -40,6 +40,8 @@ class Encryption(support.Case):
 
     def undisturbed(self, model=None):
         output = self.folder / "plain.mp4"
+        if output.exists():
+            return output.read_bytes()
         self.score(self.source, output, *self.CUT, model=model, runs=self.folder / "plain-runs")
         return output.read_bytes()
 
@@ -115,6 +117,22 @@ class Encryption(support.Case):
         done = run("rekey", self.folder, "--new-key-file", other)
         self.assertEqual(done.returncode, 2)
         self.assertIn("not encrypted", done.stderr)
+
+    def test_another_store_key(self):
+        self.score(self.source, self.output, *self.CUT)
+        ring = self.vault / ".atelier-keys" / "ring"
+        before = ring.stat().st_size
+        done = run("rekey", self.vault, "--new-store-key")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertGreater(ring.stat().st_size, before)
+        # What was written with the old one is read, and what is written with the new one.
+        self.assertEqual(self.decrypted(self.output), self.undisturbed())
+        second = self.vault / "out" / "second.mp4"
+        self.score(self.source, second, *self.CUT, "--no-reuse")
+        self.assertEqual(self.decrypted(second), self.undisturbed())
+        done = run("rekey", self.vault, "--new-store-key", "--new-key-file", self.key)
+        self.assertEqual(done.returncode, 2)
+        self.assert_one_sentence(done.stderr)
 
     def test_a_key_that_others_can_read_is_refused(self):
         self.write_credentials(self.write_key("open.key", 0o644))
