@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network that breaks to a plan: stands between the program and a store, counts what passes, and does what networks
-and services do: resets, lost answers, 503 with Retry-After, cut, short and damaged bodies.
+and services do: resets, lost answers, 503 with Retry-After, short, damaged and endless bodies.
 """
 
 import http.client
@@ -9,6 +9,7 @@ import random
 import socket
 import struct
 import threading
+import time
 import urllib.parse
 
 # What can happen to a request. "lost" took effect; "reset" did not.
@@ -26,6 +27,7 @@ class FaultyProxy:
         self.lock = threading.Lock()
         self.seen = []  # (method, target, bytes of the answer)
         self.faults = 0
+        self.stalled = threading.Event()
         proxy = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -57,6 +59,7 @@ class FaultyProxy:
         self.stop()
 
     def stop(self):
+        self.stalled.set()
         self.server.shutdown()
         self.server.server_close()
 
@@ -74,6 +77,9 @@ class FaultyProxy:
             return self.reset(client)
         if fault in ("503", "500", "429"):
             return self.refuse(client, int(fault))
+        if fault == "stall":
+            self.stalled.wait(600)
+            return self.reset(client)
         status, headers, answer = self.forward(client, body)
         with self.lock:
             self.seen[nth] = (client.command, client.path, len(answer))
@@ -122,6 +128,12 @@ class FaultyProxy:
             return None
         if fault == "damaged" and body:
             body = body[:-1] + bytes([body[-1] ^ 1])
+        if fault == "trickle":
+            for at in range(0, size, 1):
+                client.wfile.write(body[at:at + 1])
+                client.wfile.flush()
+                if self.stalled.wait(0.5):
+                    return None
         if fault in ("cut", "short"):
             client.wfile.write(body[:size // 2] if fault == "cut" else body)
             client.wfile.flush()
@@ -142,3 +154,11 @@ def seeded(seed, rate, faults=FAULTS):
         return "cut" if name == "damaged" and method != "GET" else name
 
     return fault
+
+
+def wait_until(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not happen within {seconds} s")
+        time.sleep(0.02)
