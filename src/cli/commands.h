@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/console.h"
+#include "cli/engine_options.h"
 #include "cli/limits.h"
 
 namespace atelier::cli {
@@ -35,12 +36,13 @@ struct RunOptions {
   double min_psnr = 32;
   std::string norm = "frame";
   std::string tune = "auto";
+  EngineOptions engine;
   int workers = 0;  // 0: default_workers()
   std::string sandbox = "on";
   std::string trace;  // a file for a Chrome trace; empty: none
   Limits limits;
   uint64_t error_threshold = 0;  // frames that may stay unpainted
-  // LocalWorkers::more_arguments; if set, also one worker is a process of its own. For drills.
+  // WorkersRequest::more_arguments; if set, also one worker is a process of its own. For drills.
   std::function<std::vector<std::string>(int k)> worker_arguments;
 };
 Result<void> run_command(const RunOptions& options, Console& console, std::stop_token stop);

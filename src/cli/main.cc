@@ -115,6 +115,7 @@ void add_run(CLI::App& app, Options& o) {
   run->add_option("--model", o.run.model, "An installed model's name, or an .onnx file")
       ->required();
   run->add_option("--runs", o.run.runs, "Folder of runs [$XDG_STATE_HOME/atelier/runs]");
+  add_engine(*run, o.run.engine);
   add_workers(*run, o.run);
   add_limits(*run, o.run.limits);
   run->add_option("--error-threshold", o.run.error_threshold,

@@ -9,10 +9,10 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "cli/commands.h"
+#include "cli/engine_workers.h"
 #include "cli/folders.h"
 #include "cli/inputs.h"
 #include "cli/kept_choices.h"
-#include "cli/local_workers.h"
 #include "cli/model_library.h"
 #include "engine/local.h"
 #include "media/encoder_choice.h"
@@ -318,8 +318,9 @@ class Run {
     const auto begin = clock_.now();
     {
       const ProgressTicker ticker(console_, progress, before, manifest.frames_expected(), clock_);
-      auto result = workers_ > 1 || options_.worker_arguments ? work_with_others(manifest, stop)
-                                                              : work_alone(manifest, ledger, stop);
+      auto result = workers_ > 1 || options_.worker_arguments || !options_.engine.is_local()
+                        ? work_with_others(manifest, stop)
+                        : work_alone(manifest, ledger, stop);
       if (!result.ok() && result.error().code == Code::cancelled && stop.stop_requested()) {
         return make_error(
             Code::cancelled,
@@ -359,23 +360,23 @@ class Run {
 
   Result<void> work_with_others(const run::Manifest& manifest, const std::stop_token& stop) {
     scorer_.reset();  // its memory, before there are others
-    LocalWorkers local;
-    local.name = worker_;
-    local.workers = workers_;
-    local.threads = options_.threads;
-    local.sandbox = options_.sandbox;
-    local.trace = task_.trace;
-    local.limits = options_.limits;
-    local.input = task_.identity.url;
-    local.model = task_.model->url;
-    local.goes_on = [this] {
+    WorkersRequest request;
+    request.engine = options_.engine;
+    request.name = worker_;
+    request.workers = workers_;
+    request.threads = options_.threads;
+    request.sandbox = options_.sandbox;
+    request.trace = task_.trace;
+    request.limits = options_.limits;
+    request.input = task_.identity.url;
+    request.model = task_.model->url;
+    request.goes_on = [this] {
       const auto cancelled = ledger_->cancelled();
       return !cancelled.ok() || !*cancelled;
     };
-    local.more_arguments = options_.worker_arguments;
-    auto result = score_with_local_workers(local, *folder_, manifest, progress_->get(), frames_now_,
-                                           console_, stop);
-    return result;
+    request.more_arguments = options_.worker_arguments;
+    return score_with_workers(request, *folder_, manifest, progress_->get(), frames_now_, console_,
+                              stop);
   }
 
   // What could not be scored is named before anything is joined.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `atelier run --workers N`: the local engine starts N times `atelier worker` on the prepared run.
+// Scoring by workers that are processes of their own: an engine starts `atelier worker` on the
+// prepared run, and the run folder shows what they commit.
 #pragma once
 
 #include <functional>
@@ -8,16 +9,18 @@
 #include <vector>
 
 #include "cli/console.h"
+#include "cli/engine_options.h"
 #include "cli/limits.h"
 #include "run/run_folder.h"
 #include "run/scorer.h"
 
 namespace atelier::cli {
 
-struct LocalWorkers {
+struct WorkersRequest {
+  EngineOptions engine;
   std::string name;  // the workers' are "NAME.1", "NAME.2" and so on, in the order of their starts
   int workers = 1;
-  int threads = 0;  // of each; 0: the processors of this machine shared among them
+  int threads = 0;  // of each; 0: the processors of its machine, shared among the workers there
   std::string sandbox;
   bool trace = false;
   Limits limits;
@@ -29,9 +32,10 @@ struct LocalWorkers {
 };
 
 // Blocks until the workers have settled every chunk. `progress` counts what is committed by them
-// and by others, `own_frames` what by them. Errors: engine::run_local_workers.
-Result<void> score_with_local_workers(const LocalWorkers& local, run::RunFolder& folder,
-                                      const run::Manifest& manifest, run::Progress& progress,
-                                      uint64_t& own_frames, Console& console, std::stop_token stop);
+// and by others, `own_frames` what by them. Errors: those of the engine, as
+// engine::run_local_workers.
+Result<void> score_with_workers(const WorkersRequest& request, run::RunFolder& folder,
+                                const run::Manifest& manifest, run::Progress& progress,
+                                uint64_t& own_frames, Console& console, std::stop_token stop);
 
 }  // namespace atelier::cli

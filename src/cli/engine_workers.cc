@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/local_workers.h"
+#include "cli/engine_workers.h"
 
 #include <unistd.h>
 
@@ -11,6 +11,8 @@
 #include "base/mutex.h"
 #include "engine/local.h"
 #include "run/scorer_process.h"
+
+using namespace std::string_literals;
 
 namespace atelier::cli {
 namespace {
@@ -77,38 +79,54 @@ class CommitWatcher {
   std::jthread thread_;
 };
 
-}  // namespace
+// What every engine says to a worker; `on_machine` of them share its machine.
+std::vector<std::string> worker_arguments(const WorkersRequest& request, const std::string& url,
+                                          int k, int n, int on_machine) {
+  std::vector<std::string> arguments{
+      "worker",    url,
+      "--quiet",   fmt::format("--worker={}/{}", k, n),
+      "--input",   request.input,
+      "--model",   request.model,
+      "--sandbox", request.sandbox,
+  };
+  if (request.trace) arguments.emplace_back("--trace");
+  for (std::string& limit : to_arguments(request.limits, on_machine)) {
+    arguments.push_back(std::move(limit));
+  }
+  return arguments;
+}
 
-Result<void> score_with_local_workers(const LocalWorkers& local, run::RunFolder& folder,
-                                      const run::Manifest& manifest, run::Progress& progress,
-                                      uint64_t& own_frames, Console& console,
-                                      std::stop_token stop) {
+Result<void> score_locally(const WorkersRequest& request, const std::string& url, Console& console,
+                           std::stop_token stop) {
   engine::LocalSetup setup;
   setup.program = run::kThisProgram;
-  setup.workers = local.workers;
-  setup.goes_on = local.goes_on;
+  setup.workers = request.workers;
+  setup.goes_on = request.goes_on;
+  setup.say = [&console](const std::string& text) { console.note(text); };
+  const int threads = engine::threads_of_each(request.workers, request.threads);
   int started = 0;
-  setup.arguments = [&, url = folder.url(),
-                     threads = engine::threads_of_each(local.workers, local.threads)](int k,
-                                                                                      int n) {
-    std::vector<std::string> arguments{"worker",    url,
-                                       "--quiet",   "--worker=" + fmt::format("{}/{}", k, n),
-                                       "--input",   local.input,
-                                       "--model",   local.model,
-                                       "--threads", std::to_string(threads),
-                                       "--sandbox", local.sandbox,
-                                       "--parent",  std::to_string(::getpid()),
-                                       "--name",    fmt::format("{}.{}", local.name, ++started)};
-    if (local.trace) arguments.emplace_back("--trace");
-    for (std::string& limit : to_arguments(local.limits, n)) arguments.push_back(std::move(limit));
-    if (local.more_arguments) {
-      for (std::string& more : local.more_arguments(k)) arguments.push_back(std::move(more));
+  setup.arguments = [&](int k, int n) {
+    std::vector<std::string> arguments = worker_arguments(request, url, k, n, n);
+    const std::string name = fmt::format("{}.{}", request.name, ++started);
+    for (std::string argument : {"--threads"s, std::to_string(threads), "--parent"s,
+                                 std::to_string(::getpid()), "--name"s, name}) {
+      arguments.push_back(std::move(argument));
+    }
+    if (request.more_arguments) {
+      for (std::string& more : request.more_arguments(k)) arguments.push_back(std::move(more));
     }
     return arguments;
   };
-  setup.say = [&console](const std::string& text) { console.note(text); };
-  const CommitWatcher watcher(folder, manifest, local.name + ".", progress, own_frames);
   return engine::run_local_workers(setup, std::move(stop));
+}
+
+}  // namespace
+
+Result<void> score_with_workers(const WorkersRequest& request, run::RunFolder& folder,
+                                const run::Manifest& manifest, run::Progress& progress,
+                                uint64_t& own_frames, Console& console, std::stop_token stop) {
+  const CommitWatcher watcher(folder, manifest, request.name + ".", progress, own_frames);
+  return score_locally(request, folder.url(), console, std::move(stop));
 }
 
 }  // namespace atelier::cli
