@@ -118,7 +118,9 @@ class Lab:
         self.at_switch("ip", "link", "add", f"v{host}", "type", "veth", "peer", "name", "eth0", "netns", children[0])
         self.at_switch("ip", "link", "set", f"v{host}", "master", "br0", "up")
         self.run(host, ["ip", "addr", "add", f"{self.address(host)}/24", "dev", "eth0"], check=True)
-        self.run(host, ["ip", "link", "set", "eth0", "up"], check=True)
+        # The same card after every boot, or its peers would write to the old one for a while.
+        card = f"02:00:00:00:00:{int(host[1:]) + 10:02x}"
+        self.run(host, ["ip", "link", "set", "eth0", "address", card, "up"], check=True)
 
     def at_switch(self, *command):
         subprocess.run(["nsenter", "-t", str(self.switch.pid), "-n", "--", *command], check=True)
