@@ -160,6 +160,16 @@ TEST(FileSource, NamesWhatItCannotOpen) {
   EXPECT_EQ(FileSource::open("/tmp").error().code, Code::invalid_input);
 }
 
+TEST(HurriedClock, SleepingTakesAsLongByItsOwnTime) {
+  HurriedClock clock;
+  const auto begin = clock.now();
+  const auto truly = system_clock().now();
+  clock.sleep_for(std::chrono::milliseconds(200));
+  const auto took = clock.now() - begin;
+  EXPECT_GE(took, std::chrono::milliseconds(200));
+  EXPECT_EQ((took - (system_clock().now() - truly)) / std::chrono::milliseconds(10), 17);
+}
+
 TEST(FakeClock, SleepingIsAdvancing) {
   FakeClock clock;
   clock.sleep_for(std::chrono::seconds(3));

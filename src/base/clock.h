@@ -26,6 +26,17 @@ class SystemClock final : public Clock {
 // One for all, where nobody gives another.
 Clock& system_clock();
 
+// Waits a tenth of what it is asked to, and by its own time it waited all of it: whoever repeats
+// something for a minute gives up after seconds.
+class HurriedClock final : public Clock {
+ public:
+  Duration now() const override;
+  void sleep_for(Duration duration) override;
+
+ private:
+  std::atomic<Duration::rep> skipped_{0};
+};
+
 // Advances only when told to, or by sleeping.
 class FakeClock final : public Clock {
  public:

@@ -92,6 +92,16 @@ Result<void> models_command(const std::string& name, Console& console);
 
 Result<void> show_command(const std::string& run_url, Console& console);
 
+struct DoctorOptions {
+  std::string input;  // empty: not looked at, as all of these
+  std::string output;
+  std::string model;
+  std::string runs;  // empty: the default
+};
+// What a run with these needs: each finding is a line. Errors: that of the first finding that would
+// stop a run, after all findings were said.
+Result<void> doctor_command(const DoctorOptions& options, Console& console, std::stop_token stop);
+
 struct GcOptions {
   std::string runs;         // empty: the default
   std::string older_than;   // "7d"; empty: any age stays

@@ -101,6 +101,7 @@ void Console::clear_bar() {
 
 void Console::object(std::string_view text) {
   if (!json_) return;
+  object_said_ = true;
   write_out(text);
 }
 

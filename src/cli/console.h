@@ -37,6 +37,7 @@ class Console {
   void end_progress();
   // The one JSON object, with --json.
   void object(std::string_view json);
+  bool has_said_object() const { return object_said_; }
   bool json() const { return json_; }
   bool terminal() const { return terminal_; }
 
@@ -47,6 +48,7 @@ class Console {
   void print_line(std::string_view line) REQUIRES(mutex_);
   void clear_bar() REQUIRES(mutex_);
   Mutex mutex_;
+  bool object_said_ = false;
   bool bar_ GUARDED_BY(mutex_) = false;
   std::chrono::steady_clock::time_point last_line_ GUARDED_BY(mutex_);
   std::vector<std::string> notes_;

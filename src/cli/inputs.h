@@ -22,6 +22,9 @@ namespace atelier::cli {
 // when they were opened, and later, when they find out what a server cannot do.
 std::vector<std::string> notes_of_stores();
 
+// Stores that are opened from now on give up what is unavailable after seconds, not minutes.
+void hurry_stores();
+
 // Of a folder, a container or what lies below a part of one; repeats what is unavailable.
 Result<std::unique_ptr<ObjectStore>> open_folder(const Location& folder);
 

@@ -24,6 +24,7 @@ struct Options {
   DrillOptions drill;
   PreviewOptions preview;
   BenchOptions bench;
+  DoctorOptions doctor;
   GcOptions gc;
   CopyCommandOptions cp;
   ShareOptions share;
@@ -223,6 +224,15 @@ void add_others(CLI::App& app, Options& o) {
       ->capture_default_str();
 }
 
+void add_doctor(CLI::App& app, Options& o) {
+  CLI::App* doctor = app.add_subcommand(
+      "doctor", "What a run needs, looked at before it: machine, sandbox, stores, disk, clock");
+  doctor->add_option("INPUT", o.doctor.input, "The video that is to be scored");
+  doctor->add_option("OUTPUT", o.doctor.output, "Where the result is to go");
+  doctor->add_option("--model", o.doctor.model, "An installed model's name, or an .onnx file");
+  doctor->add_option("--runs", o.doctor.runs, "Folder of runs [$XDG_STATE_HOME/atelier/runs]");
+}
+
 void add_gc(CLI::App& app, Options& o) {
   CLI::App* gc = app.add_subcommand(
       "gc", "Remove runs by age and by size; a run that somebody works on is kept");
@@ -274,6 +284,7 @@ Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
   if (name == "preview") return preview_command(o.preview, console, stop);
   if (name == "probe") return probe_command(o.probe_input, console);
   if (name == "models") return models_command(o.model_name, console);
+  if (name == "doctor") return doctor_command(o.doctor, console, stop);
   if (name == "gc") return gc_command(o.gc, console, stop);
   if (name == "cp") return cp_command(o.cp, console, stop);
   if (name == "rekey") return rekey_command(o.rekey, console);
@@ -350,6 +361,7 @@ int run_program(int argc, char** argv) {
   add_run(app, options);
   add_others(app, options);
   add_drill(app, options);
+  add_doctor(app, options);
   add_gc(app, options);
   add_stores(app, options);
   for (CLI::App* command : app.get_subcommands(nullptr)) {
@@ -372,7 +384,9 @@ int run_program(int argc, char** argv) {
   media::route_libav_log(log);
   const auto result = dispatch(app, options, console, interrupt.token());
   console.end_progress();
-  if (!result.ok()) return report_error(result.error(), options.json);
+  if (!result.ok()) {
+    return report_error(result.error(), options.json && !console.has_said_object());
+  }
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     return report_error(
         Error{Code::internal, "Standard output cannot be written; what was asked for is done."},
