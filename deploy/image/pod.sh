@@ -23,7 +23,7 @@ look_every=2
 scratch=${TMPDIR:?atelier-pod needs TMPDIR, a folder of its own}
 child=
 stopping=
-code=0
+code=1
 
 # What was asked to end is asked once more to the program, which then keeps what is done and exits with 130.
 stop() {
@@ -48,6 +48,7 @@ await() {
 
 run() {
   [ -z "$stopping" ] || exit 130
+  code=1
   "$@" &
   child=$!
   [ -z "$stopping" ] || kill -TERM "$child" 2>/dev/null
@@ -101,10 +102,11 @@ listen() {
 }
 
 run_job() {
-  exec 3> >(trap '' TERM INT && listen)
+  rm -f "$scratch/said"
+  mkfifo "$scratch/said" || fail "cannot make '$scratch/said'; set TMPDIR to a writable folder"
+  (trap '' TERM INT && listen) <"$scratch/said" &
   local listener=$!
-  run atelier run "$@" >&3
-  exec 3>&-
+  run atelier run "$@" >"$scratch/said"
   wait "$listener"
   # A pod that ended between publishing and saying so is started again, and finds its own output there.
   local verdict=$code
