@@ -258,6 +258,8 @@ class Pods(Case):
         self.assertEqual(self.ends(run, "Count"), 137)
         before = self.commits()
         self.assertFalse((self.media / "painted.mp4").exists())
+        if not support.SLOW_RUN:
+            return  # the dead pod's claim stands for half a minute: nobody can look into its namespace
         self.ends(self.pod("run"), "Complete", "scored earlier")
         self.assertLessEqual(before.items(), self.commits().items())
         self.assertEqual(support.sha256(self.media / "painted.mp4"), self.painted_here(model=self.slow_model()))
