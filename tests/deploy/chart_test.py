@@ -206,7 +206,7 @@ class Chart(unittest.TestCase):
         self.assertRegex(mine, r"^az://acmeops/runs/video/demo-[0-9a-f]{12}\.meeting$")
         self.assertEqual({mine}, meetings("--set", "workers.count=3"))
         for options in (["input=az://acmemedia/input/b.mp4"], ["output=az://acmemedia/output/b.mp4"], ["model=candy"],
-                        ["options={--deinterlace}"], ["image.tag=2"]):
+                        ["options={--deinterlace}"], ["image.tag=v2"]):
             self.assertNotEqual({mine}, meetings("--set", *options), options)
         self.assertNotEqual({mine}, meetings(release="other"))
 

@@ -134,6 +134,12 @@ class TheImage(Case):
         self.score(self.media / "clip.mp4", here, "--chunk-seconds", "1", model="starry-night")
         self.assertEqual(support.sha256(self.media / "painted.mp4"), support.sha256(here))
 
+    def test_a_pod_says_what_it_takes(self):
+        for arguments, words in (((), "it takes"), (("run",), "it takes"), (("paint", "a", "b"), '"paint" is neither')):
+            code, said = self.start(["atelier-pod", *arguments]).wait()
+            self.assertEqual(code, 2, said)
+            self.assertIn(f"atelier-pod: {words}", said)
+
     def test_containers_here_are_as_narrow_as_they_say(self):
         status = self.inside("cat", "/proc/self/status")
         self.assertRegex(status, rf"Uid:\t{container.USER}\t{container.USER}\t")
