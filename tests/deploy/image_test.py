@@ -389,3 +389,5 @@ if __name__ == "__main__":
     finally:
         for each in azurite.SERVERS.values():
             each.stop()
+        for each in {MADE[name] for name in ("base", "image") if name in MADE}:
+            each.remove()
