@@ -19,11 +19,11 @@ build: ## program and tests in build/release
 	@tools/build release
 
 test: ## everything that CI runs
-	@tools/setup build test node net
+	@tools/setup build test node net deploy
 	@tools/test.py
 
 test-slow: ## the full matrices of which `make test` runs a share: hours
-	@tools/setup build test
+	@tools/setup build test node deploy
 	@tools/test.py slow
 
 test-damage: ## 2,000 damaged videos under ASan and UBSan: about an hour
