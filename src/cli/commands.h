@@ -10,6 +10,7 @@
 
 #include "cli/console.h"
 #include "cli/limits.h"
+#include "cli/plan_options.h"
 
 namespace atelier::cli {
 
@@ -125,6 +126,10 @@ struct RekeyOptions {
 Result<void> rekey_command(const RekeyOptions& options, Console& console);
 
 Result<void> share_command(const ShareOptions& options, Console& console);
+
+// Errors: those of read_question(); cancelled.
+Result<void> plan_command(const PlanOptions& options, Console& console,
+                          const std::stop_token& stop);
 
 struct BenchOptions {
   std::string model = "starry-night";
