@@ -566,9 +566,10 @@ double Simulation::pages(const OpenJob& job) const {
 void Simulation::meter_claim(const OpenJob& job, ChunkShares::How how) {
   meter_.add(writes, std::min(1.0, in_.store.writes_per_chunk));
   double asked = in_.store.looks_per_claim;
-  // Who helps lists chunks/ and failed/ first; who retakes looks at both records and the beat, too.
+  // Who helps lists chunks/ and failed/ first; who takes over looks at both records and the beat,
+  // too.
   if (how != ChunkShares::How::own) asked += pages(job) + 1;
-  if (how == ChunkShares::How::retake) asked += 5;
+  if (how == ChunkShares::How::retake) asked += 3;
   const double of_input =
       std::max(1.0, std::ceil(in_.work.bytes_in_per_chunk / in_.store.bytes_per_read));
   meter_.add(reads, asked + of_input);

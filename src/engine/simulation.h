@@ -70,7 +70,7 @@ struct StoreUse {
   double beat_seconds = 5;          // each worker with a job
   double poll_seconds = 0.25;       // between the looks of a worker that waits
   double watch_seconds = 2;         // between the lists of whoever waits for the job
-  double list_page = 5000;          // objects in one answer
+  double list_page = 1000;          // objects in one answer
   double call_seconds = 0.02;       // one answer takes: bounds how often a waiting worker asks
 };
 
