@@ -43,8 +43,14 @@ Workers by_worker(const RunState& state, const RunTimes& times) {
   return workers;
 }
 
-// What a chunk takes for each second of its slowest stage.
-double pace_of(const Workers& workers, RunRates& rates) {
+// What a chunk takes by the seconds of its slowest stage.
+struct Pace {
+  double factor = 1;
+  double more = 0;
+  double of(double weight) const { return factor * weight + more; }
+};
+
+Pace pace_of(const Workers& workers, RunRates& rates) {
   double passed = 0;
   double weights = 0;
   for (const auto& [name, commits] : workers) {
@@ -52,7 +58,10 @@ double pace_of(const Workers& workers, RunRates& rates) {
     passed += seconds_between(commits.front().when, commits.back().when);
     for (size_t i = 1; i < commits.size(); ++i) weights += commits[i].weight;
   }
-  return passed > 0 && weights > 0 ? passed / weights : 1;
+  if (rates.gaps == 0 || passed <= 0) return {};
+  // Less than the stage alone only by the rounding of the store's times.
+  if (passed < weights) return {passed / weights, 0};
+  return {1, (passed - weights) / static_cast<double>(rates.gaps)};
 }
 
 }  // namespace
@@ -74,11 +83,11 @@ Result<RunRates> measure_rates(const RunState& state, const RunTimes& times,
   }
   rates.chunks = state.commits.size();
   rates.workers = workers.size();
-  const double pace = pace_of(workers, rates);
+  const Pace pace = pace_of(workers, rates);
   double out = 0;
   for (size_t i = 0; i < state.commits.size(); ++i) {
     if (!state.commits[i] || !times.commits[i]) continue;
-    rates.chunk_seconds.push_back(pace * slowest_stage(*state.commits[i]));
+    rates.chunk_seconds.push_back(pace.of(slowest_stage(*state.commits[i])));
     out += static_cast<double>(state.commits[i]->bytes);
   }
   rates.bytes_out_per_chunk = out / static_cast<double>(rates.chunk_seconds.size());
@@ -89,7 +98,7 @@ Result<RunRates> measure_rates(const RunState& state, const RunTimes& times,
   WallTime last = times.prepared;
   for (const auto& [name, commits] : workers) {
     const double first = seconds_between(times.prepared, commits.front().when);
-    start = std::min(start, first - pace * commits.front().weight);
+    start = std::min(start, first - pace.of(commits.front().weight));
     last = std::max(last, commits.back().when);
   }
   rates.worker_start_seconds = std::max(0.0, start);

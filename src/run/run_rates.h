@@ -4,10 +4,11 @@
 // services).
 //
 // A worker's commits follow one another at the pace of its slowest stage, so the time between them
-// is what a chunk takes it, whatever overlaps inside. Their sum is shared out among the chunks by
-// the seconds of each chunk's slowest stage, which its record holds. The first commit of a worker
-// has no gap before it: what is more than a chunk's time there is the start. Where no worker
-// committed two chunks, the slowest stage alone is taken.
+// is what a chunk takes it, whatever overlaps inside. A chunk takes the seconds of its slowest
+// stage, which its record holds, and a share of the rest, the same for each: what the store and the
+// changes from chunk to chunk take. The first commit of a worker has no gap before it: what is more
+// than a chunk's time there is the start. Where no worker committed two chunks, the slowest stage
+// alone is taken.
 #pragma once
 
 #include <optional>

@@ -40,21 +40,28 @@ class RunRatesTest : public testing::Test {
   RunTimes times_;
 };
 
-TEST_F(RunRatesTest, TheTimeBetweenCommitsIsSharedOutByTheSlowestStage) {
+TEST_F(RunRatesTest, TheTimeBetweenCommitsIsTheSlowestStageAndAShareOfTheRest) {
   commit("a", 13, 1, 4, 2);
   commit("a", 18, 1, 4, 2);
   commit("b", 15, 8, 4, 2);  // decoding is the slowest here
   commit("a", 28, 1, 8, 2);
   const auto rates = measure_rates(state_, times_, {});
   ASSERT_TRUE(rates.ok());
-  // a: 15 s between commits for stages of 12 s.
-  EXPECT_THAT(rates->chunk_seconds, ElementsAre(DoubleNear(5, 1e-6), DoubleNear(5, 1e-6),
-                                                DoubleNear(10, 1e-6), DoubleNear(10, 1e-6)));
+  // a: 15 s between commits for stages of 4 and 8 s, so 1.5 s more for each.
+  EXPECT_THAT(rates->chunk_seconds, ElementsAre(DoubleNear(5.5, 1e-6), DoubleNear(5.5, 1e-6),
+                                                DoubleNear(9.5, 1e-6), DoubleNear(9.5, 1e-6)));
   EXPECT_EQ(rates->workers, 2u);
   EXPECT_EQ(rates->gaps, 2u);
   EXPECT_DOUBLE_EQ(rates->bytes_in_per_chunk, 1000);
   EXPECT_DOUBLE_EQ(rates->bytes_out_per_chunk, 250);
   EXPECT_FALSE(rates->prepare_seconds);
+}
+
+TEST_F(RunRatesTest, TimesThatWereRoundedDownMakeEveryChunkShorter) {
+  commit("a", 4, 0, 4, 0);
+  commit("a", 7, 0, 4, 0);
+  commit("a", 9, 0, 2, 0);
+  EXPECT_NEAR(measure_rates(state_, times_, {})->chunk_seconds[0], 4 * 5 / 6.0, 1e-6);
 }
 
 TEST_F(RunRatesTest, WithoutGapsTheStagesAloneCount) {
