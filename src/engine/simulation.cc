@@ -56,7 +56,8 @@ class Simulation {
   void found(int job, uint64_t chunk);
   void dispatch();
 
-  void meter_claim(const OpenJob& job, ChunkShares::How how);
+  double looks_around(const OpenJob& job, ChunkShares::How how) const;
+  void meter_claim();
   void meter_polls(OpenJob& job);
   double pages(const OpenJob& job) const;
   void spread_begin(Kind kind, double amount, double seconds);
@@ -359,7 +360,6 @@ bool Simulation::give_work(int worker) {
 void Simulation::begin_chunk(int worker, const ChunkShares::Taken& taken) {
   Worker& w = workers_[static_cast<size_t>(worker)];
   OpenJob& j = open(w.job);
-  ++j.claims;
   if (j.losses.contains(taken.chunk)) ++out_.chunks_repeated;
   w.state = Worker::State::working;
   w.chunk = taken.chunk;
@@ -367,9 +367,14 @@ void Simulation::begin_chunk(int worker, const ChunkShares::Taken& taken) {
   w.starting = w.fresh ? in_.work.worker_start_seconds : 0;
   w.fresh = false;
   const double seconds = seconds_of(taken.chunk);
+  const double calls = looks_around(j, taken.how);
+  ++j.claims;
+  w.starting += std::max(0.0, calls * in_.store.call_seconds - seconds);
+  w.reads_rate = seconds > 0 ? calls / (w.starting + seconds) : 0;
+  meter_.change_rate(reads, w.reads_rate);
   w.bytes_rate = seconds > 0 ? in_.work.bytes_in_per_chunk / (w.starting + seconds) : 0;
   meter_.change_rate(bytes_down, w.bytes_rate);
-  meter_claim(j, taken.how);
+  meter_claim();
   meter_polls(j);
   schedule(now_ + w.starting + seconds, What::done, worker, ++w.turn);
 }
@@ -416,6 +421,7 @@ void Simulation::done(int worker, uint64_t turn) {
   ++j.settled;
   --open_chunks_;
   meter_.change_rate(bytes_down, -w.bytes_rate);
+  meter_.change_rate(reads, -w.reads_rate);
   meter_.add(bytes_up, in_.work.bytes_out_per_chunk);
   meter_.add(writes, std::max(0.0, in_.store.writes_per_chunk - 1));
   meter_.add(reads, std::min(1.0, in_.store.reads_per_chunk));
@@ -436,6 +442,7 @@ void Simulation::cut_short(int worker) {
   out_.workers.starting += starting;
   out_.workers.lost += passed - starting;
   meter_.change_rate(bytes_down, -w.bytes_rate);
+  meter_.change_rate(reads, -w.reads_rate);
   w.state = Worker::State::absent;
   const int job = w.job;
   leave(worker);
@@ -507,17 +514,19 @@ double Simulation::pages(const OpenJob& job) const {
   return std::max(1.0, std::ceil(objects / in_.store.list_page));
 }
 
-// What Ledger::claim() asks before it holds the chunk, and what reading the input for it takes.
-void Simulation::meter_claim(const OpenJob& job, ChunkShares::How how) {
+// Who helps lists chunks/ and failed/ before it claims; who takes over looks at both records and
+// the beat, too. That goes on while the chunk before is scored, so it delays only what is shorter.
+double Simulation::looks_around(const OpenJob& job, ChunkShares::How how) const {
+  if (how == ChunkShares::How::own) return 0;
+  return pages(job) + (how == ChunkShares::How::help ? 1 : 4);
+}
+
+// What every claim asks, and what reading the input for it takes.
+void Simulation::meter_claim() {
   meter_.add(writes, std::min(1.0, in_.store.writes_per_chunk));
-  double asked = in_.store.looks_per_claim;
-  // Who helps lists chunks/ and failed/ first; who takes over looks at both records and the beat,
-  // too.
-  if (how != ChunkShares::How::own) asked += pages(job) + 1;
-  if (how == ChunkShares::How::retake) asked += 3;
   const double of_input =
       std::max(1.0, std::ceil(in_.work.bytes_in_per_chunk / in_.store.bytes_per_read));
-  meter_.add(reads, asked + of_input);
+  meter_.add(reads, in_.store.looks_per_claim + of_input);
   meter_.add(cancel_looks, in_.store.looks_per_claim);
   meter_.add(input_reads, of_input);
 }

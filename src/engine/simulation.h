@@ -19,7 +19,8 @@
 // beyond a limit are counted, not slowed down); one chunk is in flight in a worker, while a real
 // one claims the next a few frames before it ends; capacity is always there; a node costs from the
 // moment it is asked for until it is off or preempted; nothing else fails.
-// Not in it: the time that calls of the ledger take, beyond what is in the chunk seconds.
+// Not in it: the time that calls of the ledger take, beyond what is in the chunk seconds; but a
+// helper whose list of the run takes longer than a chunk waits for it.
 //
 // Cost: O((chunks + nodes + evictions) log(chunks + nodes)) time, and memory for the jobs that are
 // under way. Tested by simulation_test.cc against closed forms and a slow, obvious twin.
@@ -86,7 +87,7 @@ struct PlanInput {
 // Worker-seconds, which add up to node_seconds * workers_per_node.
 struct WorkerSeconds {
   double busy = 0;      // on chunks that were committed
-  double starting = 0;  // of the node, and of the worker
+  double starting = 0;  // of the node, of the worker, of one that lists before it helps
   double lost = 0;      // on chunks that a preemption cut short
   double idle = 0;
   double sum() const { return busy + starting + lost + idle; }

@@ -41,10 +41,11 @@ struct Worker {
   bool fresh = false;  // has not begun a chunk of it
   ChunkShares::Walk walk;
   int chunk = -1;
-  double begun = 0;     // the chunk, or to be free
-  double starting = 0;  // of the time since then
-  double bytes_rate = 0;
-  uint64_t turn = 0;  // of what it was last given
+  double begun = 0;       // the chunk, or to be free
+  double starting = 0;    // of the time since then
+  double bytes_rate = 0;  // of the input
+  double reads_rate = 0;  // of looking around
+  uint64_t turn = 0;      // of what it was last given
 };
 
 // A job whose chunks are there and not all settled.

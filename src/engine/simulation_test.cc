@@ -337,6 +337,17 @@ TEST(Simulation, WorkersThatWaitAskTheStore) {
   EXPECT_NEAR(result.store.peak_cancel_looks, std::max(10.0, 9 / 0.37), 1e-6);
 }
 
+// The second worker takes the first's only other chunk, and lists 41 pages and failed/ before.
+TEST(Simulation, AListThatIsLongerThanAChunkDelaysAHelper) {
+  PlanInput input = plain(3, 1, 2);
+  input.store.list_page = 1e-9 + 4.0 / 41;
+  input.work.chunk_seconds = {0.5, 20, 1};
+  input.store.call_seconds = 0.1;
+  // Claims of the first two chunks and one commit are four objects.
+  EXPECT_DOUBLE_EQ(must(input).finished, 20);
+  EXPECT_NEAR(must(input).workers.starting, 42 * 0.1 - 1, 1e-9);
+}
+
 TEST(Simulation, NumbersWithoutSenseAreRefusedByName) {
   const auto refused = [](auto change) {
     PlanInput input = plain(1, 1, 1);
