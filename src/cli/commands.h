@@ -11,6 +11,7 @@
 #include "cli/console.h"
 #include "cli/engine_options.h"
 #include "cli/limits.h"
+#include "cli/plan_options.h"
 
 namespace atelier::cli {
 
@@ -137,6 +138,10 @@ struct RekeyOptions {
 Result<void> rekey_command(const RekeyOptions& options, Console& console);
 
 Result<void> share_command(const ShareOptions& options, Console& console);
+
+// Errors: those of read_question(); cancelled.
+Result<void> plan_command(const PlanOptions& options, Console& console,
+                          const std::stop_token& stop);
 
 struct BenchOptions {
   std::string model = "starry-night";

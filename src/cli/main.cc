@@ -28,6 +28,7 @@ struct Options {
   GcOptions gc;
   CopyCommandOptions cp;
   ShareOptions share;
+  PlanOptions plan;
   RekeyOptions rekey;
   std::string probe_input;
   std::string model_name;
@@ -289,6 +290,7 @@ Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
   if (name == "cp") return cp_command(o.cp, console, stop);
   if (name == "rekey") return rekey_command(o.rekey, console);
   if (name == "share") return share_command(o.share, console);
+  if (name == "plan") return plan_command(o.plan, console, stop);
   if (name == "show") return show_command(o.run_url, console);
   return bench_command(o.bench, console, stop);
 }
@@ -364,6 +366,7 @@ int run_program(int argc, char** argv) {
   add_doctor(app, options);
   add_gc(app, options);
   add_stores(app, options);
+  add_plan(app, options.plan);
   for (CLI::App* command : app.get_subcommands(nullptr)) {
     command->footer(
         "--json prints one JSON object and nothing else on stdout, --quiet nothing but errors.");
