@@ -25,6 +25,7 @@ from azurite import die_with_parent
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SKIPPED = 77
 SECONDS = 1
+MEMORY = "/dev/shm"  # flushing to a disk is not what is tested
 OWN_MOUNTS = "ATELIER_TEST_OWN_MOUNTS"  # set in the namespace
 
 
@@ -61,7 +62,7 @@ class SharedMounts:
     """Mounted when made: `paths`, two of one folder; `stop` (or leaving the with block) ends them."""
 
     def __init__(self, plain=False):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="atelier-shared-"))
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="atelier-shared-", dir=MEMORY if os.path.isdir(MEMORY) else None))
         self.processes, self.paths = [], []
         (self.folder / "disk").mkdir()
         try:
