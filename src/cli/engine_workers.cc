@@ -48,10 +48,10 @@ class CommitWatcher {
     Mutex mutex;
     std::condition_variable_any wake;
     while (!stop.stop_requested()) {
-      look();
       mutex.lock();
       wake.wait_for(mutex, stop, interval_, [] { return false; });
       mutex.unlock();
+      if (!stop.stop_requested()) look();
     }
   }
 

@@ -152,7 +152,7 @@ Result<std::unique_ptr<ObjectStore>> open_runs(const std::string& text) {
 Result<StoredInput> find_input(const std::string& text) {
   StoredInput input;
   input.place = TRY(open_place(text));
-  const auto object = TRY(input.place.store->head(input.place.key));
+  auto object = TRY(input.place.store->head(input.place.key));
   if (!object) {
     std::error_code ignored;
     const Location& where = input.place.location;
@@ -163,15 +163,17 @@ Result<StoredInput> find_input(const std::string& text) {
   }
   if (object->size == 0) return make_error(Code::invalid_input, "'{}' is empty.", text);
   input.identity = {input.place.location.url(), input.place.key, object->etag, object->size};
+  if (!input.place.location.is_file() || TRY(is_encrypted(input.place.location))) {
+    input.source =
+        std::make_unique<ReadAheadSource>(open_seen(*input.place.store, *std::move(object)));
+    return input;
+  }
   auto source = input.place.store->open_source(input.place.key, object->etag);
   // A file that may not be read is the input's fault, not the command line's.
   if (!source.ok() && source.error().code == Code::invalid_argument) {
     return Error{Code::invalid_input, source.error().message};
   }
   input.source = TRY(std::move(source));
-  if (!input.place.location.is_file() || TRY(is_encrypted(input.place.location))) {
-    input.source = std::make_unique<ReadAheadSource>(std::move(input.source));
-  }
   return input;
 }
 

@@ -11,7 +11,6 @@
 #include "cli/folders.h"
 #include "cli/inputs.h"
 #include "cli/model_library.h"
-#include "run/clean_up.h"
 #include "run/drill_worker.h"
 #include "run/work.h"
 #include "store/retrying_store.h"
@@ -62,7 +61,7 @@ Result<run::ModelFiles> find_run_model(const run::Manifest& manifest, const std:
                       "Run {} does not say where its model '{}' lies; name it with --model.",
                       manifest.run_id, manifest.model.name);
   }
-  return find_model_files(TRY(parse_location(manifest.model.url)).path);
+  return find_model_files(manifest.model.url);
 }
 
 }  // namespace
@@ -129,7 +128,6 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   run::Ledger ledger(store, clock, setup);
   const auto heart = TRY(drill ? run::Heart::start(ledger, progress->get(), drill->beat_interval())
                                : run::Heart::start(ledger, progress->get()));
-  TRY(run::check_stands(store, manifest.run_id));
   run::Broker broker(folder, manifest, ledger, TRY(scratch_for({location, input.place.location})));
   const auto worked = run::work(nullptr, run::kThisProgram, task, *progress, broker, stop);
   log.flush(folder);

@@ -2,6 +2,7 @@
 #include "run/finish.h"
 
 #include <algorithm>
+#include <map>
 #include <system_error>
 
 #include "base/file.h"
@@ -81,7 +82,50 @@ Result<std::vector<ChunkCommit>> read_commits(const Manifest& manifest, RunFolde
   return commits;
 }
 
-media::MuxRequest mux_request(const Manifest& manifest, RunFolder& folder,
+// The join reads every chunk twice: for its times, then for its packets. What is small enough is
+// kept in between, so that a service is asked once.
+class KeptChunks {
+ public:
+  KeptChunks(RunFolder& folder, const std::vector<ChunkCommit>& commits)
+      : folder_(folder), commits_(commits) {}
+
+  Result<std::unique_ptr<ByteSource>> open(size_t number) {
+    if (const auto found = kept_.find(number); found != kept_.end()) {
+      std::shared_ptr<ByteSource> source = std::move(found->second);
+      kept_.erase(found);
+      bytes_ -= source->size();
+      return std::unique_ptr<ByteSource>(std::make_unique<Shared>(std::move(source)));
+    }
+    auto opened = TRY(folder_.open_chunk(commits_[number]));
+    if (bytes_ + opened->size() > kMostBytes) return opened;
+    bytes_ += opened->size();
+    std::shared_ptr<ByteSource> source = std::move(opened);
+    kept_[number] = source;
+    return std::unique_ptr<ByteSource>(std::make_unique<Shared>(std::move(source)));
+  }
+
+ private:
+  static constexpr uint64_t kMostBytes = uint64_t{64} << 20;
+
+  class Shared final : public ByteSource {
+   public:
+    explicit Shared(std::shared_ptr<ByteSource> source) : source_(std::move(source)) {}
+    uint64_t size() const override { return source_->size(); }
+    Result<size_t> read_at(uint64_t offset, std::span<std::byte> into) override {
+      return source_->read_at(offset, into);
+    }
+
+   private:
+    const std::shared_ptr<ByteSource> source_;
+  };
+
+  RunFolder& folder_;
+  const std::vector<ChunkCommit>& commits_;
+  std::map<size_t, std::shared_ptr<ByteSource>> kept_;
+  uint64_t bytes_ = 0;  // of what is kept
+};
+
+media::MuxRequest mux_request(const Manifest& manifest, KeptChunks& chunks,
                               const FinishRequest& request,
                               const std::vector<ChunkCommit>& commits) {
   media::MuxRequest mux;
@@ -90,7 +134,7 @@ media::MuxRequest mux_request(const Manifest& manifest, RunFolder& folder,
   mux.range = manifest.parameters.range;
   mux.video_time_base = manifest.time_base;
   for (const ChunkCommit& commit : commits) mux.chunks.push_back({commit.first_pts, commit.frames});
-  mux.open_chunk = [&](size_t i) { return folder.open_chunk(commits[i]); };
+  mux.open_chunk = [&chunks](size_t i) { return chunks.open(i); };
   mux.encode = manifest.encode;
   mux.expected = manifest.copied;
   mux.container = request.container;
@@ -103,7 +147,8 @@ Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
                             const FinishRequest& request, std::stop_token stop) {
   FinishReport report;
   const auto commits = TRY(read_commits(manifest, folder, request.unpainted, report));
-  media::MuxRequest mux = mux_request(manifest, folder, request, commits);
+  KeptChunks chunks(folder, commits);
+  media::MuxRequest mux = mux_request(manifest, chunks, request, commits);
   if (media::is_pictures(request.container)) {
     TRY(publish_pictures(mux, request, report, std::move(stop)));
     return report;

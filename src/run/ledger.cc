@@ -43,7 +43,7 @@ int Ledger::begin_of(int k) const {
 
 Result<Ledger::Answer> Ledger::claim() {
   Answer answer;
-  if (TRY(cancelled())) {
+  if (TRY(is_cancelled())) {
     answer.next = Next::cancelled;
     return answer;
   }
@@ -68,6 +68,16 @@ Result<Ledger::Answer> Ledger::claim() {
     answer.next = Next::settled;
   }
   return answer;
+}
+
+// Not for each of many short chunks.
+Result<bool> Ledger::is_cancelled() {
+  constexpr std::chrono::seconds kPause(2);
+  const Clock::Duration now = clock_.now();
+  if (cancel_looked_ && now - *cancel_looked_ < kPause) return false;
+  if (TRY(cancelled())) return true;
+  cancel_looked_ = now;
+  return false;
 }
 
 bool Ledger::nothing_left() const {

@@ -13,9 +13,9 @@
 // commit stands. So a claim may be taken over as soon as its worker seems dead: when its beat has
 // not changed for `claim_timeout` by the observer's own clock (clocks of machines are never
 // compared), or when the observer can tell at once (see Origin).
-// Cost: two heads and one conditional put a chunk where nobody else is; a list and one get for each
-// other worker where somebody is. Tested by ledger_test.cc, and with random schedules by
-// ledger_random_test.cc.
+// Cost: one conditional put a chunk where nobody else is, and a head every two seconds; a list and
+// one get for each other worker where somebody is. Tested by ledger_test.cc, and with random
+// schedules by ledger_random_test.cc.
 #pragma once
 
 #include <atomic>
@@ -101,7 +101,7 @@ class Ledger {
     claimed,    // `claim` is ours
     wait,       // others hold all that is left: ask again after a while
     settled,    // every chunk is done, given up, or ours already
-    cancelled,  // somebody put cancel.json
+    cancelled,  // somebody put cancel.json; looked for every two seconds at most
   };
   struct Answer {
     Next next = Next::wait;
@@ -147,6 +147,7 @@ class Ledger {
   };
 
   std::string key(std::string_view name) const;
+  Result<bool> is_cancelled();
   std::string claim_key(int chunk, int generation) const;
   Result<void> refresh();
   // A claim of our own whose answer was lost is ours all the same.
@@ -173,7 +174,8 @@ class Ledger {
   std::map<std::string, Seen> workers_;
   std::set<int> held_;   // chunks that claim() answered and give_back() has not taken
   bool listed_ = false;  // the folder was looked at once
-  int own_next_ = 0;     // of the own share: those before it were tried
+  std::optional<Clock::Duration> cancel_looked_;  // when, the last time
+  int own_next_ = 0;                              // of the own share: those before it were tried
   std::atomic<uint64_t> beats_{0};
 };
 

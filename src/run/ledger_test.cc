@@ -260,6 +260,7 @@ TEST_F(LedgerTest, CancelStopsEveryWorker) {
   auto b = worker("b");
   EXPECT_EQ(next(*a), "0");
   ASSERT_TRUE(b->cancel("by hand").ok());
+  clock_.advance(std::chrono::seconds(2));  // nobody looks for it more often
   EXPECT_EQ(next(*a), "cancelled");
   EXPECT_EQ(next(*b), "cancelled");
 }

@@ -102,7 +102,16 @@ Result<Manifest> RunFolder::write_manifest(const Manifest& manifest) {
 }
 
 Result<std::optional<ChunkCommit>> RunFolder::read_commit(int chunk) {
-  return read_commit_of(chunk, chunk_name(chunk));
+  {
+    MutexLock lock(mutex_);
+    if (const auto known = commits_.find(chunk); known != commits_.end()) {
+      return std::optional(known->second);
+    }
+  }
+  auto commit = TRY(read_commit_of(chunk, chunk_name(chunk)));
+  MutexLock lock(mutex_);
+  if (commit) commits_.insert_or_assign(chunk, *commit);
+  return commit;
 }
 
 Result<std::set<int>> RunFolder::committed_chunks() {
@@ -128,7 +137,10 @@ Result<std::optional<ChunkCommit>> RunFolder::read_commit_of(int chunk, const st
 
 Result<ChunkCommit> RunFolder::commit_chunk(ChunkCommit commit, ByteSource& result) {
   const std::string name = chunk_name(commit.index);
-  return commit_as(name, std::move(commit), result);
+  ChunkCommit standing = TRY(commit_as(name, std::move(commit), result));
+  MutexLock lock(mutex_);
+  commits_.insert_or_assign(standing.index, standing);
+  return standing;
 }
 
 Result<ChunkCommit> RunFolder::commit_unpainted(ChunkCommit commit, ByteSource& result) {
@@ -230,7 +242,13 @@ Result<std::optional<std::string>> RunFolder::read_report() {
   return read_text(key("report.json"));
 }
 
-Result<void> RunFolder::clear() { return remove_in_order(TRY(list_all(store_, run_id_ + "/"))); }
+Result<void> RunFolder::clear() {
+  {
+    MutexLock lock(mutex_);
+    commits_.clear();
+  }
+  return remove_in_order(TRY(list_all(store_, run_id_ + "/")));
+}
 
 Result<void> RunFolder::remove_in_order(std::vector<ObjectInfo> objects) {
   const auto place = [this](const ObjectInfo& object) {

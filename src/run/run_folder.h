@@ -3,6 +3,7 @@
 // chunk counts as done when, and only when, its commit record is there.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "run/manifest.h"
 #include "run/trace.h"
 #include "store/object_store.h"
@@ -64,6 +66,7 @@ class RunFolder {
   // without a manifest are removed: nobody knows what they were scored with.
   Result<Manifest> write_manifest(const Manifest& manifest);
 
+  // A record that was read once is not asked for again: the first one stands.
   Result<std::optional<ChunkCommit>> read_commit(int chunk);
   // The chunks that have a commit record, by one list.
   Result<std::set<int>> committed_chunks();
@@ -103,6 +106,8 @@ class RunFolder {
   ObjectStore& store_;
   Clock& clock_;
   std::string run_id_;
+  Mutex mutex_;
+  std::map<int, ChunkCommit> commits_ GUARDED_BY(mutex_);  // that are known to stand
 };
 
 }  // namespace atelier::run

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "store/counting_store.h"
 #include "store/faulty_store.h"
 #include "store/memory_store.h"
 #include "store/retrying_store.h"
@@ -64,6 +65,23 @@ TEST_F(RunFolderTest, TheFirstCommitStands) {
   EXPECT_EQ(as_text(read_all(*folder_.open_chunk(read).value(), 100, "chunk").value()), "one");
 }
 
+TEST_F(RunFolderTest, ARecordThatStandsIsReadOnce) {
+  MemorySource one(bytes_of("one"));
+  static_cast<void>(folder_.commit_chunk(commit_of(4, "one"), one).value());
+  CountingStore counting(*store_);
+  RunFolder other(counting, "run1");
+  EXPECT_FALSE(other.read_commit(5).value().has_value());
+  EXPECT_EQ(counting.counts().of(StoreVerb::get), 1U);
+  static_cast<void>(folder_.commit_chunk(commit_of(5, "one"), one).value());
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(other.read_commit(4).value()->sha256, sha256_hex(as_bytes("one")));
+    EXPECT_EQ(other.read_commit(5).value()->index, 5) << "that it was absent was believed";
+  }
+  EXPECT_EQ(counting.counts().of(StoreVerb::get), 3U);
+  ASSERT_TRUE(other.clear().ok());
+  EXPECT_FALSE(other.read_commit(4).value().has_value());
+}
+
 // Retries below do not repeat an append, nor a commit that was not made.
 TEST_F(RunFolderTest, AResultWhoseUploadFailsIsUploadedAgain) {
   FakeClock clock;
@@ -99,7 +117,7 @@ TEST_F(RunFolderTest, TheResultIsThereBeforeItsRecord) {
   MemorySource one(bytes_of("one"));
   ASSERT_TRUE(folder_.commit_chunk(commit_of(0, "one"), one).ok());
   ASSERT_TRUE(store_->remove("run1/chunks/000000.json").value());
-  EXPECT_FALSE(folder_.read_commit(0).value().has_value());
+  EXPECT_FALSE(RunFolder(*store_, "run1").read_commit(0).value().has_value());
 }
 
 TEST_F(RunFolderTest, ADamagedChunkIsNamed) {

@@ -21,6 +21,39 @@ void add_memory(Rig& rig) { rig.stores.push_back(make_memory_store()); }
 void add_local(Rig& rig) {
   rig.stores.push_back(open_local_store(rig.folder.path() / "not yet" / "root").value());
 }
+// Each call goes to the next of several stores that show the same objects.
+class AlternatingStore final : public ObjectStore {
+ public:
+  explicit AlternatingStore(std::vector<std::unique_ptr<ObjectStore>> stores)
+      : stores_(std::move(stores)) {}
+  Result<std::optional<ObjectInfo>> head(std::string_view key) override { return next().head(key); }
+  Result<std::vector<std::byte>> get(std::string_view key, ByteRange range,
+                                     std::string_view if_match) override {
+    return next().get(key, range, if_match);
+  }
+  Result<PutOutcome> put(std::string_view key, std::span<const std::byte> bytes,
+                         const Condition& condition) override {
+    return next().put(key, bytes, condition);
+  }
+  Result<std::unique_ptr<Upload>> begin_upload(std::string_view key) override {
+    return next().begin_upload(key);
+  }
+  Result<ListPage> list(std::string_view prefix, std::string_view after, size_t limit) override {
+    return next().list(prefix, after, limit);
+  }
+  Result<bool> remove(std::string_view key) override { return next().remove(key); }
+  Result<std::unique_ptr<ByteSource>> open_source(std::string_view key,
+                                                  std::string_view if_match) override {
+    return next().open_source(key, if_match);
+  }
+  std::string url(std::string_view key) const override { return stores_[0]->url(key); }
+
+ private:
+  ObjectStore& next() { return *stores_[calls_++ % stores_.size()]; }
+  const std::vector<std::unique_ptr<ObjectStore>> stores_;
+  std::atomic<size_t> calls_{0};
+};
+
 void add_faulty(Rig& rig, FaultPlan plan) {
   rig.stores.push_back(std::make_unique<FaultyStore>(rig.top(), std::move(plan)));
 }
@@ -35,7 +68,7 @@ void add_encrypting(Rig& rig) {
   rig.stores.push_back(open_encrypting_store(rig.top(), std::move(master)).value());
 }
 
-// A service that whoever started the tests has started, too (tests/net).
+// A service or a mount that whoever started the tests has started, too (tests/net).
 std::string service(const char* what) {
   const char* value = std::getenv((std::string("ATELIER_TEST_") + what).c_str());
   return value == nullptr ? "" : value;
@@ -45,6 +78,18 @@ std::string service(const char* what) {
 std::string fresh_prefix() {
   std::random_device random;
   return fmt::format("{:08x}{:08x}/", random(), random());
+}
+
+// A folder as the machines see it that share it.
+Kind shared_folder(const char* name, std::vector<const char*> mounts) {
+  return {name, [mounts = std::move(mounts)](Rig& rig) {
+            const std::string folder = fresh_prefix();
+            std::vector<std::unique_ptr<ObjectStore>> stores;
+            for (const char* mount : mounts) {
+              stores.push_back(open_local_store(service(mount) + "/" + folder).value());
+            }
+            rig.stores.push_back(std::make_unique<AlternatingStore>(std::move(stores)));
+          }};
 }
 
 void add_azure(Rig& rig, azure::Credential::Kind kind, const char* secret) {
@@ -87,6 +132,11 @@ void add_real_s3(Rig& rig) {
 }
 
 void add_remote_kinds(std::vector<Kind>& kinds) {
+  if (!service("SHARED_A").empty()) {
+    kinds.push_back(shared_folder("shared_by_one", {"SHARED_A"}));
+    kinds.push_back(shared_folder("shared_by_two", {"SHARED_A", "SHARED_B"}));
+    kinds.push_back(shared_folder("shared_without_links", {"SHARED_PLAIN_A", "SHARED_PLAIN_B"}));
+  }
   if (!service("S3_ENDPOINT").empty()) kinds.push_back({"s3", add_real_s3});
   if (service("AZURE").empty()) return;
   using Credential = azure::Credential::Kind;

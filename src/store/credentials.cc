@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdlib>
 #include <filesystem>
 
@@ -51,18 +52,21 @@ constexpr std::array kForms = {
 
 Result<void> check_azure_keys(const std::map<std::string, std::string>& values,
                               const std::string& place) {
-  constexpr std::array<std::string_view, 6> kOthers = {
-      "endpoint", "ca_file", "identity", "client_id", "master_key_file", "master_key_command"};
+  constexpr std::array<std::string_view, 8> kOthers = {
+      "endpoint",           "ca_file",       "identity",     "client_id", "master_key_file",
+      "master_key_command", "stall_timeout", "give_up_after"};
   int given = values.contains("identity") ? 1 : 0;
   for (const auto& value : values) {
     const std::string& key = value.first;
     const bool form = std::ranges::any_of(kForms, [&](const Form& f) { return key == f.key; });
     given += form ? 1 : 0;
     if (form || std::ranges::find(kOthers, key) != kOthers.end()) continue;
-    return make_error(Code::invalid_argument,
-                      "The credentials for {} have an unknown key '{}'; known are sas, sas_file, "
-                      "token_file, key, key_file, identity, client_id, endpoint and ca_file.",
-                      place, percent_encode(key.substr(0, 40)));
+    return make_error(
+        Code::invalid_argument,
+        "The credentials for {} have an unknown key '{}'; known are sas, sas_file, "
+        "token_file, key, key_file, identity, client_id, endpoint, ca_file, stall_timeout "
+        "and give_up_after.",
+        place, percent_encode(key.substr(0, 40)));
   }
   if (given <= 1) return {};
   return make_error(Code::invalid_argument,
@@ -129,7 +133,8 @@ void warn_of_plain_http(const std::string& endpoint, const Notes& notes) {
 
 Result<void> check_s3_keys(const std::map<std::string, std::string>& values,
                            const std::string& place) {
-  constexpr std::array<std::string_view, 12> kKnown = {"master_key_file", "master_key_command",
+  constexpr std::array<std::string_view, 14> kKnown = {"master_key_file", "master_key_command",
+                                                       "stall_timeout",   "give_up_after",
                                                        "access_key_id",   "secret_access_key",
                                                        "session_token",   "region",
                                                        "endpoint",        "ca_file",
@@ -232,6 +237,7 @@ Result<azure::Account> Credentials::azure(const Location& place, const Notes& no
                            .value_or("https://" + place.account + ".blob.core.windows.net");
   }
   account.endpoint = without_slash(account.endpoint);
+  account.http.stall_timeout = TRY(patience(place)).stall;
   account.http.ca_file = value("ca_file");
   if (account.http.ca_file.empty()) {
     account.http.ca_file = variables_("ATELIER_CA_FILE").value_or("");
@@ -293,12 +299,36 @@ Result<s3::Bucket> Credentials::s3(const Location& place, Clock& clock, const No
   if (const std::string file = value("sse_customer_key_file"); !file.empty()) {
     bucket.encryption.customer_key = Secret::file(file);
   }
+  bucket.http.stall_timeout = TRY(patience(place)).stall;
   bucket.http.ca_file = value("ca_file", usual.ca_file);
   if (bucket.http.ca_file.empty()) {
     bucket.http.ca_file = variables_("ATELIER_CA_FILE").value_or("");
   }
   if (bucket.keys) warn_of_plain_http(bucket.endpoint, notes);
   return bucket;
+}
+
+Result<Credentials::Patience> Credentials::patience(const Location& place) const {
+  constexpr int64_t kDay = 86400;
+  const auto values = values_for(place);
+  const auto read = [&](const char* key, std::chrono::seconds& seconds) -> Result<void> {
+    const auto found = values.find(key);
+    if (found == values.end()) return {};
+    const std::string& text = found->second;
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || value < 1 || value > kDay) {
+      return make_error(Code::invalid_argument,
+                        "The credentials for {} have a {} that is not whole seconds from 1 to {}.",
+                        place.url(), key, kDay);
+    }
+    seconds = std::chrono::seconds(value);
+    return {};
+  };
+  Patience patience;
+  TRY(read("stall_timeout", patience.stall));
+  TRY(read("give_up_after", patience.give_up));
+  return patience;
 }
 
 Result<std::optional<Credentials::Encryption>> Credentials::encryption(

@@ -19,6 +19,9 @@
 //   sse_customer_key_file
 //
 //   [file:///srv/runs]                               of any kind of store:
+//   stall_timeout = 30                               seconds after which an exchange that moves
+//                                                    less than 1 KiB a second has failed
+//   give_up_after = 120                              seconds for which what is away is asked again
 //   master_key_file = /run/secrets/runs.key          what lies below is encrypted
 //   (encrypting_store.h);
 //                                                    or master_key_command = a line for the shell
@@ -29,6 +32,7 @@
 // ATELIER_CA_FILE is an authority for every store.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <optional>
@@ -61,6 +65,14 @@ class Credentials {
 
   // Of an S3 location. Errors: as above, and those of s3::usual_settings.
   Result<s3::Bucket> s3(const Location& place, Clock& clock, const Notes& notes) const;
+
+  // How long to wait for the service that a place lies in.
+  struct Patience {
+    std::chrono::seconds stall{30};
+    std::chrono::seconds give_up{120};
+  };
+  // Errors: invalid_argument (not whole seconds from 1 to a day).
+  Result<Patience> patience(const Location& place) const;
 
   // How what lies at a place is encrypted; nothing if it is not.
   struct Encryption {

@@ -115,6 +115,23 @@ TEST_F(CredentialsFile, ProofsAreFilesOrTexts) {
   }
 }
 
+TEST_F(CredentialsFile, PatienceIsOfAPlace) {
+  using std::chrono::seconds;
+  write(
+      "[az://a]\nstall_timeout = 5\n[az://a/c]\nsas = hush\ngive_up_after = 7\n[s3://b]\n"
+      "access_key_id = k\nsecret_access_key = hush\nstall_timeout = 9\n");
+  EXPECT_EQ(azure("az://a/c")->http.stall_timeout, seconds(5));
+  EXPECT_EQ(azure("az://b/c")->http.stall_timeout, seconds(30));
+  const Credentials credentials = load().value();
+  EXPECT_EQ(credentials.patience(parse_location("az://a/c/x").value())->give_up, seconds(7));
+  EXPECT_EQ(credentials.patience(parse_location("az://a/x").value())->give_up, seconds(120));
+  EXPECT_EQ(credentials.patience(parse_location("s3://b/x").value())->stall, seconds(9));
+  for (const char* wrong : {"0", "-1", "86401", "1.5", "hush", "5s", ""}) {
+    write(fmt::format("[az://a]\nstall_timeout = {}\n", wrong));
+    expect_refusal(azure("az://a/c"), "stall_timeout");
+  }
+}
+
 TEST_F(CredentialsFile, MistakesAreNamed) {
   write("[az://a]\nsass = hush\n");
   expect_refusal(azure("az://a/c"), "'sass'");

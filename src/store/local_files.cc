@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -95,15 +94,19 @@ Result<void> make_folders(const fs::path& folder, std::vector<fs::path>& made) {
   return errno_error("make the folder", folder, error);
 }
 
-std::string random_name() {
-  uint64_t bits = 0;
-  if (::getrandom(&bits, sizeof bits, 0) != static_cast<ssize_t>(sizeof bits)) {
-    // O_EXCL guards against a clash; this only makes one rare.
-    struct timespec now {};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    bits = static_cast<uint64_t>(now.tv_nsec) ^ (static_cast<uint64_t>(::getpid()) << 32);
+// 0, or errno. What a network file system keeps of a file is seconds old: it is asked to look.
+int stat_anew(const fs::path& path, struct stat& info) {
+  struct statx found {};
+  if (::statx(AT_FDCWD, path.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &found) != 0) {
+    return errno;
   }
-  return fmt::format("{}{:016x}", kReservedName, bits);
+  info.st_mode = found.stx_mode;
+  info.st_ino = found.stx_ino;
+  info.st_nlink = found.stx_nlink;
+  info.st_size = static_cast<off_t>(found.stx_size);
+  info.st_mtim.tv_sec = found.stx_mtime.tv_sec;
+  info.st_mtim.tv_nsec = found.stx_mtime.tv_nsec;
+  return 0;
 }
 
 // renameat2 is called by number: glibc has it, other C libraries may not.
@@ -119,16 +122,41 @@ Error errno_error(std::string_view doing, const fs::path& path, int error) {
                     describe_errno(error), advice_for(error));
 }
 
+std::string random_name() {
+  uint64_t bits = 0;
+  if (::getrandom(&bits, sizeof bits, 0) != static_cast<ssize_t>(sizeof bits)) {
+    // O_EXCL guards against a clash; this only makes one rare.
+    struct timespec now {};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    bits = static_cast<uint64_t>(now.tv_nsec) ^ (static_cast<uint64_t>(::getpid()) << 32);
+  }
+  return fmt::format("{}{:016x}", kReservedName, bits);
+}
+
 bool means_absent(int error) { return error == ENOENT || error == ENOTDIR; }
 
 Result<std::optional<struct stat>> find_file(const fs::path& path) {
   struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) {
-    if (means_absent(errno)) return std::optional<struct stat>();
-    return errno_error("look at", path, errno);
+  int error = stat_anew(path, info);
+  if (error == ENOENT) {
+    // What is not there is remembered, too, for as long as the folder seems to be the same.
+    const Fd folder(::open(path.parent_path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (folder) {
+      look_anew(folder.get());
+      error = stat_anew(path, info);
+    }
+  }
+  if (error != 0) {
+    if (means_absent(error)) return std::optional<struct stat>();
+    return errno_error("look at", path, error);
   }
   if (!S_ISREG(info.st_mode)) return std::optional<struct stat>();
   return std::optional(info);
+}
+
+void look_anew(int folder) {
+  struct statx ignored {};
+  (void)::statx(folder, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &ignored);
 }
 
 std::string etag_of(const struct stat& info) {
@@ -151,33 +179,8 @@ void remove_empty_folders(fs::path folder, const fs::path& stop) {
   }
 }
 
-Result<FolderLock> FolderLock::acquire(const fs::path& folder) {
-  const fs::path path = folder / (std::string(kReservedName) + "lock");
-  for (;;) {
-    Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
-    if (!fd) return errno_error("lock the folder with", path, errno);
-    while (::flock(fd.get(), LOCK_EX) != 0) {
-      if (errno == EINTR) continue;
-      return make_error(Code::unavailable,
-                        "Cannot lock the folder '{}': {}; choose a place whose "
-                        "file system has locks.",
-                        folder.native(), describe_errno(errno));
-    }
-    // The one before us removed the file that we waited on, if it is not the one there now.
-    struct stat held {};
-    struct stat named {};
-    if (::fstat(fd.get(), &held) == 0 && ::stat(path.c_str(), &named) == 0 &&
-        held.st_ino == named.st_ino && held.st_dev == named.st_dev) {
-      return FolderLock(std::move(fd), path);
-    }
-  }
-}
-
-FolderLock::~FolderLock() {
-  if (fd_) ::unlink(path_.c_str());
-}
-
-Result<std::unique_ptr<PendingFile>> PendingFile::create(const fs::path& target) {
+Result<std::unique_ptr<PendingFile>> PendingFile::create(const fs::path& target,
+                                                         std::chrono::milliseconds patience) {
   std::vector<fs::path> made;
   const fs::path folder = target.parent_path();
   int error = 0;
@@ -189,9 +192,9 @@ Result<std::unique_ptr<PendingFile>> PendingFile::create(const fs::path& target)
     error = errno;
     if (fd) {
       return std::unique_ptr<PendingFile>(
-          new PendingFile(std::move(fd), std::move(path), target, std::move(made)));
+          new PendingFile(std::move(fd), std::move(path), target, std::move(made), patience));
     }
-    if (!ready.ok() || (error != ENOENT && error != EEXIST)) {
+    if (!ready.ok() || (error != ENOENT && error != EEXIST && error != ESTALE)) {
       for (auto at = made.rbegin(); at != made.rend(); ++at) ::rmdir(at->c_str());
       if (!ready.ok()) return ready.error();
       break;
@@ -232,10 +235,11 @@ Result<PutOutcome> PendingFile::publish(const Condition& condition) {
   struct timespec times[2] = {};
   ::clock_gettime(CLOCK_REALTIME, &times[0]);
   times[1] = times[0];
-  if (::futimens(fd_.get(), times) != 0 || ::fsync(fd_.get()) != 0 ||
-      ::fstat(fd_.get(), &info) != 0) {
-    const int error = errno;
+  int error = ::futimens(fd_.get(), times) != 0 || ::fsync(fd_.get()) != 0 ? errno : 0;
+  if (error == 0) error = stat_anew(path_, info);
+  if (error != 0) {
     discard();
+    if (error == ENOENT) return taken_for_dead();
     return errno_error("write", target_, error);
   }
   Result<bool> taken = take_name(condition);
@@ -271,20 +275,29 @@ Result<bool> PendingFile::take_free_name() {
     if (error == 0) return true;
   }
   if (error != EEXIST) return errno_error("write", target_, error);
+  return has_free_name();
+}
+
+// Whether a name that seemed to be taken is ours all the same.
+Result<bool> PendingFile::has_free_name() {
   // NFS repeats a request whose answer was lost and then finds its own link.
   struct stat info {};
-  if (::fstat(fd_.get(), &info) == 0 && info.st_nlink > 1) {
+  if (stat_anew(path_, info) == 0 && info.st_nlink > 1) {
     ::unlink(path_.c_str());
     return true;
   }
-  if (::stat(target_.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
+  if (stat_anew(target_, info) == 0 && S_ISDIR(info.st_mode)) {
     return errno_error("write", target_, EISDIR);
   }
   return false;
 }
 
+Result<NameLock> PendingFile::lock() const {
+  return NameLock::acquire(target_, path_.filename().native(), patience_);
+}
+
 Result<bool> PendingFile::take_matching_name(const std::string& etag) {
-  const FolderLock lock = TRY(FolderLock::acquire(target_.parent_path()));
+  const NameLock held = TRY(lock());
   const std::optional<struct stat> now = TRY(find_file(target_));
   if (!now || etag_of(*now) != etag) return false;
   TRY(rename_over());
@@ -292,17 +305,22 @@ Result<bool> PendingFile::take_matching_name(const std::string& etag) {
 }
 
 Result<bool> PendingFile::take_any_name() {
-  // The lock keeps this rename out of the middle of another writer's if_match. Where there are no
-  // locks there is no if_match either.
-  const Result<FolderLock> lock = FolderLock::acquire(target_.parent_path());
-  if (!lock.ok() && lock.error().code != Code::unavailable) return lock.error();
+  // The lock keeps this rename out of the middle of another writer's if_match.
+  const NameLock held = TRY(lock());
   TRY(rename_over());
   return true;
 }
 
 Result<void> PendingFile::rename_over() {
   if (::rename(path_.c_str(), target_.c_str()) == 0) return {};
+  if (errno == ENOENT) return taken_for_dead();
   return errno_error("write", target_, errno);
+}
+
+Error PendingFile::taken_for_dead() const {
+  return make_error(Code::unavailable,
+                    "Another writer took that of '{}' for dead, as it had stood still; try again.",
+                    target_.native());
 }
 
 }  // namespace atelier::local

@@ -5,11 +5,13 @@
 
 #include <sys/stat.h>
 
+#include <chrono>
 #include <filesystem>
 #include <optional>
 #include <vector>
 
 #include "base/file.h"
+#include "store/local_lock.h"
 #include "store/object_store.h"
 
 namespace atelier::local {
@@ -20,8 +22,15 @@ Error errno_error(std::string_view doing, const std::filesystem::path& path, int
 // True if `error` says that nothing is there.
 bool means_absent(int error);
 
-// The regular file at `path`, through links; empty if there is none.
+// A hidden name that no other file has.
+std::string random_name();
+
+// The regular file at `path`, through links, as its server knows it now; empty if there is none.
 Result<std::optional<struct stat>> find_file(const std::filesystem::path& path);
+
+// Makes a network file system ask its server what is in the folder, instead of believing what it
+// saw some seconds ago. Does nothing else.
+void look_anew(int folder);
 
 std::string etag_of(const struct stat& info);
 std::chrono::system_clock::time_point modified_of(const struct stat& info);
@@ -29,26 +38,13 @@ std::chrono::system_clock::time_point modified_of(const struct stat& info);
 // Removes empty folders from `folder` upwards, but not `stop` or anything above it.
 void remove_empty_folders(std::filesystem::path folder, const std::filesystem::path& stop);
 
-// A lock that all writers of one folder share, between threads and machines. Nothing of it stays.
-class FolderLock {
- public:
-  // Errors: unavailable where the file system has no locks; else as errno_error.
-  static Result<FolderLock> acquire(const std::filesystem::path& folder);
-  FolderLock(FolderLock&&) noexcept = default;
-  FolderLock& operator=(FolderLock&&) = delete;
-  ~FolderLock();
-
- private:
-  FolderLock(Fd fd, std::filesystem::path path) : fd_(std::move(fd)), path_(std::move(path)) {}
-  Fd fd_;
-  std::filesystem::path path_;
-};
-
 // A file beside `target` under a reserved name. One thread at a time. Unless published, it and the
 // folders made for it vanish with it.
 class PendingFile {
  public:
-  static Result<std::unique_ptr<PendingFile>> create(const std::filesystem::path& target);
+  // `patience`: see NameLock.
+  static Result<std::unique_ptr<PendingFile>> create(const std::filesystem::path& target,
+                                                     std::chrono::milliseconds patience);
   ~PendingFile() { discard(); }
   PendingFile(const PendingFile&) = delete;
   PendingFile& operator=(const PendingFile&) = delete;
@@ -60,21 +56,26 @@ class PendingFile {
 
  private:
   PendingFile(Fd fd, std::filesystem::path path, std::filesystem::path target,
-              std::vector<std::filesystem::path> made)
+              std::vector<std::filesystem::path> made, std::chrono::milliseconds patience)
       : fd_(std::move(fd)),
         path_(std::move(path)),
         target_(std::move(target)),
-        made_(std::move(made)) {}
+        made_(std::move(made)),
+        patience_(patience) {}
   Result<bool> take_name(const Condition& condition);
   Result<bool> take_free_name();
+  Result<bool> has_free_name();
   Result<bool> take_matching_name(const std::string& etag);
   Result<bool> take_any_name();
+  Result<NameLock> lock() const;
   Result<void> rename_over();
+  Error taken_for_dead() const;
 
   Fd fd_;
   std::filesystem::path path_;  // empty once published or discarded
   std::filesystem::path target_;
   std::vector<std::filesystem::path> made_;  // folders that were not there, outermost first
+  std::chrono::milliseconds patience_;
 };
 
 }  // namespace atelier::local

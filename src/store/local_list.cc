@@ -61,6 +61,7 @@ class Walk {
       if (means_absent(errno) || errno == ENAMETOOLONG) return names;
       return errno_error("list the folder", path, errno);
     }
+    look_anew(::dirfd(open.get()));
     for (;;) {
       errno = 0;
       const struct dirent* entry = ::readdir(open.get());

@@ -32,17 +32,25 @@ Error changed_error(const fs::path& path) {
                     path.native());
 }
 
+// What is read of a file is what its name says only if the name says the same before it is opened
+// and afterwards: on a network, what an open file says of itself may be what was known of the one
+// before it. No etag ever comes back. Who meets a file that was replaced meanwhile looks again.
+constexpr int kMostLooks = 20;
+
 Result<OpenFile> open_file(const fs::path& path, std::string_view if_match) {
+  const std::optional<struct stat> info = TRY(local::find_file(path));
+  if (!info) return absent_error(path);
+  if (!if_match.empty() && local::etag_of(*info) != if_match) return changed_error(path);
   // O_NONBLOCK: opening a pipe that has no writer would wait for ever.
-  OpenFile file{Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)), {}};
-  if (!file.fd) {
-    if (local::means_absent(errno)) return absent_error(path);
-    return local::errno_error("open", path, errno);
-  }
-  if (::fstat(file.fd.get(), &file.info) != 0) return local::errno_error("look at", path, errno);
-  if (!S_ISREG(file.info.st_mode)) return absent_error(path);
-  if (!if_match.empty() && local::etag_of(file.info) != if_match) return changed_error(path);
-  return file;
+  OpenFile file{Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)), *info};
+  if (file.fd) return file;
+  if (local::means_absent(errno)) return absent_error(path);
+  return local::errno_error("open", path, errno);
+}
+
+Result<bool> is_still(const fs::path& path, const struct stat& info) {
+  const std::optional<struct stat> now = TRY(local::find_file(path));
+  return now && local::etag_of(*now) == local::etag_of(info);
 }
 
 // Fills `into` unless the file ends; how many bytes came.
@@ -99,7 +107,8 @@ class LocalUpload final : public Upload {
 
 class LocalStore final : public ObjectStore {
  public:
-  explicit LocalStore(fs::path root) : root_(std::move(root)) {}
+  LocalStore(fs::path root, std::chrono::milliseconds patience)
+      : root_(std::move(root)), patience_(patience) {}
 
   Result<std::optional<ObjectInfo>> head(std::string_view key) override {
     const fs::path path = TRY(path_of(key));
@@ -112,17 +121,15 @@ class LocalStore final : public ObjectStore {
   Result<std::vector<std::byte>> get(std::string_view key, ByteRange range,
                                      std::string_view if_match) override {
     const fs::path path = TRY(path_of(key));
-    const OpenFile file = TRY(open_file(path, if_match));
-    const auto size = static_cast<uint64_t>(file.info.st_size);
-    const uint64_t begin = std::min(range.offset, size);
-    std::vector<std::byte> bytes(static_cast<size_t>(std::min(range.length, size - begin)));
-    const size_t count = TRY(read_fully(file.fd, path, begin, bytes));
-    struct stat now {};
-    if (count != bytes.size() || ::fstat(file.fd.get(), &now) != 0 ||
-        local::etag_of(now) != local::etag_of(file.info)) {
-      return changed_error(path);  // somebody writes into it
+    for (int look = 0; look < kMostLooks; ++look) {
+      const OpenFile file = TRY(open_file(path, if_match));
+      const auto size = static_cast<uint64_t>(file.info.st_size);
+      const uint64_t begin = std::min(range.offset, size);
+      std::vector<std::byte> bytes(static_cast<size_t>(std::min(range.length, size - begin)));
+      const size_t count = TRY(read_fully(file.fd, path, begin, bytes));
+      if (count == bytes.size() && TRY(is_still(path, file.info))) return bytes;
     }
-    return bytes;
+    return changed_error(path);  // somebody writes into it all the time
   }
 
   Result<PutOutcome> put(std::string_view key, std::span<const std::byte> bytes,
@@ -136,14 +143,15 @@ class LocalStore final : public ObjectStore {
         return PutOutcome{};
       }
     }
-    const std::unique_ptr<PendingFile> file = TRY(PendingFile::create(path));
+    const std::unique_ptr<PendingFile> file = TRY(PendingFile::create(path, patience_));
     TRY(file->write(bytes));
     return file->publish(condition);
   }
 
   Result<std::unique_ptr<Upload>> begin_upload(std::string_view key) override {
     const fs::path path = TRY(path_of(key));
-    return std::unique_ptr<Upload>(std::make_unique<LocalUpload>(TRY(PendingFile::create(path))));
+    return std::unique_ptr<Upload>(
+        std::make_unique<LocalUpload>(TRY(PendingFile::create(path, patience_))));
   }
 
   Result<ListPage> list(std::string_view prefix, std::string_view after, size_t limit) override {
@@ -162,8 +170,12 @@ class LocalStore final : public ObjectStore {
   Result<std::unique_ptr<ByteSource>> open_source(std::string_view key,
                                                   std::string_view if_match) override {
     const fs::path path = TRY(path_of(key));
-    OpenFile file = TRY(open_file(path, if_match));
-    return std::unique_ptr<ByteSource>(std::make_unique<LocalSource>(std::move(file), path));
+    for (int look = 0; look < kMostLooks; ++look) {
+      OpenFile file = TRY(open_file(path, if_match));
+      if (!TRY(is_still(path, file.info))) continue;
+      return std::unique_ptr<ByteSource>(std::make_unique<LocalSource>(std::move(file), path));
+    }
+    return changed_error(path);
   }
 
   std::string url(std::string_view key) const override {
@@ -178,12 +190,10 @@ class LocalStore final : public ObjectStore {
   }
 
   // Locked, so that it does not fall into the middle of another writer's if_match.
-  static Result<bool> unlink_locked(const fs::path& path) {
-    const Result<local::FolderLock> lock = local::FolderLock::acquire(path.parent_path());
-    const Code code = lock.ok() ? Code::internal : lock.error().code;
-    // A full disk has no room for the lock, and removing is what it needs; without locks there is
-    // no if_match either.
-    if (!lock.ok() && code != Code::no_space && code != Code::unavailable) {
+  Result<bool> unlink_locked(const fs::path& path) const {
+    const auto lock = local::NameLock::acquire(path, local::random_name(), patience_);
+    // A full disk has no room for the lock, and removing is what it needs.
+    if (!lock.ok() && lock.error().code != Code::no_space) {
       // The folder may have gone with the object while we came.
       if (!TRY(local::find_file(path))) return false;
       return lock.error();
@@ -194,11 +204,13 @@ class LocalStore final : public ObjectStore {
   }
 
   const fs::path root_;
+  const std::chrono::milliseconds patience_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<ObjectStore>> open_local_store(fs::path root) {
+Result<std::unique_ptr<ObjectStore>> open_local_store(fs::path root,
+                                                      std::chrono::milliseconds patience) {
   if (!root.is_absolute()) {
     return make_error(Code::invalid_argument,
                       "The store's folder '{}' is not an absolute path; "
@@ -213,7 +225,7 @@ Result<std::unique_ptr<ObjectStore>> open_local_store(fs::path root) {
                       "'{}' is a file, but a store needs a folder; choose another place.",
                       root.native());
   }
-  return std::unique_ptr<ObjectStore>(std::make_unique<LocalStore>(std::move(root)));
+  return std::unique_ptr<ObjectStore>(std::make_unique<LocalStore>(std::move(root), patience));
 }
 
 }  // namespace atelier

@@ -48,7 +48,7 @@ Result<std::unique_ptr<ByteSource>> ObjectStore::open_source(std::string_view ke
     return make_error(Code::conflict, "{} has changed since it was looked at; start again.",
                       url(key));
   }
-  return std::unique_ptr<ByteSource>(std::make_unique<StoreSource>(*this, *std::move(info)));
+  return open_seen(*this, *std::move(info));
 }
 
 Result<std::unique_ptr<ByteSource>> open_object(ObjectStore& store, std::string_view key) {
@@ -58,6 +58,10 @@ Result<std::unique_ptr<ByteSource>> open_object(ObjectStore& store, std::string_
 Result<std::unique_ptr<ByteSource>> open_object_at(ObjectStore& store, std::string_view key,
                                                    std::string_view etag) {
   return store.open_source(key, etag);
+}
+
+std::unique_ptr<ByteSource> open_seen(ObjectStore& store, ObjectInfo info) {
+  return std::make_unique<StoreSource>(store, std::move(info));
 }
 
 Result<std::optional<std::vector<std::byte>>> read_object(ObjectStore& store, std::string_view key,

@@ -99,6 +99,9 @@ Result<std::unique_ptr<ByteSource>> open_object(ObjectStore& store, std::string_
 Result<std::unique_ptr<ByteSource>> open_object_at(ObjectStore& store, std::string_view key,
                                                    std::string_view etag);
 
+// The same for what head or list has just said, without asking again.
+std::unique_ptr<ByteSource> open_seen(ObjectStore& store, ObjectInfo info);
+
 // All of a small object, by one call; nothing if it is absent. Errors: corrupt if it has more than
 // `limit` bytes.
 Result<std::optional<std::vector<std::byte>>> read_object(ObjectStore& store, std::string_view key,

@@ -12,12 +12,12 @@ namespace atelier {
 namespace {
 
 // A service comes back from a restart or a failed switch within a minute, as a rule.
-RetryPolicy service_retries() {
+RetryPolicy service_retries(std::chrono::seconds budget) {
   RetryPolicy policy;
   policy.attempts = 14;
   policy.first_delay = std::chrono::milliseconds(200);
   policy.max_delay = std::chrono::seconds(10);
-  policy.budget = std::chrono::minutes(2);
+  policy.budget = budget;
   return policy;
 }
 
@@ -46,8 +46,10 @@ Result<std::unique_ptr<ObjectStore>> open_plain(const Location& place,
                                                 const Credentials& credentials, Clock& clock,
                                                 const Notes& notes) {
   auto store = TRY(open_once(place, credentials, clock, notes));
+  const auto patience = TRY(credentials.patience(place));
   return std::unique_ptr<ObjectStore>(std::make_unique<RetryingStore>(
-      std::move(store), clock, place.is_file() ? RetryPolicy{} : service_retries()));
+      std::move(store), clock,
+      place.is_file() ? RetryPolicy{} : service_retries(patience.give_up)));
 }
 
 // An encrypting store and the one below it.

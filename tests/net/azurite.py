@@ -174,12 +174,15 @@ class Azurite:
         return (f"sv={VERSION}&ss=b&srt=sco&sp={permissions}&se={urllib.parse.quote(end)}&spr=https,http&"
                 f"sig={self.sign(text)}")
 
-    def container_sas(self, container, permissions="rwdl", seconds=3600):
-        """A service SAS of one container: the way that is recommended to users."""
+    def container_sas(self, container, permissions="rwdl", seconds=3600, begins=None):
+        """A service SAS of one container: the way that is recommended to users; good from `begins` seconds from now."""
         end = self.after(seconds)
+        begin = "" if begins is None else self.after(begins)
         protocol = "https" if self.tls else "https,http"
-        text = f"{permissions}\n\n{end}\n/blob/{ACCOUNT}/{container}\n\n\n{protocol}\n{VERSION}\nc\n\n\n\n\n\n\n"
-        return f"sv={VERSION}&sr=c&sp={permissions}&se={urllib.parse.quote(end)}&spr={protocol}&sig={self.sign(text)}"
+        text = f"{permissions}\n{begin}\n{end}\n/blob/{ACCOUNT}/{container}\n\n\n{protocol}\n{VERSION}\nc\n\n\n\n\n\n\n"
+        start = f"&st={urllib.parse.quote(begin)}" if begin else ""
+        return (f"sv={VERSION}&sr=c&sp={permissions}{start}&se={urllib.parse.quote(end)}&spr={protocol}&"
+                f"sig={self.sign(text)}")
 
     @staticmethod
     def bearer_token(seconds=3600):

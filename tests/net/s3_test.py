@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole jobs against a real S3 server (Swift with s3api), over TLS."""
 
+import glob
 import json
 import os
 import pathlib
@@ -101,6 +102,32 @@ class S3(support.Case):
         self.assertEqual(done.returncode, 2, done.stderr)
         self.assert_one_sentence(done.stderr)
         self.assertNotIn(self.server.secret, done.stderr)
+
+    def test_a_clock_that_is_ahead(self):
+        """Swift refuses such a request, and the program corrects its clock by the answer."""
+        fake = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+        if not fake:
+            print("SKIPPED: no clock can be faked: run tools/setup net", file=sys.stderr)
+            self.skipTest("libfaketime is missing")
+        status, body = self.server.request("GET", f"{self.media}/a clip.mp4", ahead=7200)
+        self.assertEqual(status, 403)
+        self.assertIn(b"RequestTimeTooSkewed", body)
+        there = self.folder / "there.mp4"
+        done = run("cp", f"s3://{self.media}/a%20clip.mp4", there,
+                   env={"LD_PRELOAD": fake[0], "FAKETIME": "+2h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(there.read_bytes(), self.source.read_bytes())
+
+    def test_a_model_in_a_bucket(self):
+        path = support.onnx_model.write_negative(self.folder / "negative")
+        for each in path.parent.iterdir():
+            self.server.put(f"{self.ops}/styles/{each.name}", each.read_bytes())
+        picture, local = self.folder / "there.png", self.folder / "local.png"
+        done = run("preview", f"s3://{self.media}/a%20clip.mp4", picture, "--model",
+                   f"s3://{self.ops}/styles/{path.name}")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(run("preview", self.source, local, "--model", path).returncode, 0)
+        self.assertEqual(picture.read_bytes(), local.read_bytes())
 
     def test_the_usual_variables(self):
         os.environ.pop("ATELIER_CREDENTIALS")

@@ -203,6 +203,13 @@ Error Service::refused(const Call& call, const http::Response& response) {
                         "command again.",
                         url(call.path), percent_encode(end.substr(0, 40)));
     }
+    const std::string begin = sas.ok() ? sas_field(*sas, "st") : std::string();
+    if (!begin.empty() && theirs && iso_time(*theirs) < begin) {
+      return make_error(Code::invalid_argument,
+                        "The SAS token for {} is not valid before {}, and there it is {}; wait, or "
+                        "set the clock of the machine that makes tokens and make another one.",
+                        url(call.path), percent_encode(begin.substr(0, 40)), iso_time(*theirs));
+    }
     hint = "check what the SAS token permits";
   }
   return make_error(Code::invalid_argument, "Access to {} was denied to this credential ({}); {}.",

@@ -195,6 +195,18 @@ TEST_F(AzureStore, AnExpiredSasIsNamedByItsTime) {
   EXPECT_EQ(requests()[0].query("se"), "2024-01-02T03:04:05Z");
 }
 
+// Made by a machine whose clock is ahead.
+TEST_F(AzureStore, ASasThatIsNotYetValidIsToldFromOneThatPermitsTooLittle) {
+  open_with(failure(403, "AuthenticationFailed", false, "Date: Tue, 02 Jan 2024 03:04:05 GMT\r\n"),
+            credential_of(Kind::sas,
+                          "st=2024-01-02T03%3A34%3A05Z&se=2024-01-03T03%3A04%3A05Z&sp=r&"
+                          "sig=hush"));
+  const Error error = put("k", "x").error();
+  EXPECT_EQ(error.code, Code::invalid_argument);
+  EXPECT_THAT(error.message, AllOf(HasSubstr("not valid before 2024-01-02T03"), HasSubstr("clock"),
+                                   HasSubstr("2024-01-02T03:04:05Z"), Not(HasSubstr("hush"))));
+}
+
 TEST_F(AzureStore, ASasThatPermitsTooLittleIsNotCalledExpired) {
   open_with(failure(403, "AuthorizationPermissionMismatch", false,
                     "Date: Tue, 02 Jan 2024 03:04:05 GMT\r\n"),
