@@ -47,6 +47,7 @@ struct Answer {
   std::string host;
   std::optional<HostFacts> facts;
   std::string trouble;  // a sentence; empty: it is fit
+  bool failed_to_start = false;
 };
 
 class Engine {
@@ -63,7 +64,7 @@ class Engine {
         outcome_.statistics = running.words.statistics();
         return std::move(outcome_);
       }
-      if (job_.bury) job_.bury(gang, ranks_of(hosts));
+      bury(gang, hosts);
       if (outcome_.restarts == job_.restarts) {
         return make_error(Code::unavailable,
                           "{} That was the last of {} restarts; what is done is kept, and the same "
@@ -137,7 +138,17 @@ class Engine {
                       "on once they are back.");
   }
 
+  // Where mpirun could not start anything it is asked once more: several at a time, on one host,
+  // take their folders in /tmp from under one another now and then.
   Result<std::vector<Answer>> look_at(const std::vector<MpiHost>& hosts) {
+    std::vector<Answer> answers = TRY(look_once(hosts));
+    for (size_t i = 0; i < hosts.size(); ++i) {
+      if (answers[i].failed_to_start) answers[i] = TRY(look_once({hosts[i]})).front();
+    }
+    return answers;
+  }
+
+  Result<std::vector<Answer>> look_once(const std::vector<MpiHost>& hosts) {
     std::vector<Answer> answers;
     for (size_t begin = 0; begin < hosts.size(); begin += kHostsAtOnce) {
       const size_t end = std::min(hosts.size(), begin + kHostsAtOnce);
@@ -170,6 +181,7 @@ class Engine {
           "same place on every host.",
           host, job_.setup.program);
     } else {
+      answer.failed_to_start = look.status.has_value();
       answer.trouble = fmt::format(
           "Host {} does not answer by interface {}{}; see that mpirun reaches it without a "
           "password, or leave it out.",
@@ -193,7 +205,7 @@ class Engine {
   // Why mpirun ended, where it says so.
   static std::string in_brackets(const Running& running) {
     if (!running.status) return " in time";
-    const std::string& line = running.words.last_line();
+    const std::string& line = running.words.telling_line();
     return line.empty() ? fmt::format(" (mpirun {})", ended_in_words(*running.status))
                         : fmt::format(" ({})", line);
   }
@@ -238,6 +250,7 @@ class Engine {
       if (running.status) return settle(hosts, running, complete);
       if (stop_.stop_requested()) {
         send_away(running);
+        bury(gang, hosts);
         return interrupted();
       }
       const std::string why = !complete && now() - begin > job_.gang_timeout
@@ -322,7 +335,8 @@ class Engine {
     const auto& error = words.error();
     const bool left = error && error->code == Code::cancelled;
     if (error && !left && error->code != Code::unavailable) return *error;
-    if (left && !words.death() && !words.lost_host() && job_.goes_on && !job_.goes_on()) {
+    if (left && !words.death() && !words.lost_host() && !words.lost_daemon() && job_.goes_on &&
+        !job_.goes_on()) {
       return *error;
     }
     if (!complete && words.without_program()) {
@@ -340,13 +354,19 @@ class Engine {
       return fmt::format("Rank {} on {} was killed by signal {}.", words.death()->rank,
                          host.empty() ? words.death()->host : host, words.death()->signal);
     }
+    if (words.lost_daemon()) return "A host's daemon was lost.";
     if (words.error() && words.error()->code != Code::cancelled) {
       return fmt::format("A rank could not go on: {}", words.error()->message);
     }
     if (words.error()) return "A rank was asked to leave.";
-    const std::string& line = words.last_line();
+    const std::string& line = words.telling_line();
     return fmt::format("mpirun {}{}.", ended_in_words(*running.status),
                        line.empty() ? "" : fmt::format(" ({})", line));
+  }
+
+  // Not all had the time to leave in good order: mpirun gives them a second.
+  void bury(int gang, const std::vector<MpiHost>& hosts) {
+    if (job_.bury) job_.bury(gang, ranks_of(hosts));
   }
 
   // Ranks that leave in good order free their chunks at once.

@@ -39,7 +39,7 @@ struct MpiJob {
   // What changes with each beat, for the ranks of that gang that beat and have not left. Called
   // every two seconds. Unset: nobody watches; an error, as from a store that is away: no news.
   std::function<Result<std::map<int, std::string>>(int gang)> beats;
-  // That gang has ended in disorder: its ranks are gone, whatever they last said. May be unset.
+  // That gang has ended before its work: its ranks are gone, whatever they last said. May be unset.
   std::function<void(int gang, int ranks)> bury;
   // Whether ranks that were asked to leave by somebody else are a loss; unset: yes.
   std::function<bool()> goes_on;

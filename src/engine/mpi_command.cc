@@ -29,8 +29,6 @@ Words beginning(const MpiSetup& setup) {
       {"oob_tcp_keepalive_time", "2"},
       {"oob_tcp_keepalive_intvl", "1"},
       {"oob_tcp_keepalive_probes", "2"},
-      // For ranks to give back their chunks when the gang is ended; one second is the default.
-      {"odls_base_sigkill_timeout", "3"},
   };
   for (const auto& [name, value] : parameters) append(words, {"--mca", name, value});
   if (!setup.variables.empty()) {

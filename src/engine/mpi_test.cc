@@ -202,6 +202,16 @@ TEST_F(MpiTest, AHostThatAnswersAfterALossStays) {
   EXPECT_THAT(notes_, ElementsAre("Host n1 was lost."));
 }
 
+TEST_F(MpiTest, RanksThatLeftBecauseADaemonWasLostAreNotTheCause) {
+  gangs_ = {gang(3, seconds(5), exited(1),
+                 "ORTE was unable to reliably start one or more daemons.\n" +
+                     tagged(0, error_line({Code::cancelled, "On n0: Interrupted.", {}}))),
+            done(3)};
+  job_.goes_on = [] { return false; };
+  ASSERT_TRUE(run().ok());
+  EXPECT_THAT(notes_, ElementsAre("A host's daemon was lost."));
+}
+
 TEST_F(MpiTest, RestartsAreCounted) {
   job_.restarts = 2;
   gangs_ = {gang(3, seconds(5), exited(137), killed(0, "n0")),
@@ -303,12 +313,23 @@ TEST_F(MpiTest, AHostThatIsNotFitAtFirstIsAnErrorThatNamesIt) {
       {blind, "Host n1 cannot open the run: The store is away."},
   };
   for (const auto& [script, sentence] : cases) {
-    looks_["n1"] = {script};
+    looks_["n1"] = {script, script};
     const auto outcome = run();
     EXPECT_EQ(outcome.error().code, Code::unavailable);
     EXPECT_THAT(outcome.error().message, HasSubstr(sentence));
+    looks_.clear();
   }
   EXPECT_THAT(starts_, IsEmpty()) << "no gang was started";
+}
+
+TEST_F(MpiTest, AHostWhereNothingCouldBeStartedIsAskedTwice) {
+  Script failed;
+  failed.says = {{milliseconds(100), "mkdir /tmp/ompi.n0.0 failed\n"}};
+  failed.ends = milliseconds(200);
+  failed.status = exited(1);
+  looks_["n1"] = {failed};
+  gangs_ = {done(3)};
+  EXPECT_TRUE(run().ok());
 }
 
 TEST_F(MpiTest, WithoutMpirunThereIsNothing) {
@@ -368,7 +389,7 @@ TEST_F(MpiTest, StoppingAsksTheGangToLeave) {
   stop_at_ = seconds(5);
   EXPECT_EQ(run().error().code, Code::cancelled);
   EXPECT_LT(clock_.now(), seconds(6));
-  EXPECT_THAT(buried_, IsEmpty()) << "they leave in good order";
+  EXPECT_THAT(buried_, ElementsAre("1 of 3"));
 }
 
 TEST_F(MpiTest, AGangThatDoesNotLeaveIsNotWaitedForForEver) {

@@ -95,9 +95,17 @@ void GangWords::take_line(std::string_view line) {
     const std::string_view word = take(rest);
     if (take_word(*rank, word, rest)) return;
   }
+  // A rule, or what mpirun warns of when it was too slow for its own child.
+  if (std::none_of(line.begin(), line.end(),
+                   [](unsigned char c) { return std::isalnum(c) != 0; }) ||
+      line.find("Warning: setpgid(") != std::string_view::npos) {
+    return;
+  }
   if (!rank) take_foreign(line);
-  if (std::any_of(line.begin(), line.end(), [](unsigned char c) { return std::isalnum(c) != 0; })) {
-    last_line_ = line;
+  if (rank) {
+    last_ = line;
+  } else if (first_.empty()) {
+    first_ = line;
   }
 }
 
@@ -138,6 +146,7 @@ void GangWords::take_foreign(std::string_view line) {
   if (line.find("Remote daemon:") != std::string_view::npos) {
     lost_host_ = word_after(line, " on node ");
   }
+  lost_daemon_ = lost_daemon_ || line.find("start one or more daemons") != std::string_view::npos;
   without_program_ = without_program_ || line.find("unable to launch") != std::string_view::npos;
 }
 

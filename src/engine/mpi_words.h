@@ -48,8 +48,11 @@ class GangWords {
   const std::optional<Death>& death() const { return death_; }
   const std::optional<std::string>& lost_host() const { return lost_host_; }
   bool without_program() const { return without_program_; }
-  // The last line that has a word in it and is nobody's above; empty: none.
-  const std::string& last_line() const { return last_line_; }
+  // A daemon ended, or the remote shell that it was started by; mpirun does not say whose.
+  bool lost_daemon() const { return lost_daemon_; }
+  // What is none of these: the first line of mpirun's, which names the cause before it advises, or
+  // else a rank's last; empty: none.
+  const std::string& telling_line() const { return first_.empty() ? last_ : first_; }
 
  private:
   void take_line(std::string_view line);
@@ -65,7 +68,9 @@ class GangWords {
   std::optional<Death> death_;
   std::optional<std::string> lost_host_;
   bool without_program_ = false;
-  std::string last_line_;
+  bool lost_daemon_ = false;
+  std::string first_;
+  std::string last_;
 };
 
 }  // namespace atelier::engine

@@ -28,7 +28,7 @@ TEST(GangWords, WhoIsThereAndWhatTheySayIsFoundWhereverTheTextIsCut) {
     ASSERT_THAT(words.there(), ElementsAre(Pair(0, "n0"), Pair(2, "n3"))) << piece;
     ASSERT_TRUE(words.complete());
     ASSERT_THAT(words.statistics(), ElementsAre(Pair("frames", 40), Pair("score_seconds", 0.125)));
-    ASSERT_EQ(words.last_line(), "noise");
+    ASSERT_EQ(words.telling_line(), "noise");
   }
 }
 
@@ -114,7 +114,23 @@ TEST(GangWords, AProgramThatIsNotThereIsSeen) {
       "mpirun was unable to launch the specified application as it could not access\n"
       "or execute an executable:\n\nExecutable: /nowhere/x\nNode: n2\n");
   EXPECT_TRUE(words.without_program());
-  EXPECT_EQ(words.last_line(), "Node: n2");
+  EXPECT_EQ(words.telling_line(),
+            "mpirun was unable to launch the specified application as it could not access");
+}
+
+TEST(GangWords, TheFirstLineOfMpirunTellsMoreThanItsAdvice) {
+  GangWords words;
+  words.add("[1,0]<stderr>:a rank's\n");
+  EXPECT_EQ(words.telling_line(), "a rank's");
+  words.add(
+      "[n0:01365] plm:rsh: Warning: setpgid(1397,1397) failed in parent with errno=Permission "
+      "denied(13)\n"
+      "ssh: connect to host n3 port 22: No route to host\n"
+      "--------------------------------------------------------------------------\n"
+      "ORTE was unable to reliably start one or more daemons.\n"
+      "This usually is caused by:\n\n* not finding the required libraries\n");
+  EXPECT_EQ(words.telling_line(), "ssh: connect to host n3 port 22: No route to host");
+  EXPECT_TRUE(words.lost_daemon());
 }
 
 TEST(GangWords, EndlessLinesTakeNoEndlessMemory) {
