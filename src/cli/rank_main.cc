@@ -39,13 +39,10 @@ int failed(const Error& error) {
   return exit_code(error);
 }
 
-// The scorers' program: the file beside this one as it is now, whatever becomes of its name. The
-// number is out of the way of those that a scorer is given.
+// The scorers' program: the file beside this one as it is now, whatever becomes of its name.
 Result<Fd> open_scorer_program() {
-  constexpr int kFirst = 64;
   const auto path = program_folder() / "atelier";
-  const Fd low(::open(path.c_str(), O_PATH | O_CLOEXEC));
-  Fd program(low ? ::fcntl(low.get(), F_DUPFD_CLOEXEC, kFirst) : -1);
+  Fd program(::open(path.c_str(), O_PATH | O_CLOEXEC));
   if (program) return program;
   return make_error(Code::unavailable,
                     "There is no '{}'; install the whole of Atelier on every host.", path.string());
@@ -55,7 +52,8 @@ int score(RankOptions& options, const std::stop_token& stop) {
   say(engine::there_line(host_name()));
   auto program = open_scorer_program();
   if (!program.ok()) return failed(program.error());
-  options.scorer = fmt::format("/proc/self/fd/{}", program->get());
+  // Not /proc/self: a scorer closes its own copy before it becomes the program.
+  options.scorer = fmt::format("/proc/{}/fd/{}", ::getpid(), program->get());
   auto gang = engine::MpiGang::join(stop);
   if (!gang.ok()) return failed(gang.error());
   const auto statistics = score_as_rank(
