@@ -25,7 +25,7 @@ tempfile.tempdir = "/var/tmp"  # each host has a /tmp of its own
 
 HOSTS = ["n0", "n1", "n2", "n3"]
 CUT = ["--chunk-seconds", "0.24"]
-FRAMES = 240
+FRAMES = 160
 
 
 def allowed_root(environment):
