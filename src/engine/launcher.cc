@@ -41,6 +41,7 @@ Error cannot(const char* what) {
   for (const int number : {SIGPIPE, SIGXFSZ}) ::signal(number, SIG_DFL);
   const int null = ::open("/dev/null", O_RDONLY);
   if (null < 0 || ::dup2(null, 0) < 0 || ::dup2(output, 1) < 0 || ::dup2(output, 2) < 0) fail();
+  if (null > 2) ::close(null);
   ::execvp(words[0], words);
   fail();
   ::_exit(127);
