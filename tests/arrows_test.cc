@@ -70,6 +70,16 @@ TEST(Arrows, AForeignHeaderOutsideItsFolderIsFound) {
   }
 }
 
+TEST(Arrows, AForeignHeaderMayBelongToAFolderInAFolder) {
+  const char* line = "#include <mpi.h>\n#include \"engine/mpi.h\"\n";
+  EXPECT_THAT(forbidden_includes("engine/mpi/mpi_gang.cc", line), IsEmpty());
+  for (const char* path : {"engine/mpi.cc", "engine/mpi_command.cc", "cli/rank_main.cc"}) {
+    EXPECT_THAT(forbidden_includes(path, line),
+                ElementsAre(HasSubstr("mpi.h belongs to engine/mpi alone")))
+        << path;
+  }
+}
+
 TEST(Arrows, OddSpellingsDoNotHideAnInclude) {
   for (const char* line :
        {"  #  include \"cli/a.h\"", "#include\"cli/a.h\"", "#\tinclude  \"cli/a.h\"",

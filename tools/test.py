@@ -3,7 +3,7 @@
 """Runs the layers of tests and adds them up.
 
 tools/test.py             everything: what `make test` and CI run
-tools/test.py STAGE...    of: unit asan e2e net deploy format tidy; and of slow, damage and tidy-deep, which are
+tools/test.py STAGE...    of: unit asan e2e net mpi deploy format tidy; and of slow, damage and tidy-deep, which are
                           what `make test-slow`, `make test-damage` and `make tidy` run
 
 Each test program leaves its counts in build/reports/STAGE (GoogleTest as XML, the end-to-end files
@@ -136,6 +136,12 @@ def stage_deploy(totals):
         ctest("release", "deploy", "deploy", totals, jobs=1)
 
 
+def stage_mpi(totals):
+    """On hosts of namespaces. Not under the sanitizers: mpirun's own library is not built with them."""
+    if build("release", totals):
+        ctest("release", "mpi", "mpi", totals, jobs=1)
+
+
 def stage_asan(totals):
     if not build("asan", totals):
         return
@@ -216,7 +222,8 @@ def tidy(totals, options):
     totals.one("clang-tidy", done.returncode == 0)
 
 
-STAGES = {"format": stage_format, "unit": stage_unit, "e2e": stage_e2e, "net": stage_net, "deploy": stage_deploy, "tidy": stage_tidy,
+STAGES = {"format": stage_format, "unit": stage_unit, "e2e": stage_e2e, "net": stage_net, "mpi": stage_mpi,
+          "deploy": stage_deploy, "tidy": stage_tidy,
           "asan": stage_asan}
 ON_DEMAND = {"slow": stage_slow, "damage": stage_damage, "tidy-deep": stage_tidy_deep}
 

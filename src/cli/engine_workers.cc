@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/mutex.h"
+#include "cli/mpi_workers.h"
 #include "engine/local.h"
 #include "run/scorer_process.h"
 
@@ -96,8 +97,8 @@ std::vector<std::string> worker_arguments(const WorkersRequest& request, const s
   return arguments;
 }
 
-Result<void> score_locally(const WorkersRequest& request, const std::string& url, Console& console,
-                           std::stop_token stop) {
+Result<run::EngineReport> score_locally(const WorkersRequest& request, const std::string& url,
+                                        Console& console, std::stop_token stop) {
   engine::LocalSetup setup;
   setup.program = run::kThisProgram;
   setup.workers = request.workers;
@@ -117,15 +118,23 @@ Result<void> score_locally(const WorkersRequest& request, const std::string& url
     }
     return arguments;
   };
-  return engine::run_local_workers(setup, std::move(stop));
+  TRY(engine::run_local_workers(setup, std::move(stop)));
+  run::EngineReport report;
+  report.workers = request.workers;
+  report.restarts = started - request.workers;
+  return report;
 }
 
 }  // namespace
 
-Result<void> score_with_workers(const WorkersRequest& request, run::RunFolder& folder,
-                                const run::Manifest& manifest, run::Progress& progress,
-                                uint64_t& own_frames, Console& console, std::stop_token stop) {
+Result<run::EngineReport> score_with_workers(const WorkersRequest& request, run::RunFolder& folder,
+                                             const run::Manifest& manifest, run::Progress& progress,
+                                             uint64_t& own_frames, Console& console,
+                                             std::stop_token stop) {
   const CommitWatcher watcher(folder, manifest, request.name + ".", progress, own_frames);
+  if (request.engine.name == "mpi") {
+    return score_by_mpi(request, folder, console, std::move(stop));
+  }
   return score_locally(request, folder.url(), console, std::move(stop));
 }
 

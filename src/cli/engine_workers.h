@@ -11,6 +11,7 @@
 #include "cli/console.h"
 #include "cli/engine_options.h"
 #include "cli/limits.h"
+#include "run/report.h"
 #include "run/run_folder.h"
 #include "run/scorer.h"
 
@@ -26,7 +27,9 @@ struct WorkersRequest {
   Limits limits;
   std::string input;  // where they are now, whatever the manifest says
   std::string model;
-  std::function<bool()> goes_on;  // engine::LocalSetup
+  std::vector<std::string> model_beside;  // what it keeps its weights in
+  ObjectStore* store = nullptr;           // of the run folder
+  std::function<bool()> goes_on;          // engine::LocalSetup
   // Further arguments of worker k, asked for at each of its starts; may be unset.
   std::function<std::vector<std::string>(int k)> more_arguments;
 };
@@ -34,8 +37,9 @@ struct WorkersRequest {
 // Blocks until the workers have settled every chunk. `progress` counts what is committed by them
 // and by others, `own_frames` what by them. Errors: those of the engine, as
 // engine::run_local_workers.
-Result<void> score_with_workers(const WorkersRequest& request, run::RunFolder& folder,
-                                const run::Manifest& manifest, run::Progress& progress,
-                                uint64_t& own_frames, Console& console, std::stop_token stop);
+Result<run::EngineReport> score_with_workers(const WorkersRequest& request, run::RunFolder& folder,
+                                             const run::Manifest& manifest, run::Progress& progress,
+                                             uint64_t& own_frames, Console& console,
+                                             std::stop_token stop);
 
 }  // namespace atelier::cli

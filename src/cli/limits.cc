@@ -16,6 +16,13 @@ std::chrono::milliseconds milliseconds_of(double seconds) {
   return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
 }
 
+std::vector<std::string> without_memory(const Limits& limits) {
+  return {"--start-timeout",    fmt::format("{}", limits.start_timeout),
+          "--progress-timeout", fmt::format("{}", limits.progress_timeout),
+          "--chunk-timeout",    fmt::format("{}", limits.chunk_timeout),
+          "--max-attempts",     fmt::format("{}", limits.max_attempts)};
+}
+
 }  // namespace
 
 void add_limits(CLI::App& command, Limits& limits) {
@@ -56,15 +63,20 @@ void add_limits(CLI::App& command, Limits& limits) {
 }
 
 std::vector<std::string> to_arguments(const Limits& limits, int workers) {
-  std::vector<std::string> arguments = {
-      "--start-timeout",    fmt::format("{}", limits.start_timeout),
-      "--progress-timeout", fmt::format("{}", limits.progress_timeout),
-      "--chunk-timeout",    fmt::format("{}", limits.chunk_timeout),
-      "--max-attempts",     fmt::format("{}", limits.max_attempts)};
+  std::vector<std::string> arguments = without_memory(limits);
   if (const uint64_t memory = scorer_memory(limits); memory > 0) {
     const uint64_t share = memory / static_cast<uint64_t>(std::max(1, workers));
     arguments.insert(arguments.end(),
                      {"--memory", fmt::format("{}K", std::max(share >> 10, uint64_t{1}))});
+  }
+  return arguments;
+}
+
+std::vector<std::string> to_arguments_elsewhere(const Limits& limits) {
+  std::vector<std::string> arguments = without_memory(limits);
+  if (limits.memory > 0) {
+    arguments.insert(arguments.end(),
+                     {"--memory", fmt::format("{}K", std::max(limits.memory >> 10, uint64_t{1}))});
   }
   return arguments;
 }

@@ -26,6 +26,8 @@ struct Limits {
 void add_limits(CLI::App& command, Limits& limits);
 // As add_limits() reads them, for one of so many workers of this machine.
 std::vector<std::string> to_arguments(const Limits& limits, int workers);
+// The same for workers of other machines, which share the memory there by themselves.
+std::vector<std::string> to_arguments_elsewhere(const Limits& limits);
 run::TimeLimits time_limits(const Limits& limits);
 // Bytes for all scorers together: what was asked for, or nine tenths of what there is. Less would
 // stop jobs that fit; more would leave it to the kernel to stop something. 0: that is unknown.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command line. The only place where objects are made and wired.
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -405,6 +406,8 @@ int main(int argc, char** argv) {
   atelier::cli::hold_signals();
   atelier::cli::make_waiting_passive(argv);
   if (argc >= 3 && std::string_view(argv[1]) == atelier::run::kScorerCommand) {
+    // It was started by the name of a descriptor.
+    ::prctl(PR_SET_NAME, "atelier-scorer");
     atelier::NullLog log;
     atelier::media::route_libav_log(log);
     const bool locked = argc > 3 && std::string_view(argv[3]) == atelier::run::kScorerLocked;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <condition_variable>
+#include <set>
 #include <system_error>
 #include <thread>
 
@@ -231,21 +232,28 @@ struct Scored {
   uint64_t frames_now = 0;
   double wall_seconds = 0;
   std::vector<run::Unpainted> unpainted;
+  run::EngineReport engine;
 };
 
 // A run under way: what its scorers are given, and where their results go.
 class Run {
  public:
   Run(const RunOptions& options, const run::Parameters& parameters, const StoredInput& input,
-      const std::string& output_name, const run::ModelFiles& model, ObjectStore& store,
-      fs::path scratch, Console& console, const Clock& clock)
+      const std::string& output_name, run::ModelFiles model, ObjectStore& store, fs::path scratch,
+      Console& console, const Clock& clock)
       : options_(options),
         store_(store),
         scratch_(std::move(scratch)),
         console_(console),
-        clock_(clock) {
+        clock_(clock),
+        model_(std::move(model)) {
+    // Workers that get the model from another one must be told.
+    model_.open_beside = [this, open = model_.open_beside](const std::string& location) {
+      model_beside_.insert(location);
+      return open(location);
+    };
     task_.input = input.source.get();
-    task_.model = &model;
+    task_.model = &model_;
     task_.identity = input.identity;
     task_.shown_name = options.input;
     task_.parameters = parameters;
@@ -330,7 +338,8 @@ class Run {
       TRY(std::move(result));
     }
     auto unpainted = TRY(replace_failures(ledger, manifest, stop));
-    return Scored{frames_now_, seconds_between(begin, clock_.now()), std::move(unpainted)};
+    return Scored{frames_now_, seconds_between(begin, clock_.now()), std::move(unpainted),
+                  std::move(engine_)};
   }
 
   // Its last beat comes before the report.
@@ -375,8 +384,11 @@ class Run {
       return !cancelled.ok() || !*cancelled;
     };
     request.more_arguments = options_.worker_arguments;
-    return score_with_workers(request, *folder_, manifest, progress_->get(), frames_now_, console_,
-                              stop);
+    request.model_beside = {model_beside_.begin(), model_beside_.end()};
+    request.store = &store_;
+    engine_ = TRY(score_with_workers(request, *folder_, manifest, progress_->get(), frames_now_,
+                                     console_, stop));
+    return {};
   }
 
   // What could not be scored is named before anything is joined.
@@ -416,11 +428,14 @@ class Run {
   const fs::path scratch_;
   Console& console_;
   const Clock& clock_;
+  run::ModelFiles model_;
   run::ScorerTask task_;
   const std::string worker_ = run::make_worker_name();
   int workers_ = 1;
   uint64_t frames_now_ = 0;
-  Mutex mutex_;  // of the log, and of folder_ until there is one
+  run::EngineReport engine_;
+  std::set<std::string> model_beside_;  // files that scorers have asked for
+  Mutex mutex_;                         // of the log, and of folder_ until there is one
   run::LogSegments log_{clock_, worker_};
   std::unique_ptr<run::RunFolder> folder_;
   std::unique_ptr<run::SharedProgress> progress_;
@@ -446,9 +461,11 @@ void say_plan(Console& console, const run::Manifest& manifest, const RunOptions&
     console.say(fmt::format("Normalised by shot: {} shot{}.", manifest.shots.size(),
                             manifest.shots.size() == 1 ? "" : "s"));
   }
-  const int threads = engine::threads_of_each(workers, options.threads);
-  console.say(fmt::format("{} worker{} of {} thread{}.", workers, workers == 1 ? "" : "s", threads,
-                          threads == 1 ? "" : "s"));
+  if (options.engine.is_local()) {
+    const int threads = engine::threads_of_each(workers, options.threads);
+    console.say(fmt::format("{} worker{} of {} thread{}.", workers, workers == 1 ? "" : "s",
+                            threads, threads == 1 ? "" : "s"));
+  }
   console.say(fmt::format("Run: {}", run_url));
 }
 
@@ -482,8 +499,9 @@ void say_damage(Console& console, const run::FinishReport& report, bool deinterl
 Result<void> run_command(const RunOptions& options, Console& console, std::stop_token stop) {
   SystemClock clock;
   const auto begin = clock.now();
+  TRY(check_engine(options.engine, options.workers));
   const run::Parameters parameters = TRY(parameters_of(options, console));
-  const run::ModelFiles model = TRY(find_model_files(options.model));
+  run::ModelFiles model = TRY(find_model_files(options.model));
   Input input{TRY(find_input(options.input)), {}};
   const Output output = TRY(open_output(options, input.place));
   const auto trace = TRY(open_trace(options));
@@ -496,7 +514,8 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   }
   const fs::path scratch = TRY(scratch_for(
       {TRY(location_of_runs(options.runs)), input.place.location, output.place.location}));
-  Run job(options, parameters, input, output.place.key, model, *runs, scratch, console, clock);
+  Run job(options, parameters, input, output.place.key, std::move(model), *runs, scratch, console,
+          clock);
   const run::Prepared prepared = TRY(job.prepare(stop));
   const run::Manifest& manifest = prepared.manifest;
   for (const std::string& guess : prepared.guesses) console.note(guess);
@@ -527,6 +546,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   for (const std::string& note : notes_of_stores()) console.note(note);
   report.output = output.place.location.url();
   report.run = job.folder().url();
+  report.engine = scored.engine;
   report.frames_now = scored.frames_now;
   report.score_wall_seconds = scored.wall_seconds;
   report.wall_seconds = seconds_between(begin, clock.now());

@@ -9,8 +9,7 @@
 #include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/folders.h"
-#include "cli/inputs.h"
-#include "cli/model_library.h"
+#include "cli/worker_job.h"
 #include "run/drill_worker.h"
 #include "run/work.h"
 #include "store/retrying_store.h"
@@ -33,37 +32,6 @@ Result<run::Share> parse_share(const std::string& text) {
   return share;
 }
 
-Result<run::Manifest> read_manifest(ObjectStore& store, const std::string& run_id,
-                                    const std::string& url) {
-  auto manifest = TRY(run::RunFolder(store, run_id).read_manifest());
-  if (!manifest) {
-    return make_error(Code::invalid_argument,
-                      "There is no prepared run at '{}'; `atelier run` prints the URL of its run.",
-                      url);
-  }
-  return *std::move(manifest);
-}
-
-Result<StoredInput> find_same_input(const run::InputIdentity& wanted, const std::string& place) {
-  StoredInput input = TRY(find_input(place));
-  if (input.identity.etag != wanted.etag || input.identity.size != wanted.size) {
-    return make_error(Code::conflict,
-                      "'{}' changed since the run was prepared; start it again with `atelier run`.",
-                      place);
-  }
-  return input;
-}
-
-Result<run::ModelFiles> find_run_model(const run::Manifest& manifest, const std::string& given) {
-  if (!given.empty()) return find_model_files(given);
-  if (manifest.model.url.empty()) {
-    return make_error(Code::invalid_argument,
-                      "Run {} does not say where its model '{}' lies; name it with --model.",
-                      manifest.run_id, manifest.model.name);
-  }
-  return find_model_files(manifest.model.url);
-}
-
 }  // namespace
 
 Result<void> worker_command(const WorkerOptions& options, Console& console, std::stop_token stop) {
@@ -83,7 +51,7 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   std::optional<RetryingStore> drilled;
   if (drill) drilled.emplace(drill->store(), clock, drill->retries());
   ObjectStore& store = drill ? *drilled : *opened;
-  const run::Manifest manifest = TRY(read_manifest(store, run_id, options.run_url));
+  const run::Manifest manifest = TRY(read_run_manifest(store, run_id, options.run_url));
   run::RunFolder folder(store, manifest.run_id);
   const std::string input_place = options.input.empty() ? manifest.input.url : options.input;
   const StoredInput input = TRY(find_same_input(manifest.input, input_place));
@@ -91,27 +59,10 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
 
   const std::string name = options.name.empty() ? run::make_worker_name() : options.name;
   run::LogSegments log(clock, name);
-  run::ScorerTask task;
-  task.input = input.source.get();
-  task.model = &model;
-  task.identity = input.identity;
-  task.shown_name = input_place;
-  task.parameters = manifest.parameters;
-  task.threads = options.threads;
-  task.sandbox = options.sandbox == "on";
-  task.trace = options.trace;
-  task.limits = time_limits(options.limits);
-  task.memory = scorer_memory(options.limits);
-  task.find_run = [&](const run::ModelIdentity& found) -> Result<run::Standing> {
-    if (found.sha256 != manifest.model.sha256 || found.spec != manifest.model.spec) {
-      return make_error(Code::conflict,
-                        "The model '{}' changed since the run was prepared; start it again with "
-                        "`atelier run`.",
-                        model.url);
-    }
-    return run::Standing{manifest.run_id, manifest};
-  };
-  task.write_manifest = [&](const run::Manifest&) { return manifest; };
+  run::ScorerTask task =
+      worker_task(manifest, input, model,
+                  {input_place, options.threads, options.sandbox == "on", options.trace,
+                   options.limits, scorer_memory(options.limits)});
   task.log = [&](std::string_view text) { log.add(&folder, text); };
 
   if (drill) drill->arrange(task);

@@ -100,6 +100,7 @@ Result<std::unique_ptr<ScratchFile>> Broker::open_result(const ChunkPlan&) {
 Result<void> Broker::commit(ChunkCommit commit, ScratchFile& result) {
   const int chunk = commit.index;
   const uint64_t frames = commit.frames;
+  const StageSeconds seconds = commit.seconds;
   const auto source = TRY(result.open_shared());
   commit.worker = ledger_.worker();
   {
@@ -112,8 +113,16 @@ Result<void> Broker::commit(ChunkCommit commit, ScratchFile& result) {
   in_flight_.erase(chunk);
   deaths_in_a_row_ = 0;
   frames_ += frames;
+  seconds_.decode += seconds.decode;
+  seconds_.score += seconds.score;
+  seconds_.encode += seconds.encode;
   changed_.notify_all();
   return {};
+}
+
+StageSeconds Broker::seconds() {
+  MutexLock lock(mutex_);
+  return seconds_;
 }
 
 Result<void> Broker::scorer_ended(const std::string& why) {

@@ -65,6 +65,7 @@ class Broker final : public ChunkDesk {
 
   // Of the chunks that were committed through this broker.
   uint64_t frames() const { return frames_; }
+  StageSeconds seconds();
 
  private:
   ChunkPlan hand_out(const Claim& claim) REQUIRES(mutex_);
@@ -81,6 +82,7 @@ class Broker final : public ChunkDesk {
   bool alone_ GUARDED_BY(mutex_) = false;              // what is in flight is a suspect
   int deaths_in_a_row_ GUARDED_BY(mutex_) = 0;
   std::atomic<uint64_t> frames_{0};
+  StageSeconds seconds_ GUARDED_BY(mutex_);
 };
 
 // A name for this worker that no other process in the world has.

@@ -194,10 +194,11 @@ Result<Ledger::Holder> Ledger::look_at(const std::string& worker) {
   const auto [it, first] = workers_.try_emplace(worker);
   Seen& seen = it->second;
   if (first || etag != seen.etag) {
-    Seen now{etag, clock_.now(), false, {}};
+    Seen now{etag, clock_.now(), false, false, {}};
     if (const auto beat = TRY(read_record(store_, beat_key))) {
       try {
         now.left = beat->at("left").get<bool>();
+        now.lost = beat->value("lost", false);
         now.origin = origin_of(beat->at("origin"));
       } catch (const json::exception& e) {
         return damaged_record(store_.url(beat_key), e.what());
@@ -205,6 +206,7 @@ Result<Ledger::Holder> Ledger::look_at(const std::string& worker) {
     }
     seen = std::move(now);
   }
+  if (seen.lost) return Holder::lost;
   if (seen.left) return Holder::left;
   if (setup_.is_dead(seen.origin)) return Holder::lost;
   return clock_.now() - seen.changed >= setup_.policy.claim_timeout ? Holder::lost : Holder::alive;

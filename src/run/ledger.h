@@ -143,6 +143,7 @@ class Ledger {
     std::string etag;
     Clock::Duration changed{};
     bool left = false;
+    bool lost = false;  // somebody else said so, see worker_beats.h
     Origin origin;
   };
 

@@ -34,6 +34,16 @@ json precision_json(const ChosenPrecision& p) {
   return result;
 }
 
+json engine_json(const EngineReport& engine) {
+  json events = json::array();
+  for (const EngineReport::Event& event : engine.events) {
+    events.push_back({{"seconds", event.seconds}, {"text", event.text}});
+  }
+  return {{"name", engine.name},         {"nodes", engine.nodes},
+          {"workers", engine.workers},   {"restarts", engine.restarts},
+          {"events", std::move(events)}, {"statistics", engine.statistics}};
+}
+
 }  // namespace
 
 std::string to_json(const RunReport& report, const Manifest& manifest) {
@@ -69,6 +79,7 @@ std::string to_json(const RunReport& report, const Manifest& manifest) {
                   {"node_seconds", report.score_wall_seconds},
                   {"stage_seconds", seconds_json(finish.seconds)},
                   {"fps", fps},
+                  {"engine", engine_json(report.engine)},
                   {"notes", report.notes}});
 }
 

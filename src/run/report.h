@@ -2,6 +2,7 @@
 // report.json and what `atelier run --json` prints.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,20 @@
 
 namespace atelier::run {
 
+// How the workers were started, and what happened to them.
+struct EngineReport {
+  std::string name = "local";
+  std::vector<std::string> nodes;  // hosts that worked to the end; empty: this machine
+  int workers = 1;                 // of the end, on all nodes
+  int restarts = 0;                // of all workers together
+  struct Event {
+    double seconds = 0;  // since the engine began
+    std::string text;
+  };
+  std::vector<Event> events;
+  std::map<std::string, double> statistics;  // the engine's own, by name
+};
+
 struct RunReport {
   std::string output;             // URL of what was published
   std::string run;                // URL of the run folder
@@ -18,6 +33,7 @@ struct RunReport {
   double score_wall_seconds = 0;  // of its scoring phase
   uint64_t frames_now = 0;  // scored by this invocation; the others were there from an earlier one
   FinishReport finish;
+  EngineReport engine;
   std::vector<std::string> notes;  // everything said to the user
 };
 

@@ -98,6 +98,8 @@ Result<void> ScorerProcess::spawn(const std::string& program) {
   posix_spawn_file_actions_adddup2(actions.get(), given[0].get(), kScorerControl);
   posix_spawn_file_actions_adddup2(actions.get(), given[1].get(), kScorerResults);
   posix_spawn_file_actions_adddup2(actions.get(), given[2].get(), kScorerProgress);
+  // Libraries open files without telling (MPI's sockets): a scorer gets what it is given, no more.
+  posix_spawn_file_actions_addclosefrom_np(actions.get(), kScorerProgress + 1);
   std::vector<std::string> words = {"atelier", kScorerCommand, std::to_string(::getpid())};
   if (task_.sandbox) words.emplace_back(kScorerLocked);
   std::vector<std::string> variables = environment_of_scorer();

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/mpi_workers.h"
+
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdlib>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "cli/folders.h"
+#include "engine/mpi.h"
+#include "run/worker_beats.h"
+
+namespace atelier::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kRankProgram = "atelier-rank";
+
+std::chrono::milliseconds milliseconds_of(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+}
+
+// mpirun would say so on forty lines.
+Result<void> check_root() {
+  const auto is_set = [](const char* name) { return std::getenv(name) != nullptr; };
+  if (::geteuid() != 0 ||
+      (is_set("OMPI_ALLOW_RUN_AS_ROOT") && is_set("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"))) {
+    return {};
+  }
+  return make_error(Code::invalid_argument,
+                    "Open MPI does not work as root unless OMPI_ALLOW_RUN_AS_ROOT=1 and "
+                    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 are in the environment; set them, or work as "
+                    "another user.");
+}
+
+Result<std::string> rank_program() {
+  const fs::path path = program_folder() / kRankProgram;
+  if (::access(path.c_str(), X_OK) == 0) return path.string();
+  return make_error(Code::invalid_argument,
+                    "There is no '{}'; --engine mpi needs a program built with -DATELIER_MPI=ON.",
+                    path.string());
+}
+
+Result<std::vector<engine::MpiHost>> read_hosts(const MpiOptions& options) {
+  constexpr uint64_t kLargest = 1u << 20;
+  const auto source = FileSource::open(options.hosts);
+  if (!source.ok()) return Error{Code::invalid_argument, source.error().message};
+  const auto text = read_all(**source, kLargest, fmt::format("'{}'", options.hosts));
+  if (!text.ok()) return Error{Code::invalid_argument, text.error().message};
+  return engine::parse_hosts(as_text(*text), options.hosts, options.ranks_per_node);
+}
+
+// What a worker may need of this environment. No name here holds a secret: what ranks are given
+// crosses the network in clear.
+std::vector<std::string> variables_of_ranks() {
+  std::vector<std::string> names;
+  for (const char* name :
+       {"ATELIER_CREDENTIALS", "ATELIER_CA_FILE", "ATELIER_MODELS", "XDG_CONFIG_HOME",
+        "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "AWS_PROFILE", "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE", "AWS_REGION", "AWS_DEFAULT_REGION",
+        "OMP_WAIT_POLICY", "SVT_LOG", "LANG", "LC_ALL"}) {
+    if (std::getenv(name) != nullptr) names.emplace_back(name);
+  }
+  return names;
+}
+
+std::string gang_name(const WorkersRequest& request, int gang) {
+  return fmt::format("{}.{}", request.name, gang);
+}
+
+std::vector<std::string> rank_arguments(const WorkersRequest& request, const std::string& url,
+                                        int gang) {
+  std::vector<std::string> arguments{"score",
+                                     url,
+                                     "--gang=" + gang_name(request, gang),
+                                     "--input=" + request.input,
+                                     "--model=" + request.model,
+                                     fmt::format("--threads={}", request.threads),
+                                     "--sandbox=" + request.sandbox};
+  for (const std::string& file : request.model_beside) arguments.push_back("--beside=" + file);
+  if (request.trace) arguments.emplace_back("--trace");
+  for (std::string& limit : to_arguments_elsewhere(request.limits)) {
+    arguments.push_back(std::move(limit));
+  }
+  return arguments;
+}
+
+Result<std::map<int, std::string>> beats_of_gang(const WorkersRequest& request,
+                                                 const std::string& run_id, int gang) {
+  const std::string prefix = gang_name(request, gang) + ".";
+  std::map<int, std::string> beats;
+  for (auto& [worker, beat] : TRY(run::beats_of(*request.store, run_id, prefix))) {
+    int rank = -1;
+    const std::string_view number = std::string_view(worker).substr(prefix.size());
+    std::from_chars(number.data(), number.data() + number.size(), rank);
+    beats[rank] = beat;
+  }
+  return beats;
+}
+
+run::EngineReport report_of(engine::MpiOutcome outcome) {
+  run::EngineReport report;
+  report.name = "mpi";
+  report.nodes = std::move(outcome.hosts);
+  report.workers = outcome.ranks;
+  report.restarts = outcome.restarts;
+  for (engine::MpiOutcome::Event& event : outcome.events) {
+    report.events.push_back({event.seconds, std::move(event.text)});
+  }
+  report.statistics = std::move(outcome.statistics);
+  return report;
+}
+
+}  // namespace
+
+Result<run::EngineReport> score_by_mpi(const WorkersRequest& request, run::RunFolder& folder,
+                                       Console& console, std::stop_token stop) {
+  const MpiOptions& options = request.engine.mpi;
+  TRY(check_root());
+  engine::MpiJob job;
+  job.setup.interface = options.interface;
+  job.setup.program = TRY(rank_program());
+  job.setup.variables = variables_of_ranks();
+  if (!options.hosts.empty()) job.hosts = TRY(read_hosts(options));
+  job.nodes = options.nodes;
+  job.ranks_per_node = std::max(1, options.ranks_per_node);
+  job.version = ATELIER_VERSION;
+  job.rank_arguments = [&](int gang) { return rank_arguments(request, folder.url(), gang); };
+  job.host_arguments = {"host", folder.url(), "--sees=" + request.name};
+  job.restarts = options.restarts;
+  job.gang_timeout = milliseconds_of(options.gang_timeout);
+  job.beat_timeout = milliseconds_of(options.beat_timeout);
+  job.beats = [&](int gang) { return beats_of_gang(request, folder.run_id(), gang); };
+  job.bury = [&](int gang, int ranks) {
+    for (int rank = 0; rank < ranks; ++rank) {
+      // Its chunks are taken over all the same, later.
+      (void)run::bury(*request.store, folder.run_id(),
+                      fmt::format("{}.{}", gang_name(request, gang), rank));
+    }
+  };
+  job.goes_on = request.goes_on;
+  job.say = [&console](const std::string& text) { console.say(text); };
+  job.note = [&console](const std::string& text) { console.note(text); };
+  const auto launcher = engine::make_launcher();
+  return report_of(TRY(engine::run_mpi_gang(job, *launcher, system_clock(), std::move(stop))));
+}
+
+}  // namespace atelier::cli

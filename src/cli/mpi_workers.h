@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// The workers of a run as one gang on several hosts.
+#pragma once
+
+#include "cli/engine_workers.h"
+
+namespace atelier::cli {
+
+// Blocks until a gang has settled every chunk. Errors: those of engine::run_mpi_gang;
+// invalid_argument (the file of hosts, a program without MPI, root that Open MPI does not take).
+Result<run::EngineReport> score_by_mpi(const WorkersRequest& request, run::RunFolder& folder,
+                                       Console& console, std::stop_token stop);
+
+}  // namespace atelier::cli
