@@ -7,8 +7,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/frame.h"
@@ -58,6 +60,13 @@ inline const char* name_of(Precision precision) {
     case Precision::int8: return "int8";
   }
   return "f32";
+}
+
+inline std::optional<Precision> precision_named(std::string_view name) {
+  for (const Precision precision : {Precision::f32, Precision::bf16, Precision::int8}) {
+    if (name == name_of(precision)) return precision;
+  }
+  return std::nullopt;
 }
 
 // What a tensor holds, but for a few values that are better cut off.
