@@ -122,13 +122,14 @@ Result<void> bench_command(const BenchOptions& options, Console& console, std::s
   runner_options.threads = options.threads;
   auto runner = TRY(model::make_onednn_runner(model.graph, model.spec, runner_options));
   double quality = 0;
-  if (options.precision == "int8") {
+  const bool narrow = options.precision != "f32";
+  if (narrow) {
     const std::unique_ptr<model::Runner> exact = std::move(runner);
     const FrameBuffer frame = test_frame(size.width, size.height, 0);
     const model::Size made = TRY(exact->output_size(size));
     FrameBuffer expected(made.width, made.height, frame.view().format, frame.view().color);
     FrameBuffer got(made.width, made.height, frame.view().format, frame.view().color);
-    runner_options.precision = model::Precision::int8;
+    runner_options.precision = model::precision_named(options.precision).value();
     runner_options.ranges = TRY(exact->observe({&frame.view(), 1}, {&expected.view(), 1}, [] {}));
     runner = TRY(model::make_onednn_runner(model.graph, model.spec, runner_options));
     TRY(runner->score(frame.view(), got.view()));
@@ -164,8 +165,9 @@ Result<void> bench_command(const BenchOptions& options, Console& console, std::s
     console.say(
         fmt::format("in {} tiles of {}x{}", tiling.count, tiling.size.width, tiling.size.height));
   }
-  if (options.precision == "int8") {
-    console.say(fmt::format("int8 against f32: {:.2f} dB PSNR of this frame", quality));
+  if (narrow) {
+    console.say(
+        fmt::format("{} against f32: {:.2f} dB PSNR of this frame", options.precision, quality));
   }
   json result{{"model", model.spec.name},       {"width", size.width},
               {"height", size.height},          {"threads", options.threads},
@@ -175,7 +177,7 @@ Result<void> bench_command(const BenchOptions& options, Console& console, std::s
               {"precision", options.precision}, {"layers", rows}};
   result["tiles"] = {
       {"count", tiling.count}, {"width", tiling.size.width}, {"height", tiling.size.height}};
-  if (options.precision == "int8") result["psnr_db"] = quality;
+  if (narrow) result["psnr_db"] = quality;
   console.object(result.dump(2) + "\n");
   return {};
 }

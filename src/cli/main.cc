@@ -68,13 +68,16 @@ void add_result(CLI::App& command, RunOptions& o) {
   command.add_option("--to", o.to, "End before this time");
   command
       .add_option("--precision", o.precision,
-                  "f32, int8 (what gains by it in eight bits), or auto: int8 if its pictures are "
-                  "within 40 dB PSNR of f32's on frames of the video")
-      ->check(CLI::IsMember({"auto", "f32", "int8"}))
+                  "f32, bf16 or int8 (what gains by it with eight bits of precision or in eight "
+                  "bits), or auto: the fastest whose pictures are within 40 dB PSNR of f32's on "
+                  "frames of the video")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}))
       ->capture_default_str();
   command
-      .add_option("--min-psnr", o.min_psnr,
-                  "int8 below this many dB PSNR on frames of the video becomes f32")
+      .add_option(
+          "--min-psnr", o.min_psnr,
+          "What is below this many dB PSNR on frames of the video gives way: int8 to bf16, bf16 to "
+          "f32")
       ->check(CLI::Range(0.0, 200.0))
       ->capture_default_str();
   command
@@ -215,8 +218,8 @@ void add_others(CLI::App& app, Options& o) {
   bench->add_option("--size", o.bench.size)->capture_default_str();
   bench
       ->add_option("--precision", o.bench.precision,
-                   "int8: what gains by it in eight bits, ranges as in the frame that is scored")
-      ->check(CLI::IsMember({"f32", "int8"}))
+                   "bf16, int8: what gains by it, ranges as in the frame that is scored")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
   bench->add_flag("--tune", o.bench.tune,
                   "Measure the ways to compute each convolution and what the best of them gain");

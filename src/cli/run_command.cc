@@ -452,10 +452,10 @@ void say_plan(Console& console, const run::Manifest& manifest, const RunOptions&
                           manifest.scored_size.height, manifest.chunks.size(),
                           manifest.chunks.size() == 1 ? "" : "s", manifest.model.name,
                           manifest.encode.width, manifest.encode.height, manifest.encode.codec));
-  if (manifest.precision.name == model::Precision::int8) {
-    console.say(
-        fmt::format("Scored in int8: at least {:.1f} dB PSNR against f32 on {} frames of it.",
-                    manifest.precision.sampled_psnr, manifest.precision.frames));
+  if (manifest.precision.name != model::Precision::f32) {
+    console.say(fmt::format("Scored in {}: at least {:.1f} dB PSNR against f32 on {} frames of it.",
+                            model::name_of(manifest.precision.name),
+                            manifest.precision.sampled_psnr, manifest.precision.frames));
   }
   if (!manifest.shots.empty()) {
     console.say(fmt::format("Normalised by shot: {} shot{}.", manifest.shots.size(),

@@ -441,17 +441,34 @@ Result<void> frame_to_planes(const FrameView& in, const ModelSpec& spec, const P
   return {};
 }
 
-Result<void> frame_to_bytes(const FrameView& in, const ModelSpec& spec,
-                            const kernels::Quantization& quantization, const BytePlanesView& out) {
+namespace {
+
+template <class Sample>
+Result<void> frame_to_narrow(const FrameView& in, const ModelSpec& spec,
+                             const kernels::Quantization& quantization,
+                             const BasicPlanesView<Sample>& out) {
   TRY(check_frame(in));
   TRY(check_planes(out, in, {}));
   const ColorSpec color = resolve_color(in.color, in.width, in.height, in.format);
   const CodeMap map = TRY(make_code_map(color, in.format));
-  const auto finish = [&](const float* made, uint8_t* row) {
-    kernels::quantize_row(made, in.width, quantization, row, out.pixel_stride);
+  const auto finish = [&](const float* made, Sample* row) {
+    kernels::quantize_row(made, in.width, quantization, reinterpret_cast<uint8_t*>(row),
+                          out.pixel_stride * static_cast<int64_t>(sizeof(Sample)));
   };
   ToPlanes(in, spec, color, map, out, {}, finish).run();
   return {};
+}
+
+}  // namespace
+
+Result<void> frame_to_bytes(const FrameView& in, const ModelSpec& spec,
+                            const kernels::Quantization& quantization, const BytePlanesView& out) {
+  return frame_to_narrow(in, spec, quantization, out);
+}
+
+Result<void> frame_to_halves(const FrameView& in, const ModelSpec& spec,
+                             const HalfPlanesView& out) {
+  return frame_to_narrow(in, spec, kernels::kBf16, out);
 }
 
 Result<void> planes_to_frame(const ConstPlanesView& in, const ModelSpec& spec,

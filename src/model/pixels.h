@@ -37,6 +37,7 @@ struct BasicPlanesView {
 };
 using PlanesView = BasicPlanesView<float>;
 using BytePlanesView = BasicPlanesView<uint8_t>;
+using HalfPlanesView = BasicPlanesView<uint16_t>;  // of bfloat16
 
 struct ConstPlanesView {
   const float* data = nullptr;
@@ -84,6 +85,8 @@ Result<void> frame_to_planes(const FrameView& in, const ModelSpec& spec, const P
 // What lies between samples that are apart stays as it is.
 Result<void> frame_to_bytes(const FrameView& in, const ModelSpec& spec,
                             const kernels::Quantization& quantization, const BytePlanesView& out);
+// The same in bfloat16.
+Result<void> frame_to_halves(const FrameView& in, const ModelSpec& spec, const HalfPlanesView& out);
 
 // Writes all samples of `out` but alpha from the part of `in` that starts at `at`. One channel
 // gives a gray picture in any format. The pixels obey `coded`, which must be resolved:

@@ -37,7 +37,7 @@ struct Value {
   int root = 0;                     // index of the value that owns the memory
   int64_t group = 0, y = 0, x = 0;  // of this value's first pixel in the root
   bool view = false;                // a part of the root: must not be written, has no halo
-  bool bytes = false;               // eight bits an element, as `quantization` says
+  bool bytes = false;               // eight bits an element, or two bytes, as `quantization` says
   kernels::Quantization quantization;
   kernels::Halo halo;       // of a root
   int first = 0, last = 0;  // of a root: steps during which it must exist
@@ -68,7 +68,8 @@ struct Step {
   std::vector<int> reads;  // blocked values
   int writes = -1;         // -1: no blocked value
   int writes_bytes = -1;   // the same value, in bytes too; else -1
-  // The input of a convolution that could take it in eight bits, if its range were known; else -1.
+  // The input of a convolution in floats that could take it in eight bits, if its range were known;
+  // else -1.
   int observed = -1;
   bool first = false;   // a convolution that no other comes before
   int normalised = -1;  // what an InstanceNormalization takes statistics of
@@ -117,7 +118,7 @@ struct NetPlan {
 struct WeightCache {
   std::map<std::string, std::shared_ptr<const kernels::WinogradWeights>> winograd;
   std::map<std::string, std::shared_ptr<const kernels::DirectWeights>> direct;
-  std::map<std::string, std::shared_ptr<const kernels::Int8Weights>> int8;
+  std::map<std::string, std::shared_ptr<const kernels::NarrowWeights>> narrow;
   std::map<std::string, bool> winograd_admitted;
   int64_t floats() const;
 };
@@ -127,6 +128,7 @@ struct PlanOptions {
   std::vector<PlanStep> wanted;  // empty, or the steps to obey
   Precision precision = Precision::f32;
   Ranges ranges;
+  Precision wide = Precision::f32;
   kernels::Isa isa = kernels::Isa::avx2;
   int threads = 1;    // in the keys of layers
   Choices choices{};  // what was measured
@@ -135,6 +137,9 @@ struct PlanOptions {
 
 // Errors: invalid_argument: a step of `wanted` that cannot be had here.
 Result<NetPlan> build_plan(ConcreteGraph graph, const PlanOptions& options, WeightCache& weights);
+
+// Floats or bytes of a root with its halo; a cache line at least behind them is nobody else's.
+int64_t value_elements(const Value& root);
 
 // Sets the offset of every root and arena_floats.
 void place_values(NetPlan& plan);

@@ -21,8 +21,7 @@ int64_t plane_elements(const Value& v) {
   return (v.halo.top + v.shape.height + v.halo.bottom) * row_elements(v);
 }
 int64_t value_floats(const Value& v) {
-  const int64_t groups = (v.shape.channels + v.block - 1) / v.block;
-  const int64_t elements = groups * plane_elements(v);
+  const int64_t elements = value_elements(v);
   // A cache line more between neighbours, and everything starts on one.
   return ((v.bytes ? (elements + 3) / 4 : elements) + 31) / 16 * 16;
 }
@@ -42,6 +41,10 @@ kernels::BasicView<Element> view_of(const Value& v, const Value& root, Element* 
 }
 
 }  // namespace
+
+int64_t value_elements(const Value& root) {
+  return (root.shape.channels + root.block - 1) / root.block * plane_elements(root);
+}
 
 kernels::TensorView StepContext::view(int value) const {
   const Value& v = values[static_cast<size_t>(value)];
@@ -69,7 +72,7 @@ int64_t WeightCache::floats() const {
     sum += w->bias.size();
     for (const auto& phase : w->phases) sum += phase.packed.size();
   }
-  for (const auto& [name, w] : int8) {
+  for (const auto& [name, w] : narrow) {
     for (const auto& phase : w->phases)
       sum += phase.packed.size() / sizeof(float) + phase.scale.size() + phase.shift.size();
   }

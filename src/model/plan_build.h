@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the parts of the plan builder share. Internal to src/model: plan_build.cc walks the graph
-// and fuses; plan_ways.cc chooses between kernels; plan_conv.cc, plan_int8.cc, plan_point.cc and
+// and fuses; plan_ways.cc chooses between kernels; plan_conv.cc, plan_narrow.cc, plan_point.cc and
 // plan_plain.cc make the steps.
 #pragma once
 
@@ -75,7 +75,8 @@ class PlanBuilder {
   std::string way_of(const Node& conv) const;
   // What is planned, by choice or to obey.
   bool takes_resize(const Node& resize, const Node& conv) const;
-  bool takes_bytes(const Node& conv) const;
+  // How it takes its input if not in floats.
+  std::optional<kernels::Quantization> narrow_of(const Node& conv) const;
   bool takes_winograd(const Node& conv) const;
   // What is possible.
   bool own_kernels_can(const Node& conv) const;
@@ -84,10 +85,11 @@ class PlanBuilder {
   // What the convolution could take in; null: there is none.
   const Node* enlargement_before(const Node& conv) const;
 
-  // plan_int8.cc
-  // Whether our kernels could compute the convolution in eight bits, were the range known.
+  // plan_narrow.cc
+  // Whether our kernels could compute the convolution in eight bits, were the range known, or in
+  // bfloat16.
   bool fits_bytes(const Node& conv) const;
-  Result<void> lower_int8(const ConvJob& job);
+  Result<void> lower_narrow(const ConvJob& job, const kernels::Quantization& quantization);
   // How the only reader of this value wants it in bytes; nothing if it does not.
   std::optional<kernels::Quantization> wanted_in_bytes(const std::string& value) const;
   // The same of who reads it through a Pad that repeats pixels, which may be of bytes then.
@@ -180,6 +182,7 @@ class PlanBuilder {
 
 inline constexpr const char* kOwnKernel = "atelier:f32x8";
 inline constexpr const char* kOwnPrefix = "atelier:";
+inline constexpr const char* kBf16Kernel = "atelier:bf16x32";
 inline constexpr const char* kInt8Kernel = "atelier:u8s8";
 // Of two to seven channels, those of a pixel together; a name of its own, since older versions
 // paired their weights otherwise (kernels/gemm_int8.h).

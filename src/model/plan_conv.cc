@@ -131,7 +131,7 @@ Result<void> PlanBuilder::lower_conv(const Node& node, const Node* resize) {
   }
   absorb_crop(job);
   absorb_epilogue(job);
-  if (takes_bytes(node)) return lower_int8(job);
+  if (const auto narrow = narrow_of(node)) return lower_narrow(job, *narrow);
   return !resize && takes_winograd(node) ? lower_winograd(job) : lower_direct(job);
 }
 

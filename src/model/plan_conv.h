@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the steps of convolutions share. Internal to src/model: plan_conv.cc fuses and makes the
-// steps in floats, plan_int8.cc those in eight bits.
+// steps in floats, plan_narrow.cc the others.
 #pragma once
 
 #include "model/plan_build.h"

@@ -3,7 +3,8 @@
 //
 // The rule: 3x3 with stride 1 and enough channels goes through Winograd; after an enlargement only
 // with many, since the enlargement taken in saves nearly as much; everything else is direct. In
-// eight bits with AVX2, what would be direct; with VNNI or AMX everything. Winograd is there only
+// eight bits with AVX2, what would be direct; with VNNI or AMX everything. In bfloat16 everything,
+// with AMX. Winograd is there only
 // where its error on the layer's own weights is small (winograd_check.h).
 #include <algorithm>
 
@@ -126,7 +127,8 @@ std::string PlanBuilder::chosen(const Node& conv, const std::string& key,
   return there(options_.choices, key).value_or(ways.front());
 }
 
-// In eight bits there are two ways: the best in floats, and bytes.
+// In eight bits there are two ways: the best in floats, and bytes; likewise in bfloat16. What has
+// no range is as wide as it may be.
 void PlanBuilder::choose_way(const Node& conv) {
   const Node* resize = enlargement_before(conv);
   PlanLayer layer{conv.name, "", float_ways(conv, resize), ""};
@@ -137,6 +139,13 @@ void PlanBuilder::choose_way(const Node& conv) {
     const bool by_rule = options_.isa >= k::Isa::avx512_vnni || layer.ways.front() != kWayWinograd;
     layer.ways = by_rule ? std::vector{bytes, layer.way} : std::vector{layer.way, bytes};
     layer.key = key_of(conv, resize, Precision::int8, layer.ways);
+    layer.way = chosen(conv, layer.key, layer.ways);
+  } else if ((options_.precision == Precision::bf16 || options_.wide == Precision::bf16) &&
+             fits_bytes(conv)) {
+    const std::string half = resize ? kWayEnlargedBf16 : kWayBf16;
+    const bool by_rule = options_.isa == k::Isa::avx512_amx;
+    layer.ways = by_rule ? std::vector{half, layer.way} : std::vector{layer.way, half};
+    layer.key = key_of(conv, resize, Precision::bf16, layer.ways);
     layer.way = chosen(conv, layer.key, layer.ways);
   }
   ways_[&conv] = layer.way;
@@ -159,11 +168,12 @@ bool PlanBuilder::takes_resize(const Node& resize, const Node& conv) const {
   return way_of(conv).starts_with("resize+");
 }
 
-bool PlanBuilder::takes_bytes(const Node& conv) const {
-  if (!quantization_of(conv) || !fits_bytes(conv)) return false;
-  if (wanted_.empty()) return way_of(conv).ends_with(kWayInt8);
-  const PlanStep* wanted = wanted_step(conv);
-  return wanted && wanted->algorithm == kInt8Algorithm;
+std::optional<k::Quantization> PlanBuilder::narrow_of(const Node& conv) const {
+  if (!fits_bytes(conv)) return std::nullopt;
+  const PlanStep* wanted = wanted_.empty() ? nullptr : wanted_step(conv);
+  const std::string way = wanted ? wanted->algorithm : wanted_.empty() ? way_of(conv) : "";
+  if (way.ends_with(kWayInt8)) return quantization_of(conv);
+  return way.ends_with(kWayBf16) ? std::optional(k::kBf16) : std::nullopt;
 }
 
 bool PlanBuilder::takes_winograd(const Node& conv) const {

@@ -14,11 +14,11 @@
 namespace atelier::model {
 namespace {
 
-// Leaf 7: AMX's tiles and its products of bytes, which the compiler cannot ask for.
+// Leaf 7: AMX's tiles and its products of bytes and of bfloat16, which the compiler cannot ask for.
 bool cpuid_has_amx() {
-  constexpr unsigned kTiles = 1U << 24, kInt8 = 1U << 25;
+  constexpr unsigned kAll = 1U << 24 | 1U << 25 | 1U << 22;
   unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kTiles) != 0 && (d & kInt8) != 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kAll) == kAll;
 }
 
 // The kernel gives a process room for its tiles when it is asked to (Documentation/x86/xstate of

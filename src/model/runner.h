@@ -7,8 +7,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/frame.h"
@@ -35,8 +37,9 @@ struct PlanStep {
   bool operator==(const PlanStep&) const = default;
 };
 
-// Of the steps that compute in int8.
+// Of the steps that compute in int8, and in bf16.
 inline constexpr const char* kInt8Algorithm = "direct_int8";
+inline constexpr const char* kBf16Algorithm = "direct_bf16";
 
 struct LayerTime {
   PlanStep step;
@@ -45,11 +48,25 @@ struct LayerTime {
       0;  // arithmetic of the layer as the model states it, in 1e9 operations (a MAC is two)
 };
 
-// What convolutions compute in. int8: those whose input has a range, and that are faster so, take
-// bytes and sum exactly in 32 bits; all else is f32.
-enum class Precision { f32, int8 };
+// What convolutions compute in. bf16: those that are faster so take activations and weights with
+// eight bits of precision, and sum in floats. int8: those whose input has a range, and that are
+// faster so, take bytes and sum exactly in 32 bits; others are as RunnerOptions::wide says. All
+// else is f32.
+enum class Precision { f32, bf16, int8 };
 inline const char* name_of(Precision precision) {
-  return precision == Precision::int8 ? "int8" : "f32";
+  switch (precision) {
+    case Precision::f32: return "f32";
+    case Precision::bf16: return "bf16";
+    case Precision::int8: return "int8";
+  }
+  return "f32";
+}
+
+inline std::optional<Precision> precision_named(std::string_view name) {
+  for (const Precision precision : {Precision::f32, Precision::bf16, Precision::int8}) {
+    if (name == name_of(precision)) return precision;
+  }
+  return std::nullopt;
 }
 
 // What a tensor holds, but for a few values that are better cut off.
@@ -82,6 +99,7 @@ struct RunnerOptions {
   std::vector<PlanStep> plan;
   Precision precision = Precision::f32;  // unless there is a plan to obey
   Ranges ranges{};                       // for int8, as observe() gave them
+  Precision wide = Precision::f32;       // of int8's layers without a range: f32 or bf16
   // Bytes of activations beyond which a frame is cut into tiles; 0: by the size of the frame alone,
   // the same on every machine.
   uint64_t tile_bytes = 0;

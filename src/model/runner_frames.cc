@@ -136,7 +136,17 @@ Result<void> OnednnRunner::run_frame(const FrameView& in, Loaded& loaded,
   const Entry& entry = found->second;
   const ModelSpec spec = with_entry(spec_, entry);
   const Value& value = loaded.plan.values[static_cast<size_t>(entry.value)];
-  if (value.bytes) {
+  if (value.bytes && value.quantization.bf16) {
+    const kernels::ByteView v = context.byte_view(entry.value);
+    const HalfPlanesView planes{reinterpret_cast<uint16_t*>(v.data),
+                                v.channels,
+                                v.width,
+                                v.height,
+                                v.row / 2,
+                                1,
+                                v.block / 2};
+    TRY(frame_to_halves(in, spec, planes));
+  } else if (value.bytes) {
     const kernels::ByteView v = context.byte_view(entry.value);
     const BytePlanesView planes{v.data, v.channels, v.width, v.height, v.row, 1, v.block};
     TRY(frame_to_bytes(in, spec, value.quantization, planes));

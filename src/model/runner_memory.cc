@@ -15,11 +15,19 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+void clear_line_behind(const NetPlan& plan, const StepContext& context, int root) {
+  const Value& v = plan.values[static_cast<size_t>(root)];
+  std::byte* begin = reinterpret_cast<std::byte*>(context.arena + v.offset);
+  std::fill_n(begin + value_elements(v), kernels::kTileBytes, std::byte{0});
+}
+
 void clear_halo(const NetPlan& plan, const StepContext& context, int value) {
   const Value& v = plan.values[static_cast<size_t>(value)];
   if (v.bytes) {
     kernels::fill_halo(context.byte_view(value), v.halo,
                        static_cast<uint8_t>(v.quantization.zero_point));
+    // What the last pixel's products read behind it, times zero, must be a number.
+    if (v.quantization.bf16) clear_line_behind(plan, context, v.root);
   } else {
     kernels::zero_halo(context.view(value), v.halo);
   }

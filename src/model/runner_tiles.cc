@@ -79,8 +79,8 @@ Result<std::optional<TileGrid>> OnednnRunner::cut(Size input, const FrameGeometr
   // Only its size counts. A runner in eight bits will not need the weights in floats.
   WeightCache unused;
   WeightCache& weights = options_.ranges.empty() ? weights_ : unused;
-  const NetPlan plan =
-      TRY(build_plan(std::move(graph.concrete), {{}, Precision::f32, {}, isa_}, weights));
+  const NetPlan plan = TRY(build_plan(std::move(graph.concrete),
+                                      {{}, Precision::f32, {}, Precision::f32, isa_}, weights));
   TileRequest request{g.fit.net, input, 0, static_cast<double>(options_.tile_bytes)};
   request.bytes = static_cast<double>(plan.arena_floats) * sizeof(float) +
                   static_cast<double>(plan.plain_bytes);

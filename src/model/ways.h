@@ -12,9 +12,11 @@ namespace atelier::model {
 inline constexpr const char* kWayDirect = "direct";
 inline constexpr const char* kWayWinograd = "winograd_f4x3";
 inline constexpr const char* kWayInt8 = "direct_int8";
+inline constexpr const char* kWayBf16 = "direct_bf16";
 // With the enlargement before it taken in: its picture is never made.
 inline constexpr const char* kWayEnlarged = "resize+direct";
 inline constexpr const char* kWayEnlargedInt8 = "resize+direct_int8";
+inline constexpr const char* kWayEnlargedBf16 = "resize+direct_bf16";
 
 // Key of a layer -> the way to compute it. A key says all that the time of a layer depends on but
 // the machine (tuning_machine()): shape, neighbours, precision, threads, the ways there are. No

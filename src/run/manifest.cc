@@ -79,9 +79,8 @@ ChosenPrecision precision_from(const json& manifest) {
   ChosenPrecision p;
   if (!manifest.contains("precision")) return p;
   const json& j = manifest.at("precision");
-  if (j.at("name").get<std::string>() == model::name_of(model::Precision::int8)) {
-    p.name = model::Precision::int8;
-  }
+  const auto name = model::precision_named(j.at("name").get<std::string>());
+  p.name = name.value_or(model::Precision::f32);
   for (const auto& [node, range] : j.at("ranges").items()) {
     p.ranges[node] = {range.at(0).get<float>(), range.at(1).get<float>()};
   }

@@ -33,8 +33,8 @@ struct Parameters {
   std::map<std::string, std::string> encoder_options;
   std::string keep_frames;  // "", "png" or "jpg"
   bool deinterlace = false;
-  std::string precision = "f32";  // or "int8", or "auto"; the manifest says what was chosen
-  double min_psnr = 32;           // int8 below it becomes f32
+  std::string precision = "f32";  // "bf16", "int8" or "auto"; the manifest says what was chosen
+  double min_psnr = 32;           // what is below it gives way
   std::string norm = "frame";     // or "shot"; the manifest says what was found
   std::string tune = "auto";      // or "on", "off": whether ways are measured (run/tuned_ways.h)
 };
@@ -43,7 +43,7 @@ struct Parameters {
 struct ChosenPrecision {
   model::Precision name = model::Precision::f32;
   model::Ranges ranges;     // of int8: the convolutions that may take it
-  double sampled_psnr = 0;  // of int8: dB against f32, of the worst of those frames
+  double sampled_psnr = 0;  // but of f32: dB against it, of the worst of those frames
   uint64_t frames = 0;      // that were looked at
 };
 

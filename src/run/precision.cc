@@ -76,40 +76,43 @@ class Search {
     return {};
   }
 
-  // The most layers whose pictures are at least `target` dB from those of f32; no ranges if there
-  // are none.
-  Result<ChosenPrecision> find(double target) {
-    ChosenPrecision chosen;
-    chosen.frames = frames_.size();
-    if (frames_.empty()) return chosen;
-    std::vector<double> psnr = TRY(quality(all_, std::nullopt));
-    for (std::string& node : in_int8_) candidates_[std::move(node)] = 0;
-    if (candidates_.empty()) return chosen;
-    first_psnr_ = *std::min_element(psnr.begin(), psnr.end());
-    if (first_psnr_ >= target) {
-      for (const auto& [node, error] : candidates_) chosen.ranges[node] = all_.at(node);
-      chosen.name = model::Precision::int8;
-      chosen.sampled_psnr = first_psnr_;
-      return chosen;
+  // What is fastest and at least `target` dB from f32: int8 if `bytes` are allowed, in as many
+  // layers as that takes, else bf16; f32 if there is nothing.
+  Result<ChosenPrecision> find(double target, bool bytes) {
+    if (frames_.empty()) return ChosenPrecision();
+    wide_ = model::Precision::bf16;
+    size_t worst = 0;
+    if (bytes) {
+      const std::vector<double> psnr = TRY(quality(model::Precision::int8, all_, std::nullopt));
+      worst = worst_of(psnr);
+      for (std::string& node : in_int8_) candidates_[std::move(node)] = 0;
+      if (!candidates_.empty()) first_psnr_ = psnr[worst];
+      if (!candidates_.empty() && psnr[worst] >= target) {
+        return chosen(model::Precision::int8, psnr[worst], names(candidates_));
+      }
     }
-    TRY(measure_each(std::min_element(psnr.begin(), psnr.end()) - psnr.begin()));
-    std::vector<std::string> kept = cheapest(target);
+    const std::vector<double> half = TRY(quality(model::Precision::bf16, {}, std::nullopt));
+    const double half_psnr = half[worst_of(half)];
+    if (!in_bf16_.empty() && !first_psnr_) first_psnr_ = half_psnr;
+    if (in_bf16_.empty() || half_psnr < target) wide_ = model::Precision::f32;
+    const double base = wide_ == model::Precision::bf16 ? squared(half[worst]) : 0;
+    TRY(measure_each(worst, base));
+    std::vector<std::string> kept = cheapest(target, base);
     for (int i = 0; i < kMostVerified && !kept.empty(); i++, kept.pop_back()) {
-      model::Ranges ranges;
-      for (const std::string& node : kept) ranges[node] = all_.at(node);
-      psnr = TRY(quality(ranges, std::nullopt));
-      const double worst = *std::min_element(psnr.begin(), psnr.end());
-      if (worst < target) continue;
-      chosen.name = model::Precision::int8;
-      chosen.ranges = std::move(ranges);
-      chosen.sampled_psnr = worst;
-      return chosen;
+      const auto psnr = TRY(quality(model::Precision::int8, ranges_of(kept), std::nullopt));
+      const double least = psnr[worst_of(psnr)];
+      if (least >= target) return chosen(model::Precision::int8, least, kept);
     }
-    return chosen;
+    if (wide_ == model::Precision::bf16) return chosen(model::Precision::bf16, half_psnr, {});
+    ChosenPrecision none;
+    none.frames = frames_.size();
+    return none;
   }
 
-  double first_psnr() const { return first_psnr_; }
-  bool gains() const { return !candidates_.empty(); }
+  // Of what was tried first; nothing if no layer gains.
+  std::optional<double> first_psnr() const { return first_psnr_; }
+  // Of the layers without a range.
+  model::Precision wide() const { return wide_; }
 
  private:
   void merge(const model::Ranges& ranges) {
@@ -124,12 +127,35 @@ class Search {
     return FrameBuffer(encode.width, encode.height, encode.format, encode.color);
   }
 
+  static size_t worst_of(const std::vector<double>& psnr) {
+    return static_cast<size_t>(std::min_element(psnr.begin(), psnr.end()) - psnr.begin());
+  }
+
+  static std::vector<std::string> names(const std::map<std::string, double>& layers) {
+    std::vector<std::string> all;
+    for (const auto& layer : layers) all.push_back(layer.first);
+    return all;
+  }
+
+  model::Ranges ranges_of(const std::vector<std::string>& nodes) const {
+    model::Ranges ranges;
+    for (const std::string& node : nodes) ranges[node] = all_.at(node);
+    return ranges;
+  }
+
+  ChosenPrecision chosen(model::Precision name, double psnr,
+                         const std::vector<std::string>& in_int8) const {
+    return {name, ranges_of(in_int8), psnr, frames_.size()};
+  }
+
   // PSNR of every sampled frame, or of one.
-  Result<std::vector<double>> quality(const model::Ranges& ranges, std::optional<size_t> frame) {
+  Result<std::vector<double>> quality(model::Precision precision, const model::Ranges& ranges,
+                                      std::optional<size_t> frame) {
     model::RunnerOptions options;
     options.threads = threads_;
-    options.precision = model::Precision::int8;
+    options.precision = precision;
     options.ranges = ranges;
+    options.wide = wide_;
     ShotRunners runners(manifest_.shots, make_, options);
     model::Runner* runner = nullptr;
     std::vector<double> psnr;
@@ -141,27 +167,30 @@ class Search {
       psnr.push_back(squared_error(expected_[i].view(), made.view()).psnr());
     }
     in_int8_.clear();
+    in_bf16_.clear();
     for (const model::PlanStep& step : TRY(runner->plan(manifest_.scored_size))) {
       if (step.algorithm == model::kInt8Algorithm) in_int8_.push_back(step.node);
+      if (step.algorithm == model::kBf16Algorithm) in_bf16_.push_back(step.node);
     }
     return psnr;
   }
 
-  Result<void> measure_each(ptrdiff_t frame) {
+  // What each layer in int8 adds to the error of all others as wide as they may be.
+  Result<void> measure_each(size_t frame, double base) {
     for (auto& [node, error] : candidates_) {
-      const auto psnr = TRY(quality({{node, all_.at(node)}}, static_cast<size_t>(frame)));
-      error = squared(psnr.front());
+      const auto psnr = TRY(quality(model::Precision::int8, {{node, all_.at(node)}}, frame));
+      error = std::max(0.0, squared(psnr.front()) - base);
     }
     return {};
   }
 
   // The least wrong first, as many as the target allows.
-  std::vector<std::string> cheapest(double target) const {
+  std::vector<std::string> cheapest(double target, double base) const {
     std::vector<std::pair<double, std::string>> order;
     for (const auto& [node, error] : candidates_) order.emplace_back(error, node);
     std::sort(order.begin(), order.end());
     std::vector<std::string> kept;
-    double sum = 0;
+    double sum = base;
     for (const auto& [error, node] : order) {
       sum += error;
       if (sum > kMargin * squared(target)) break;
@@ -177,9 +206,10 @@ class Search {
   std::vector<media::DecodedFrame> frames_;
   std::vector<FrameBuffer> expected_;
   model::Ranges all_;
-  std::vector<std::string> in_int8_;          // of the runner asked last
-  std::map<std::string, double> candidates_;  // what int8 gains, and the squared error of each
-  double first_psnr_ = 0;
+  model::Precision wide_ = model::Precision::f32;
+  std::vector<std::string> in_int8_, in_bf16_;  // of the runner asked last
+  std::map<std::string, double> candidates_;    // what int8 gains, and the squared error of each
+  std::optional<double> first_psnr_;
 };
 
 }  // namespace
@@ -188,29 +218,35 @@ Result<void> choose_precision(Manifest& manifest, ByteSource& input, const media
                               model::Runner& exact, const RunnerFactory& make, int threads,
                               const std::function<void()>& scored_one) {
   const Parameters& wanted = manifest.parameters;
-  const bool by_name = wanted.precision == "int8";
+  const bool by_name = wanted.precision == "int8" || wanted.precision == "bf16";
   if (!by_name && (wanted.precision != "auto" || manifest.frames_expected() < kAutoFrames)) {
     return {};
   }
   Search search(manifest, make, threads, scored_one);
   TRY(search.sample(input, info, exact));
   const double target = by_name ? wanted.min_psnr : std::max(wanted.min_psnr, kAutoPsnr);
-  manifest.precision = TRY(search.find(target));
-  if (manifest.precision.name == model::Precision::int8) {
+  manifest.precision = TRY(search.find(target, wanted.precision != "bf16"));
+  const ChosenPrecision& chosen = manifest.precision;
+  if (chosen.name != model::Precision::f32) {
     model::RunnerOptions options;
     options.threads = threads;
-    options.precision = model::Precision::int8;
-    options.ranges = manifest.precision.ranges;
+    options.precision = chosen.name;
+    options.ranges = chosen.ranges;
+    options.wide = search.wide();
     ShotRunners runners(manifest.shots, make, options);
     model::Runner* runner = TRY(runners.at(manifest.chunks.front().first_pts));
     TRY(take_plan(manifest, *runner, TRY(exact.memory(manifest.scored_size))));
-  } else if (by_name && !search.gains()) {
-    manifest.notes.push_back("No layer of this network gains by int8; it is scored in f32.");
-  } else if (by_name) {
+  }
+  if (!by_name || model::name_of(chosen.name) == wanted.precision) return {};
+  if (!search.first_psnr()) {
+    manifest.notes.push_back(
+        fmt::format("No layer of this network gains by {}; it is scored in {}.", wanted.precision,
+                    model::name_of(chosen.name)));
+  } else {
     manifest.notes.push_back(fmt::format(
-        "int8 gives only {:.1f} dB PSNR against f32 on frames of this video, --min-psnr asks for "
-        "{:g}; it is scored in f32.",
-        search.first_psnr(), target));
+        "{} gives only {:.1f} dB PSNR against f32 on frames of this video, --min-psnr asks for "
+        "{:g}; it is scored in {}.",
+        wanted.precision, *search.first_psnr(), target, model::name_of(chosen.name)));
   }
   return {};
 }

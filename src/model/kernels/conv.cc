@@ -9,6 +9,7 @@
 #include <limits>
 #include <map>
 
+#include "model/kernels/bf16.h"
 #include "model/kernels/moments.h"
 #include "model/kernels/pointwise.h"
 #include "model/kernels/row_shares.h"
@@ -121,7 +122,7 @@ struct PhaseJob {
   const BasicView<typename Args::Input>& in;
   const DirectWeights& weights;  // the layout, and the weights in floats
   const Phase& phase;
-  const Int8Phase* int8;         // null: in floats
+  const NarrowPhase* narrow;     // null: in floats
   std::vector<int64_t> offsets;  // of the segments, in the input
   const ConvEpilogue& epilogue;
   const TensorView& out;
@@ -135,19 +136,24 @@ GemmArgs start_args(const PhaseJob<GemmArgs>& job) {
   return args;
 }
 
-Int8GemmArgs start_args(const PhaseJob<Int8GemmArgs>& job) {
-  Int8GemmArgs args;
-  args.length = job.int8->length;
-  args.w = job.int8->packed.data();
+template <class Args>
+Args start_args(const PhaseJob<Args>& job) {
+  Args args;
+  args.length = job.narrow->length;
+  args.w = job.narrow->packed.data();
   return args;
 }
+
+// Elements of the view of the input that a number takes.
+template <class Args>
+constexpr int kStep = std::is_same_v<Args, Bf16GemmArgs> ? 2 : 1;
 
 template <class Args>
 Args phase_args(const PhaseJob<Args>& job) {
   Args args = start_args(job);
   args.offsets = job.offsets.data();
   args.segments = static_cast<int>(job.phase.segments.size());
-  args.a_stride = static_cast<int64_t>(job.weights.in_step_x) * job.weights.in_block;
+  args.a_stride = static_cast<int64_t>(job.weights.in_step_x) * job.weights.in_block * kStep<Args>;
   return args;
 }
 
@@ -158,15 +164,22 @@ void set_lane(const PhaseJob<GemmArgs>& job, int lane, bool bias, GemmArgs& args
 }
 
 void set_lane(const PhaseJob<Int8GemmArgs>& job, int lane, bool, Int8GemmArgs& args) {
-  args.scale = &job.int8->scale[static_cast<size_t>(lane)];
-  args.epilogue.bias = &job.int8->shift[static_cast<size_t>(lane)];
+  args.scale = &job.narrow->scale[static_cast<size_t>(lane)];
+  args.epilogue.bias = &job.narrow->shift[static_cast<size_t>(lane)];
+}
+
+void set_lane(const PhaseJob<Bf16GemmArgs>& job, int lane, bool, Bf16GemmArgs& args) {
+  args.epilogue.bias = &job.narrow->shift[static_cast<size_t>(lane)];
 }
 
 int blocks_of_call(const PhaseJob<GemmArgs>& job, int lanes) {
   return blocks_at_once(job.isa, lanes);
 }
 
-int blocks_of_call(const PhaseJob<Int8GemmArgs>&, int lanes) { return std::min(2, lanes / kLanes); }
+template <class Args>
+int blocks_of_call(const PhaseJob<Args>&, int lanes) {
+  return std::min(2, lanes / kLanes);
+}
 
 // Row `y` of the phase, into its row of `out`.
 template <class Args>
@@ -257,7 +270,7 @@ void picture_phase(const PhaseJob<Args>& job, int rows, float* scratch, int thre
   RowShares shares(bands * pieces, 1, threads);
 #pragma omp parallel num_threads(threads)
   {
-    const TileScope tiles(job.int8 ? job.isa : Isa::avx2);
+    const TileScope tiles(job.narrow ? job.isa : Isa::avx2, kStep<Args> == 2);
     float* mine = scratch + each * omp_get_thread_num();
     shares.run([&](int i) {
       const int first = i / pieces * kBand, x = i % pieces * wide;
@@ -301,7 +314,8 @@ void blocked_phases(const std::vector<PhaseJob<Args>>& jobs, const DirectWeights
   RowShares shares(rows, 2, threads);
 #pragma omp parallel num_threads(threads)
   {
-    const TileScope tiles(jobs.front().int8 ? jobs.front().isa : Isa::avx2);
+    const PhaseJob<Args>& any = jobs.front();
+    const TileScope tiles(any.narrow ? any.isa : Isa::avx2, kStep<Args> == 2);
     const RowTarget target(out, weights, scratch);
     shares.run([&](int y) {
       for (const PhaseJob<Args>& job : jobs) {
@@ -323,15 +337,17 @@ void blocked_phases(const std::vector<PhaseJob<Args>>& jobs, const DirectWeights
 
 template <class Args>
 void run_phases(Isa isa, const BasicView<typename Args::Input>& in, const DirectWeights& weights,
-                const std::vector<Int8Phase>* int8, const ConvEpilogue& epilogue, float* scratch,
-                const TensorView& out, int threads) {
+                const std::vector<NarrowPhase>* narrow, const ConvEpilogue& epilogue,
+                float* scratch, const TensorView& out, int threads) {
   std::vector<PhaseJob<Args>> jobs;
   for (size_t i = 0; i < weights.phases.size(); i++) {
     const Phase& phase = weights.phases[i];
     if (phase.out_y >= out.height || phase.out_x >= out.width) continue;
-    PhaseJob<Args> job{isa, in, weights, phase, int8 ? &(*int8)[i] : nullptr, {}, epilogue, out};
+    PhaseJob<Args> job{isa, in,       weights, phase, narrow ? &(*narrow)[i] : nullptr,
+                       {},  epilogue, out};
     for (const Segment& s : phase.segments) {
-      job.offsets.push_back(s.group * in.plane + s.dy * in.row + s.dx * weights.in_block);
+      job.offsets.push_back(s.group * in.plane + s.dy * in.row +
+                            s.dx * weights.in_block * kStep<Args>);
     }
     const int rows = (out.height - phase.out_y + weights.out_step_y - 1) / weights.out_step_y;
     if (out.block == kLanes) {
@@ -344,7 +360,7 @@ void run_phases(Isa isa, const BasicView<typename Args::Input>& in, const Direct
 }
 
 // One panel of a phase in eight bits: lanes `panel` to `panel` + `wide`.
-void quantize_panel(const Phase& phase, int panel, int wide, const float* packed, Int8Phase& to) {
+void quantize_panel(const Phase& phase, int panel, int wide, const float* packed, NarrowPhase& to) {
   const int segments = static_cast<int>(phase.segments.size());
   const auto weight = [&](int s, int l, int o) {
     return l < phase.length ? packed[(static_cast<int64_t>(s) * phase.length + l) * wide + o] : 0;
@@ -370,6 +386,25 @@ void quantize_panel(const Phase& phase, int panel, int wide, const float* packed
           to.packed.push_back(std::isfinite(q) ? static_cast<int8_t>(std::clamp(q, -127.0f, 127.0f))
                                                : int8_t{0});
           to.shift[static_cast<size_t>(panel + o)] += to.packed.back();
+        }
+      }
+    }
+  }
+}
+
+// The same in bfloat16.
+void round_panel(const Phase& phase, int wide, const float* packed, NarrowPhase& to) {
+  const int segments = static_cast<int>(phase.segments.size());
+  for (int s = 0; s < segments; s++) {
+    for (int l = 0; l < to.length / 2; l += 2) {
+      for (int o = 0; o < wide; o++) {
+        for (int k = l; k < l + 2; k++) {
+          const uint16_t bits =
+              k < phase.length
+                  ? to_bf16(packed[(static_cast<int64_t>(s) * phase.length + k) * wide + o])
+                  : uint16_t{0};
+          to.packed.push_back(static_cast<int8_t>(bits & 0xFF));
+          to.packed.push_back(static_cast<int8_t>(bits >> 8));
         }
       }
     }
@@ -430,17 +465,23 @@ int64_t direct_scratch(const DirectWeights& weights, int width) {
   return static_cast<int64_t>(kColumns + extra) * weights.lanes + kLanes;
 }
 
-Int8Weights quantize_direct(Isa isa, DirectWeights weights, const Quantization& input) {
-  Int8Weights result;
+NarrowWeights narrow_direct(Isa isa, DirectWeights weights, const Quantization& input) {
+  NarrowWeights result;
+  result.bf16 = input.bf16;
   for (Phase& phase : weights.phases) {
-    Int8Phase made;
-    made.length = round_up(phase.length, segment_unit(isa));
+    NarrowPhase made;
+    made.length = input.bf16 ? round_up(2 * phase.length, kTileBytes)
+                             : round_up(phase.length, segment_unit(isa));
     made.scale.resize(static_cast<size_t>(weights.lanes));
     made.shift.resize(static_cast<size_t>(weights.lanes));
     const float* packed = phase.packed.data();
     for (int panel = 0; panel < weights.lanes; panel += 16) {
       const int wide = std::min(16, weights.lanes - panel);
-      quantize_panel(phase, panel, wide, packed, made);
+      if (input.bf16) {
+        round_panel(phase, wide, packed, made);
+      } else {
+        quantize_panel(phase, panel, wide, packed, made);
+      }
       packed += static_cast<int64_t>(phase.segments.size()) * phase.length * wide;
     }
     // So far the sum of the lane's weights, each of which was multiplied with the zero point.
@@ -463,10 +504,10 @@ void conv_direct(Isa isa, const TensorView& in, const DirectWeights& weights,
   run_phases<GemmArgs>(isa, in, weights, nullptr, epilogue, scratch, out, threads);
 }
 
-void conv_direct(Isa isa, const ByteView& in, const Int8Weights& weights,
+void conv_direct(Isa isa, const ByteView& in, const NarrowWeights& weights,
                  const ConvEpilogue& epilogue, float* scratch, const TensorView& out, int threads) {
-  run_phases<Int8GemmArgs>(isa, in, weights.layout, &weights.phases, epilogue, scratch, out,
-                           threads);
+  const auto run = weights.bf16 ? run_phases<Bf16GemmArgs> : run_phases<Int8GemmArgs>;
+  run(isa, in, weights.layout, &weights.phases, epilogue, scratch, out, threads);
 }
 
 }  // namespace atelier::model::kernels

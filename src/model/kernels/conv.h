@@ -19,7 +19,7 @@
 
 #include <vector>
 
-#include "model/kernels/gemm_int8.h"
+#include "model/kernels/gemm_bf16.h"
 #include "model/kernels/tensor_view.h"
 
 namespace atelier::model::kernels {
@@ -63,18 +63,20 @@ struct DirectWeights {
 };
 
 // The same in eight bits (gemm_int8.h): each output lane of a phase has a scale of its own, such
-// that its largest pair of neighbouring weights is the largest allowed.
-struct Int8Phase {
-  int length = 0;  // bytes a segment, a multiple of segment_unit()
+// that its largest pair of neighbouring weights is the largest allowed. Or in bfloat16
+// (gemm_bf16.h), without scales.
+struct NarrowPhase {
+  int length = 0;  // bytes a segment, a multiple of segment_unit() or, in bfloat16, of kTileBytes
   std::vector<int8_t>
       packed;                // [panels of 16 lanes, a last one of 8][segments][length / 4][16|8][4]
   std::vector<float> scale;  // per lane, of weights times activations
   std::vector<float> shift;  // per lane: takes the zero point out of the sum; with the bias
 };
 
-struct Int8Weights {
+struct NarrowWeights {
   DirectWeights layout;  // its phases have no weights
-  std::vector<Int8Phase> phases;
+  bool bf16 = false;
+  std::vector<NarrowPhase> phases;
 };
 
 struct Halo {
@@ -86,8 +88,8 @@ struct Halo {
 DirectWeights pack_direct(const ConvShape& shape, const float* weights, const float* bias,
                           int pad_top, int pad_left, int in_block);
 
-// `weights` for an input in eight bits.
-Int8Weights quantize_direct(Isa isa, DirectWeights weights, const Quantization& input);
+// `weights` for an input in eight bits or bfloat16.
+NarrowWeights narrow_direct(Isa isa, DirectWeights weights, const Quantization& input);
 
 // What the input must have around it for an output of this size.
 Halo direct_halo(const DirectWeights& weights, int in_h, int in_w, int out_h, int out_w);
@@ -99,8 +101,8 @@ struct ConvEpilogue {
   // Null, or where the moments of the output go (moments.h), which has block 8 then: a set for each
   // row of a direct convolution, winograd_blocks() of them else.
   float* moments = nullptr;
-  // Null, or where the output goes in bytes, while its rows are in L1 or L2; it has block 8 then.
-  // Of a direct convolution.
+  // Null, or where the output goes in bytes or bfloat16, while its rows are in L1 or L2; it has
+  // block 8 then. Of a direct convolution.
   const ByteView* bytes = nullptr;
   Quantization quantization{};
 };
@@ -112,7 +114,7 @@ int64_t direct_scratch(const DirectWeights& weights, int width);
 // Without data, but with bytes in the epilogue, nothing else is made.
 void conv_direct(Isa isa, const TensorView& in, const DirectWeights& weights,
                  const ConvEpilogue& epilogue, float* scratch, const TensorView& out, int threads);
-void conv_direct(Isa isa, const ByteView& in, const Int8Weights& weights,
+void conv_direct(Isa isa, const ByteView& in, const NarrowWeights& weights,
                  const ConvEpilogue& epilogue, float* scratch, const TensorView& out, int threads);
 
 }  // namespace atelier::model::kernels

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <random>
 
+#include "model/kernels/bf16.h"
 #include "model/kernels/moments.h"
 #include "model/processor.h"
 
@@ -68,6 +69,7 @@ struct Operands {
   Halo halo;
   int out_h, out_w;
 
+  // Numbers in bytes, in bfloat16 or in floats.
   Operands(const Layer& layer, bool in_bytes) {
     const ConvShape& s = layer.shape;
     std::mt19937 random(static_cast<uint32_t>(s.in_channels * 100 + s.out_channels));
@@ -87,17 +89,36 @@ struct Operands {
   }
 };
 
+// Any bytes, any whole floats, or numbers in bfloat16.
+void fill_input(std::vector<float>& memory, const Quantization&) {
+  std::mt19937 random(7);
+  for (float& v : memory) v = static_cast<float>(random() % 256);
+}
+void fill_input(std::vector<uint8_t>& memory, const Quantization& input) {
+  std::mt19937 random(7);
+  std::uniform_real_distribution<float> values(-3, 3);
+  for (size_t i = 0; i < memory.size(); i++) {
+    if (!input.bf16) {
+      memory[i] = static_cast<uint8_t>(random() % 256);
+    } else if (i % 2 == 1) {
+      const uint16_t bits = to_bf16(values(random));
+      memory[i - 1] = static_cast<uint8_t>(bits & 0xFF);
+      memory[i] = static_cast<uint8_t>(bits >> 8);
+    }
+  }
+}
+
 template <class Element>
-Made make(Isa isa, const Layer& layer, Wanted wanted) {
+Made make(Isa isa, const Layer& layer, Wanted wanted, const Quantization& input = kInput,
+          const Quantization& output = kOutput) {
   constexpr bool kBytes = std::is_same_v<Element, uint8_t>;
   Operands o(layer, kBytes);
-  Picture<Element> in(layer.shape.in_channels, layer.height, layer.width, o.layout.in_block,
-                      o.halo);
-  std::mt19937 random(7);
-  for (Element& v : in.memory) v = static_cast<Element>(random() % 256);
+  const int in_block = o.layout.in_block * (kBytes ? input.bytes() : 1);
+  Picture<Element> in(layer.shape.in_channels, layer.height, layer.width, in_block, o.halo);
+  fill_input(in.memory, input);
   const int channels = layer.shape.out_channels;
   Picture<float> out(channels, o.out_h, o.out_w, float_block(channels), {});
-  Picture<uint8_t> bytes(channels, o.out_h, o.out_w, byte_block(channels), {});
+  Picture<uint8_t> bytes(channels, o.out_h, o.out_w, byte_block(channels) * output.bytes(), {});
   Made made;
   ConvEpilogue epilogue;
   TensorView other = out.view;
@@ -110,13 +131,13 @@ Made make(Isa isa, const Layer& layer, Wanted wanted) {
   epilogue.low = 0;
   if (wanted != Wanted::floats) {
     epilogue.bytes = &bytes.view;
-    epilogue.quantization = kOutput;
+    epilogue.quantization = output;
   }
   if (wanted == Wanted::bytes) out.view.data = nullptr;
   const int width = wanted == Wanted::bytes ? o.out_w : 0;
   std::vector<float> scratch(static_cast<size_t>(direct_scratch(o.layout, width) * kThreads + 16));
   if constexpr (kBytes) {
-    const Int8Weights weights = quantize_direct(isa, o.layout, kInput);
+    const NarrowWeights weights = narrow_direct(isa, o.layout, input);
     conv_direct(isa, in.view, weights, epilogue, scratch.data(), out.view, kThreads);
   } else {
     conv_direct(isa, in.view, o.layout, epilogue, scratch.data(), out.view, kThreads);
@@ -186,11 +207,14 @@ TEST(ConvDirect, EveryInstructionSetGivesTheBitsOfAvx2) {
   for (const Layer& layer : layers()) {
     const Made floats = make<float>(Isa::avx2, layer, Wanted::floats);
     const Made bytes = make<uint8_t>(Isa::avx2, layer, Wanted::floats);
+    const Made halves = make<uint8_t>(Isa::avx2, layer, Wanted::floats, kBf16);
     for (const Isa isa : others_here()) {
       EXPECT_TRUE(make<float>(isa, layer, Wanted::floats) == floats)
           << describe(layer) << " in floats, instructions " << static_cast<int>(isa);
       EXPECT_TRUE(make<uint8_t>(isa, layer, Wanted::floats) == bytes)
           << describe(layer) << " in bytes, instructions " << static_cast<int>(isa);
+      EXPECT_TRUE(make<uint8_t>(isa, layer, Wanted::floats, kBf16) == halves)
+          << describe(layer) << " in bfloat16, instructions " << static_cast<int>(isa);
     }
   }
 }
@@ -209,6 +233,12 @@ TEST(ConvDirect, BytesAreTheSameWithAndWithoutTheFloats) {
       EXPECT_EQ(both.moments, alone.moments) << describe(layer);
       // Something was written: not all of it is what memory begins with.
       EXPECT_GT(std::count(both.bytes.begin(), both.bytes.end(), kOutput.zero_point), 0);
+      for (const Quantization& input : {kInput, kBf16}) {
+        const Made halves = make<uint8_t>(isa, layer, Wanted::both, input, kBf16);
+        EXPECT_EQ(halves.bytes, make<uint8_t>(isa, layer, Wanted::bytes, input, kBf16).bytes)
+            << describe(layer);
+        EXPECT_GT(halves.bytes.size(), both.bytes.size());
+      }
     }
   }
 }

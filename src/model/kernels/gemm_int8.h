@@ -33,6 +33,7 @@ constexpr int segment_unit(Isa isa) { return isa == Isa::avx512_amx ? kTileBytes
 
 struct Int8GemmArgs {
   using Input = uint8_t;
+  using Sum = int32_t;
   const uint8_t* a = nullptr;        // whole segments are read, with their padding
   const int64_t* offsets = nullptr;  // bytes, one a segment
   int segments = 1;
@@ -49,16 +50,18 @@ struct Int8GemmArgs {
 
 inline constexpr int kWeightSlack = 32;  // bytes
 
-// A thread needs one of these, with the same instruction set, around its calls of gemm_row.
+// A thread needs one of these, with the same instruction set, around its calls of gemm_row. With
+// `flush` numbers below the normal ones are zero meanwhile, as they are to gemm_bf16.h.
 class TileScope {
  public:
-  explicit TileScope(Isa isa);
+  explicit TileScope(Isa isa, bool flush = false);
   ~TileScope();
   TileScope(const TileScope&) = delete;
   TileScope& operator=(const TileScope&) = delete;
 
  private:
   bool on_;
+  unsigned before_;  // of the register that says how floats are rounded
 };
 
 // `pixels` any number, `blocks` 1 or 2 (of eight output channels).

@@ -5,12 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <random>
 #include <vector>
 
-#include "model/kernels/gemm_int8.h"
+#include "model/kernels/bf16.h"
+#include "model/kernels/gemm_bf16.h"
 #include "model/kernels/tensor_view.h"
 #include "model/processor.h"
 
@@ -34,8 +36,8 @@ std::vector<float> noise(size_t count, uint32_t seed) {
 struct Operands {
   std::vector<float> a = noise(kSegments * kSegmentStep, 1),
                      w = noise(size_t{32} * kSegments * kLength, 2);
-  std::vector<uint8_t> bytes;
-  std::vector<int8_t> weights;
+  std::vector<uint8_t> bytes, halves;  // halves are of bfloat16
+  std::vector<int8_t> weights, half_weights;
   std::vector<float> bias = noise(32, 3), scale = noise(32, 4), add = noise(4 * kAddBlock, 5);
   std::vector<int64_t> offsets{0, kSegmentStep, 2 * kSegmentStep - 8};
 
@@ -43,6 +45,19 @@ struct Operands {
     for (const float v : a) bytes.push_back(static_cast<uint8_t>((v + 1) * 127.5F));
     for (const float v : w) weights.push_back(static_cast<int8_t>(v * 64));
     weights.resize(weights.size() + kWeightSlack);
+    // Of every size that a sum can tell from nothing, so that each rounding counts.
+    for (size_t i = 0; i < a.size(); i++) {
+      append(std::ldexp(a[i], static_cast<int>(i * 7 % 19) - 9), halves);
+    }
+    for (size_t i = 0; i < w.size(); i++) {
+      append(std::ldexp(w[i], static_cast<int>(i * 5 % 13) - 6), half_weights);
+    }
+  }
+  template <class Byte>
+  static void append(float value, std::vector<Byte>& to) {
+    const uint16_t bits = to_bf16(value);
+    to.push_back(static_cast<Byte>(bits & 0xFF));
+    to.push_back(static_cast<Byte>(bits >> 8));
   }
 };
 
@@ -58,6 +73,13 @@ Int8GemmArgs args_of(const Operands& o, const Int8GemmArgs*) {
   args.a = o.bytes.data();
   args.w = o.weights.data();
   args.scale = o.scale.data();
+  return args;
+}
+
+Bf16GemmArgs args_of(const Operands& o, const Bf16GemmArgs*) {
+  Bf16GemmArgs args;
+  args.a = o.halves.data();
+  args.w = o.half_weights.data();
   return args;
 }
 
@@ -78,7 +100,7 @@ std::vector<float> made_by(Isa isa, const Operands& o, int pixels, int blocks, i
   if (kind & 2) args.epilogue.add = o.add.data();
   if (kind & 4) args.epilogue.low = 0;
   if (kind & 8) args.epilogue.high = 1;
-  const TileScope tiles(isa);
+  const TileScope tiles(isa, std::is_same_v<Args, Bf16GemmArgs>);
   gemm_row(isa, args, pixels, blocks);
   return c;
 }
@@ -97,6 +119,10 @@ void expect_same_bits(Isa isa) {
       }
     }
   }
+}
+
+__attribute__((target("avx2,fma"))) void round_eight(const float* from, uint32_t* to) {
+  _mm256_store_si256(reinterpret_cast<__m256i*>(to), to_bf16(_mm256_load_ps(from)));
 }
 
 bool skipped(bool supported, const char* what) {
@@ -142,6 +168,94 @@ TEST(GemmRow, AmxGivesTheBitsOfAvx2) {
     GTEST_SKIP() << "no AMX here";
   }
   expect_same_bits<Int8GemmArgs>(Isa::avx512_amx);
+  expect_same_bits<Bf16GemmArgs>(Isa::avx512_amx);
+}
+
+float number_at(const uint8_t* halves, int i) {
+  return from_bf16(static_cast<uint16_t>(halves[2 * i] | halves[2 * i + 1] << 8));
+}
+
+// One output as the manual of tdpbf16ps has it.
+float sum_of(const Operands& o, int pixel, int lane, int lanes) {
+  const auto* w = reinterpret_cast<const uint8_t*>(o.half_weights.data());
+  float sum = 0;
+  for (int s = 0; s < kSegments; s++) {
+    const uint8_t* a = o.halves.data() + o.offsets[static_cast<size_t>(s)] + pixel * kStride;
+    for (int tile = 0; tile < kLength / kTileBytes; tile++, a += kTileBytes) {
+      float even = 0, odd = 0;
+      for (int k = 0; k < kTileBytes / 4; k++, w += 4 * lanes) {
+        even = std::fma(number_at(a, 2 * k), number_at(w, 2 * lane), even);
+        odd = std::fma(number_at(a, 2 * k + 1), number_at(w, 2 * lane + 1), odd);
+      }
+      sum += even + odd;
+    }
+  }
+  return sum;
+}
+
+TEST(GemmRow, Bf16AddsInTheOrderThatIsDocumented) {
+  const Operands o;
+  for (const Isa isa : {Isa::avx2, own_isa()}) {
+    for (const int pixels : {1, 2, 17, 70}) {
+      for (const int blocks : {1, 2}) {
+        const auto got = made_by<Bf16GemmArgs>(isa, o, pixels, blocks, 0);
+        for (int p = 0; p < pixels; p++) {
+          for (int lane = 0; lane < 8 * blocks; lane++) {
+            ASSERT_EQ(got[static_cast<size_t>(lane / 8 * kOutBlock + p * kLanes + lane % 8)],
+                      sum_of(o, p, lane, 8 * blocks))
+                << "pixel " << p << " of " << pixels << ", lane " << lane;
+          }
+        }
+      }
+    }
+  }
+}
+
+// Numbers whose products are below the normal ones: what a matrix unit takes for zero.
+TEST(GemmRow, Bf16TakesWhatIsTinyForZeroEverywhere) {
+  Operands o;
+  for (size_t i = 0; i < o.a.size(); i++) {
+    const uint16_t bits = to_bf16(std::ldexp(o.a[i], -64 - static_cast<int>(i % 5)));
+    o.halves[2 * i] = static_cast<uint8_t>(bits & 0xFF);
+    o.halves[2 * i + 1] = static_cast<uint8_t>(bits >> 8);
+  }
+  for (size_t i = 0; i < o.w.size(); i++) {
+    const uint16_t bits = to_bf16(std::ldexp(o.w[i], -58 - static_cast<int>(i % 3)));
+    o.half_weights[2 * i] = static_cast<int8_t>(bits & 0xFF);
+    o.half_weights[2 * i + 1] = static_cast<int8_t>(bits >> 8);
+  }
+  const auto expected = made_by<Bf16GemmArgs>(Isa::avx2, o, 40, 2, 0);
+  const auto got = made_by<Bf16GemmArgs>(own_isa(), o, 40, 2, 0);
+  EXPECT_EQ(0, std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)));
+  EXPECT_GT(std::count(got.begin(), got.end(), 0.0F), 10);
+  for (const float v : got) EXPECT_TRUE(v == 0 || std::isnormal(v)) << v;
+}
+
+TEST(Bf16, RoundsToTheEvenOneAndNeverToWhatIsNoNumber) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<std::pair<float, float>> pairs{
+      {0.0F, 0.0F},
+      {-0.0F, 0.0F},
+      {1.0F, 1.0F},
+      {0x1.01p0F, 0x1.00p0F},  // half-way, down to the even one
+      {0x1.03p0F, 0x1.04p0F},  // half-way, up to the even one
+      {-0x1.0101p0F, -0x1.02p0F},
+      {0x1p-126F, 0x1p-126F},
+      {0x1.FFFFFCp-127F, 0.0F},  // below the normal ones
+      {-1e-45F, 0.0F},
+      {3.4e38F, kMostBf16},
+      {-INFINITY, -kMostBf16},
+      {INFINITY, kMostBf16},
+      {kNan, 0.0F},
+      {-kNan, 0.0F}};
+  alignas(32) float eight[8];
+  alignas(32) uint32_t made[8];
+  for (const auto& [from, to] : pairs) {
+    EXPECT_EQ(from_bf16(to_bf16(from)), to) << from;
+    std::fill_n(eight, 8, from);
+    round_eight(eight, made);
+    for (const uint32_t bits : made) EXPECT_EQ(bits, to_bf16(from)) << from;
+  }
 }
 
 }  // namespace

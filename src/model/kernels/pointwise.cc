@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "model/kernels/bf16.h"
 #include "model/kernels/row_shares.h"
 
 namespace atelier::model::kernels {
@@ -126,9 +127,54 @@ inline __attribute__((always_inline)) void store_apart(__m256i four, uint8_t* to
   _mm_storel_epi64(reinterpret_cast<__m128i*>(to + 3 * step), _mm_unpackhi_epi64(high, high));
 }
 
+// Eight channels of each of two pixels, `step` bytes apart.
+inline __attribute__((always_inline)) void round_two(const float* from, uint8_t* to, int64_t step) {
+  const __m256i a = to_bf16(_mm256_loadu_ps(from)), b = to_bf16(_mm256_loadu_ps(from + kLanes));
+  const __m256i both = _mm256_permute4x64_epi64(_mm256_packus_epi32(a, b), 0xD8);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(both));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to + step), _mm256_extracti128_si256(both, 1));
+}
+
+// Groups of eight channels in bfloat16, `step` bytes from one to the next at `to`.
+void round_eights(const float* from, int count, uint8_t* to, int64_t step) {
+  int i = 0;
+  for (; i + 2 * kLanes <= count; i += 2 * kLanes, to += 2 * step) round_two(from + i, to, step);
+  for (; i < count; i += kLanes, to += step) {
+    alignas(32) float rest[2 * kLanes] = {};
+    alignas(32) uint8_t made[4 * kLanes];
+    const int n = std::min(kLanes, count - i);
+    std::copy_n(from + i, n, rest);
+    round_two(rest, made, 2 * kLanes);
+    std::copy_n(made, 2 * n, to);
+  }
+}
+
+// One channel of pixels that take `step` bytes.
+void round_channel(const float* from, int count, uint8_t* to, int64_t step) {
+  int i = 0;
+  // Four pixels from this channel on end in the fifth, which must be there, too.
+  for (; step == 2 * kPictureBlock && i + kLanes < count; i += kLanes) {
+    const __m256i made = to_bf16(_mm256_loadu_ps(from + i));
+    const __m128i halves[2] = {_mm256_castsi256_si128(made), _mm256_extracti128_si256(made, 1)};
+    for (int h = 0; h < 2; h++) {
+      auto* pixels = reinterpret_cast<__m256i*>(to + (i + 4 * h) * step);
+      const __m256i others =
+          _mm256_andnot_si256(_mm256_set1_epi64x(0xFFFF), _mm256_loadu_si256(pixels));
+      _mm256_storeu_si256(pixels, _mm256_or_si256(others, _mm256_cvtepu32_epi64(halves[h])));
+    }
+  }
+  for (; i < count; i += kLanes) {
+    alignas(32) uint8_t made[2 * kLanes];
+    const int n = std::min(kLanes, count - i);
+    round_eights(from + i, n, made, 2 * kLanes);
+    for (int l = 0; l < n; l++) std::copy_n(made + 2 * l, 2, to + (i + l) * step);
+  }
+}
+
 // Groups of eight channels, `step` bytes from one to the next at `to`.
 void quantize_eights(const float* from, int count, const Quantization& q, uint8_t* to,
                      int64_t step) {
+  if (q.bf16) return round_eights(from, count, to, step);
   const __m256 factor = _mm256_set1_ps(1 / q.scale);
   const __m256 zero = _mm256_set1_ps(static_cast<float>(q.zero_point));
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
@@ -199,11 +245,12 @@ void program_row(const Program& p, int group, int y) {
     }
     const ByteView& bytes = p.out.bytes;
     if (!bytes.data) continue;
+    const int64_t first = int64_t{group} * block * p.out.quantization.bytes();
     if (block == kLanes) {
-      quantize_eights(from, count, p.out.quantization,
-                      bytes.at(0, y, x / kLanes) + int64_t{group} * kLanes, bytes.block);
+      quantize_eights(from, count, p.out.quantization, bytes.at(0, y, x / kLanes) + first,
+                      bytes.block);
     } else {
-      quantize_row(from, count, p.out.quantization, bytes.at(0, y, x) + group, bytes.block);
+      quantize_row(from, count, p.out.quantization, bytes.at(0, y, x) + first, bytes.block);
     }
   }
 }
@@ -234,13 +281,15 @@ void quantize_groups(const TensorView& in, int y, const Quantization& quantizati
                      const ByteView& out) {
   for (int g = 0; g < in.groups(); g++) {
     quantize_eights(in.row_at(g, y), in.width * kLanes, quantization,
-                    out.at(0, y, 0) + int64_t{g} * kLanes, out.block);
+                    out.at(0, y, 0) + int64_t{g} * kLanes * quantization.bytes(), out.block);
   }
 }
 
 void quantize_row(const float* from, int count, const Quantization& quantization, uint8_t* to,
                   int64_t step) {
-  if (step == 1) {
+  if (quantization.bf16) {
+    round_channel(from, count, to, step);
+  } else if (step == 1) {
     quantize_eights(from, count, quantization, to, kLanes);
   } else {
     quantize_channel(from, count, quantization, to, step);

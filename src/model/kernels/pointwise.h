@@ -32,7 +32,8 @@ struct PointOp {
 };
 
 // Where results go: to floats, to bytes, or to both. Bytes are round(result / scale) + zero_point,
-// to the even one half-way, cut off to 0 to 255, of the floats that are written.
+// to the even one half-way, cut off to 0 to 255, of the floats that are written; or those of
+// bfloat16 (bf16.h).
 struct PointOutput {
   TensorView floats;  // without data: none. May be the input
   ByteView bytes;     // without data: none

@@ -8,9 +8,9 @@
 // consumer reads as padding and that the producer of the tensor filled (zeros). Kernels thus have
 // no border cases. Lanes beyond the last channel hold finite numbers that nobody reads as data.
 //
-// Activations in bytes have all channels of a pixel in one group (of four for a picture: RGBx):
-// what a convolution multiplies then lies in long runs, as the widest instructions want it
-// (gemm_amx.cc).
+// Activations in bytes or bfloat16 have all channels of a pixel in one group (of four for a
+// picture: RGBx): what a convolution multiplies then lies in long runs, as the widest instructions
+// want it (gemm_amx.cc).
 #pragma once
 
 #include <cstdint>
@@ -46,12 +46,17 @@ struct BasicView {
 
 using TensorView = BasicView<float>;
 
-// Activations in eight bits: q stands for scale * (q - zero_point). The halo holds zero_point.
+// How activations are narrower than floats: in eight bits, where q stands for scale * (q -
+// zero_point), or in two bytes of bfloat16. The halo holds zeros: zero_point in every byte.
 struct Quantization {
   float scale = 1;
   int zero_point = 0;  // 0 to 255
+  bool bf16 = false;   // then scale is 1 and zero_point 0
+  int bytes() const { return bf16 ? 2 : 1; }
   bool operator==(const Quantization&) const = default;
 };
+inline constexpr Quantization kBf16{1, 0, true};
+// Elements and blocks are bytes, also where a number takes two.
 using ByteView = BasicView<uint8_t>;
 
 }  // namespace atelier::model::kernels

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions in eight bits (kernels/gemm_int8.h), and who makes the bytes that they read.
+// Convolutions in eight bits (kernels/gemm_int8.h) or in bfloat16 (kernels/gemm_bf16.h), and who
+// makes the bytes that they read.
 //
 // The rule (plan_ways.cc): with AVX2, bytes go through twice as fast as floats, so what would be
 // direct in floats is in bytes; 3x3 stays with Winograd in floats, which needs a quarter of the
 // multiplications and so half the time of bytes. With VNNI bytes are four times as fast and all of
-// them are in bytes.
+// them are in bytes. bfloat16 is for AMX alone, and gains everywhere there.
 // Sums leave a convolution as floats: statistics and additions lose nothing. The step that makes
 // its input (a normalisation with its ReLU, say) writes bytes itself: a quarter of the memory.
 #include <algorithm>
@@ -55,10 +56,8 @@ std::optional<k::Quantization> PlanBuilder::wanted_in_bytes(const std::string& v
     next = only_reader(resize->outputs[0]);
     if (!next || next->op != "Conv" || !takes_resize(*resize, *next)) return std::nullopt;
   }
-  if (!next || (next->op != "Conv" && next->op != "ConvTranspose") || !takes_bytes(*next)) {
-    return std::nullopt;
-  }
-  return quantization_of(*next);
+  if (!next || (next->op != "Conv" && next->op != "ConvTranspose")) return std::nullopt;
+  return narrow_of(*next);
 }
 
 std::optional<k::Quantization> PlanBuilder::wanted_behind_pad(const std::string& value) const {
@@ -74,10 +73,8 @@ std::optional<k::Quantization> PlanBuilder::wanted_beside(const std::string& val
   if (readers == readers_.end() || only_reader(value)) return std::nullopt;
   for (const Node* reader : readers->second) {
     const bool convolves = reader->op == "Conv" || reader->op == "ConvTranspose";
-    if (convolves && fast_.nodes.contains(reader) && reader->inputs[0] == value &&
-        takes_bytes(*reader)) {
-      return quantization_of(*reader);
-    }
+    if (!convolves || !fast_.nodes.contains(reader) || reader->inputs[0] != value) continue;
+    if (const auto narrow = narrow_of(*reader)) return narrow;
   }
   return std::nullopt;
 }
@@ -86,7 +83,7 @@ void PlanBuilder::make_bytes(int value, const k::Quantization& quantization) {
   Value& v = plan_.values[static_cast<size_t>(value)];
   v.bytes = true;
   v.quantization = quantization;
-  v.block = k::byte_block(static_cast<int>(v.shape.channels));
+  v.block = k::byte_block(static_cast<int>(v.shape.channels)) * quantization.bytes();
 }
 
 int PlanBuilder::add_bytes(const std::string& name, const PictureShape& shape,
@@ -121,22 +118,22 @@ int PlanBuilder::in_bytes(const std::string& value, const k::Quantization& quant
   return to;
 }
 
-Result<void> PlanBuilder::lower_int8(const ConvJob& job) {
-  const k::Quantization quantization = quantization_of(job.node).value();
-  auto& packed = weights_.int8[fmt::format("{} {} {}", direct_key(job), quantization.scale,
-                                           quantization.zero_point)];
+Result<void> PlanBuilder::lower_narrow(const ConvJob& job, const k::Quantization& quantization) {
+  auto& packed = weights_.narrow[fmt::format("{} {} {} {}", direct_key(job), quantization.scale,
+                                             quantization.zero_point, quantization.bytes())];
   if (!packed) {
-    packed = std::make_shared<const k::Int8Weights>(
-        k::quantize_direct(options_.isa, pack(job, k::byte_block), quantization));
+    packed = std::make_shared<const k::NarrowWeights>(
+        k::narrow_direct(options_.isa, pack(job, k::byte_block), quantization));
   }
   const PictureShape& in_shape = shape(job.in);
   const k::Halo halo = halo_of(packed->layout, in_shape, job.out_shape);
   const int in = with_halo(in_bytes(job.in, quantization), halo);
   Step step = conv_step(job.node, job.label, *job.weights, in_shape, shape(job.node.outputs[0]));
-  step.label.algorithm = kInt8Algorithm;
+  step.label.algorithm = quantization.bf16 ? kBf16Algorithm : kInt8Algorithm;
   const int channels = packed->layout.shape.in_channels;
-  step.label.implementation =
-      channels > 1 && channels < k::kLanes ? kInt8PictureKernel : kInt8Kernel;
+  step.label.implementation = quantization.bf16                      ? kBf16Kernel
+                              : channels > 1 && channels < k::kLanes ? kInt8PictureKernel
+                                                                     : kInt8Kernel;
   add_direct(job, packed->layout, in, std::move(step),
              [=, packed = packed](const StepContext& c, const k::ConvEpilogue& epilogue,
                                   const k::TensorView& out) {
