@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/mutex.h"
+#include "cli/slurm_workers.h"
 #include "engine/local.h"
 #include "run/scorer_process.h"
 
@@ -79,15 +80,13 @@ class CommitWatcher {
   std::jthread thread_;
 };
 
-// What every engine says to a worker; `on_machine` of them share its machine.
+// What every engine says to a worker, whichever of them it is; `on_machine` of them share this
+// machine, 0: they are elsewhere.
 std::vector<std::string> worker_arguments(const WorkersRequest& request, const std::string& url,
-                                          int k, int n, int on_machine) {
+                                          int on_machine) {
   std::vector<std::string> arguments{
-      "worker",    url,
-      "--quiet",   fmt::format("--worker={}/{}", k, n),
-      "--input",   request.input,
-      "--model",   request.model,
-      "--sandbox", request.sandbox,
+      "worker",  url,           "--quiet",   "--input",       request.input,
+      "--model", request.model, "--sandbox", request.sandbox,
   };
   if (request.trace) arguments.emplace_back("--trace");
   for (std::string& limit : to_arguments(request.limits, on_machine)) {
@@ -106,7 +105,8 @@ Result<void> score_locally(const WorkersRequest& request, const std::string& url
   const int threads = engine::threads_of_each(request.workers, request.threads);
   int started = 0;
   setup.arguments = [&](int k, int n) {
-    std::vector<std::string> arguments = worker_arguments(request, url, k, n, n);
+    std::vector<std::string> arguments = worker_arguments(request, url, n);
+    arguments.push_back(fmt::format("--worker={}/{}", k, n));
     const std::string name = fmt::format("{}.{}", request.name, ++started);
     for (std::string argument : {"--threads"s, std::to_string(threads), "--parent"s,
                                  std::to_string(::getpid()), "--name"s, name}) {
@@ -122,11 +122,16 @@ Result<void> score_locally(const WorkersRequest& request, const std::string& url
 
 }  // namespace
 
-Result<void> score_with_workers(const WorkersRequest& request, run::RunFolder& folder,
-                                const run::Manifest& manifest, run::Progress& progress,
-                                uint64_t& own_frames, Console& console, std::stop_token stop) {
+Result<std::optional<run::EngineReport>> score_with_workers(
+    const WorkersRequest& request, run::RunFolder& folder, const run::Manifest& manifest,
+    run::Progress& progress, uint64_t& own_frames, Console& console, std::stop_token stop) {
   const CommitWatcher watcher(folder, manifest, request.name + ".", progress, own_frames);
-  return score_locally(request, folder.url(), console, std::move(stop));
+  if (request.engine.name == "slurm") {
+    return std::optional(TRY(score_on_slurm(
+        request, folder, worker_arguments(request, folder.url(), 0), console, std::move(stop))));
+  }
+  TRY(score_locally(request, folder.url(), console, std::move(stop)));
+  return std::optional<run::EngineReport>();
 }
 
 }  // namespace atelier::cli

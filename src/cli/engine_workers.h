@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "cli/console.h"
 #include "cli/engine_options.h"
 #include "cli/limits.h"
+#include "run/report.h"
 #include "run/run_folder.h"
 #include "run/scorer.h"
 
@@ -27,15 +29,17 @@ struct WorkersRequest {
   std::string input;  // where they are now, whatever the manifest says
   std::string model;
   std::function<bool()> goes_on;  // engine::LocalSetup
+  // Chunks that are neither committed nor given up.
+  std::function<Result<size_t>()> unsettled;
   // Further arguments of worker k, asked for at each of its starts; may be unset.
   std::function<std::vector<std::string>(int k)> more_arguments;
 };
 
 // Blocks until the workers have settled every chunk. `progress` counts what is committed by them
-// and by others, `own_frames` what by them. Errors: those of the engine, as
-// engine::run_local_workers.
-Result<void> score_with_workers(const WorkersRequest& request, run::RunFolder& folder,
-                                const run::Manifest& manifest, run::Progress& progress,
-                                uint64_t& own_frames, Console& console, std::stop_token stop);
+// and by others, `own_frames` what by them. Answers what the engine did, if it works on more than
+// this machine. Errors: those of the engine, as engine::run_local_workers and run_slurm_workers.
+Result<std::optional<run::EngineReport>> score_with_workers(
+    const WorkersRequest& request, run::RunFolder& folder, const run::Manifest& manifest,
+    run::Progress& progress, uint64_t& own_frames, Console& console, std::stop_token stop);
 
 }  // namespace atelier::cli

@@ -61,7 +61,8 @@ std::vector<std::string> to_arguments(const Limits& limits, int workers) {
       "--progress-timeout", fmt::format("{}", limits.progress_timeout),
       "--chunk-timeout",    fmt::format("{}", limits.chunk_timeout),
       "--max-attempts",     fmt::format("{}", limits.max_attempts)};
-  if (const uint64_t memory = scorer_memory(limits); memory > 0) {
+  const uint64_t memory = workers == 0 ? limits.memory : scorer_memory(limits);
+  if (memory > 0) {
     const uint64_t share = memory / static_cast<uint64_t>(std::max(1, workers));
     arguments.insert(arguments.end(),
                      {"--memory", fmt::format("{}K", std::max(share >> 10, uint64_t{1}))});

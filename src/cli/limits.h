@@ -24,7 +24,8 @@ struct Limits {
 };
 
 void add_limits(CLI::App& command, Limits& limits);
-// As add_limits() reads them, for one of so many workers of this machine.
+// As add_limits() reads them, for one of so many workers of this machine; 0: of another machine,
+// whose memory is its own affair unless it was said.
 std::vector<std::string> to_arguments(const Limits& limits, int workers);
 run::TimeLimits time_limits(const Limits& limits);
 // Bytes for all scorers together: what was asked for, or nine tenths of what there is. Less would

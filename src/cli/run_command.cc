@@ -231,6 +231,7 @@ struct Scored {
   uint64_t frames_now = 0;
   double wall_seconds = 0;
   std::vector<run::Unpainted> unpainted;
+  std::optional<run::EngineReport> engine;
 };
 
 // A run under way: what its scorers are given, and where their results go.
@@ -330,7 +331,8 @@ class Run {
       TRY(std::move(result));
     }
     auto unpainted = TRY(replace_failures(ledger, manifest, stop));
-    return Scored{frames_now_, seconds_between(begin, clock_.now()), std::move(unpainted)};
+    return Scored{frames_now_, seconds_between(begin, clock_.now()), std::move(unpainted),
+                  std::move(engine_report_)};
   }
 
   // Its last beat comes before the report.
@@ -374,9 +376,18 @@ class Run {
       const auto cancelled = ledger_->cancelled();
       return !cancelled.ok() || !*cancelled;
     };
+    request.unsettled = [this, &manifest] { return unsettled(manifest); };
     request.more_arguments = options_.worker_arguments;
-    return score_with_workers(request, *folder_, manifest, progress_->get(), frames_now_, console_,
-                              stop);
+    engine_report_ = TRY(score_with_workers(request, *folder_, manifest, progress_->get(),
+                                            frames_now_, console_, stop));
+    return {};
+  }
+
+  Result<size_t> unsettled(const run::Manifest& manifest) {
+    const size_t done = TRY(folder_->committed_chunks()).size();
+    if (done >= manifest.chunks.size()) return size_t{0};
+    return manifest.chunks.size() -
+           std::min(manifest.chunks.size(), done + TRY(ledger_->failures()).size());
   }
 
   // What could not be scored is named before anything is joined.
@@ -420,6 +431,7 @@ class Run {
   const std::string worker_ = run::make_worker_name();
   int workers_ = 1;
   uint64_t frames_now_ = 0;
+  std::optional<run::EngineReport> engine_report_;
   Mutex mutex_;  // of the log, and of folder_ until there is one
   run::LogSegments log_{clock_, worker_};
   std::unique_ptr<run::RunFolder> folder_;
@@ -445,6 +457,14 @@ void say_plan(Console& console, const run::Manifest& manifest, const RunOptions&
   if (!manifest.shots.empty()) {
     console.say(fmt::format("Normalised by shot: {} shot{}.", manifest.shots.size(),
                             manifest.shots.size() == 1 ? "" : "s"));
+  }
+  if (!options.engine.is_local()) {
+    console.say(fmt::format("On {} node{} of {}.",
+                            options.engine.nodes.empty() ? "1" : options.engine.nodes,
+                            options.engine.nodes.empty() || options.engine.nodes == "1" ? "" : "s",
+                            options.engine.name));
+    console.say(fmt::format("Run: {}", run_url));
+    return;
   }
   const int threads = engine::threads_of_each(workers, options.threads);
   console.say(fmt::format("{} worker{} of {} thread{}.", workers, workers == 1 ? "" : "s", threads,
@@ -488,6 +508,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   const Output output = TRY(open_output(options, input.place));
   const auto trace = TRY(open_trace(options));
   const auto runs = TRY(open_runs(options.runs));
+  TRY(check_engine(options.engine, options.workers, stop));
   for (const std::string& note : notes_of_stores()) console.note(note);
 
   if (options.sandbox == "off") {
@@ -531,6 +552,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   report.score_wall_seconds = scored.wall_seconds;
   report.wall_seconds = seconds_between(begin, clock.now());
   report.notes = console.notes();
+  report.engine = scored.engine;
   const std::string json = run::to_json(report, manifest);
   job.leave();
   TRY(job.folder().put_report(json));

@@ -34,42 +34,86 @@ json precision_json(const ChosenPrecision& p) {
   return result;
 }
 
+json engine_json(const EngineReport& engine) {
+  json events = json::array();
+  for (const EngineEvent& event : engine.events) {
+    events.push_back({{"seconds", event.seconds}, {"text", event.text}});
+  }
+  return {{"name", engine.name},
+          {"nodes", engine.nodes},
+          {"workers", engine.workers},
+          {"restarts", engine.restarts},
+          {"events", events}};
+}
+
+json engine_json(const EngineState& engine) {
+  json tasks = json::array();
+  for (const EngineTask& task : engine.tasks) {
+    tasks.push_back({{"task", task.name},
+                     {"state", task.state},
+                     {"reason", task.reason},
+                     {"nodes", task.nodes},
+                     {"restarts", task.restarts}});
+  }
+  json result = {{"name", engine.record.name},
+                 {"job", engine.record.job},
+                 {"partition", engine.record.partition},
+                 {"tasks", tasks}};
+  if (!engine.error.empty()) result["error"] = engine.error;
+  return result;
+}
+
 }  // namespace
+
+std::string to_json(const EngineRecord& record) {
+  return text_of({{"name", record.name}, {"job", record.job}, {"partition", record.partition}});
+}
+
+Result<EngineRecord> engine_from_json(std::string_view text) {
+  try {
+    const json j = json::parse(text);
+    return EngineRecord{j.at("name"), j.at("job"), j.at("partition")};
+  } catch (const json::exception&) {
+    return make_error(Code::corrupt, "The run's engine.json is damaged; remove it.");
+  }
+}
 
 std::string to_json(const RunReport& report, const Manifest& manifest) {
   const FinishReport& finish = report.finish;
   json fps = fps_json(finish.frames, finish.seconds);
   fps["job"] = rate(report.frames_now, report.wall_seconds);
-  return text_of({{"state", "done"},
-                  {"run_id", manifest.run_id},
-                  {"run", report.run},
-                  {"input", manifest.input.url},
-                  {"output", report.output},
-                  {"model", manifest.model.name},
-                  {"width", manifest.encode.width},
-                  {"height", manifest.encode.height},
-                  {"precision", precision_json(manifest.precision)},
-                  {"norm", manifest.shots.empty() ? "frame" : "shot"},
-                  {"shots", manifest.shots.size()},
-                  {"chunks", manifest.chunks.size()},
-                  {"frames", finish.frames},
-                  {"frames_expected", finish.frames_expected},
-                  {"frames_scored_now", report.frames_now},
-                  {"decode_errors", finish.decode_errors},
-                  {"retimed_frames", finish.retimed},
-                  {"interlaced_frames", finish.interlaced},
-                  {"repeated_frames", finish.repeated},
-                  {"unpainted_frames", finish.unpainted},
-                  {"damaged_packets", manifest.damaged_packets},
-                  {"copied_streams", manifest.copied.size()},
-                  {"copied_packets", finish.copied_packets},
-                  {"bytes", finish.bytes},
-                  {"shifted_seconds", finish.shifted_seconds},
-                  {"wall_seconds", report.wall_seconds},
-                  {"node_seconds", report.score_wall_seconds},
-                  {"stage_seconds", seconds_json(finish.seconds)},
-                  {"fps", fps},
-                  {"notes", report.notes}});
+  json result = {{"state", "done"},
+                 {"run_id", manifest.run_id},
+                 {"run", report.run},
+                 {"input", manifest.input.url},
+                 {"output", report.output},
+                 {"model", manifest.model.name},
+                 {"width", manifest.encode.width},
+                 {"height", manifest.encode.height},
+                 {"precision", precision_json(manifest.precision)},
+                 {"norm", manifest.shots.empty() ? "frame" : "shot"},
+                 {"shots", manifest.shots.size()},
+                 {"chunks", manifest.chunks.size()},
+                 {"frames", finish.frames},
+                 {"frames_expected", finish.frames_expected},
+                 {"frames_scored_now", report.frames_now},
+                 {"decode_errors", finish.decode_errors},
+                 {"retimed_frames", finish.retimed},
+                 {"interlaced_frames", finish.interlaced},
+                 {"repeated_frames", finish.repeated},
+                 {"unpainted_frames", finish.unpainted},
+                 {"damaged_packets", manifest.damaged_packets},
+                 {"copied_streams", manifest.copied.size()},
+                 {"copied_packets", finish.copied_packets},
+                 {"bytes", finish.bytes},
+                 {"shifted_seconds", finish.shifted_seconds},
+                 {"wall_seconds", report.wall_seconds},
+                 {"node_seconds", report.score_wall_seconds},
+                 {"stage_seconds", seconds_json(finish.seconds)},
+                 {"fps", fps},
+                 {"notes", report.notes}};
+  if (report.engine) result["engine"] = engine_json(*report.engine);
+  return text_of(result);
 }
 
 Result<RunState> read_state(ObjectStore& store, const std::string& run_id, WallTime now) {
@@ -171,19 +215,21 @@ std::string to_json(const RunState& state, WallTime now) {
                        {"frames", worker.frames},
                        {"beat_seconds_ago", seconds_since(worker.beat, now)}});
   }
-  return text_of({{"state", state_word(state)},
-                  {"run_id", state.manifest.run_id},
-                  {"run", state.run},
-                  {"input", state.manifest.input.url},
-                  {"model", state.manifest.model.name},
-                  {"chunks_done", done},
-                  {"frames", frames},
-                  {"frames_expected", state.manifest.frames_expected()},
-                  {"stage_seconds", seconds_json(total)},
-                  {"fps", fps_json(frames, total)},
-                  {"failures", failures},
-                  {"chunks", chunks},
-                  {"workers", workers}});
+  json result = {{"state", state_word(state)},
+                 {"run_id", state.manifest.run_id},
+                 {"run", state.run},
+                 {"input", state.manifest.input.url},
+                 {"model", state.manifest.model.name},
+                 {"chunks_done", done},
+                 {"frames", frames},
+                 {"frames_expected", state.manifest.frames_expected()},
+                 {"stage_seconds", seconds_json(total)},
+                 {"fps", fps_json(frames, total)},
+                 {"failures", failures},
+                 {"chunks", chunks},
+                 {"workers", workers}};
+  if (state.engine) result["engine"] = engine_json(*state.engine);
+  return text_of(result);
 }
 
 }  // namespace atelier::run

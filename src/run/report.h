@@ -2,7 +2,10 @@
 // report.json and what `atelier run --json` prints.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "run/finish.h"
@@ -10,6 +13,19 @@
 #include "run/manifest.h"
 
 namespace atelier::run {
+
+// What the engine did that started the workers, where that is more than this machine.
+struct EngineEvent {
+  double seconds = 0;  // since the scoring began
+  std::string text;    // "n2 was lost: task 3 was requeued."
+};
+struct EngineReport {
+  std::string name;
+  std::vector<std::string> nodes;  // where workers ran
+  int workers = 0;                 // that were asked for
+  int restarts = 0;                // of workers
+  std::vector<EngineEvent> events;
+};
 
 struct RunReport {
   std::string output;             // URL of what was published
@@ -19,9 +35,34 @@ struct RunReport {
   uint64_t frames_now = 0;  // scored by this invocation; the others were there from an earlier one
   FinishReport finish;
   std::vector<std::string> notes;  // everything said to the user
+  std::optional<EngineReport> engine;
 };
 
 std::string to_json(const RunReport& report, const Manifest& manifest);
+
+// engine.json in the run folder: whom to ask about a job that is under way.
+struct EngineRecord {
+  std::string name;  // "slurm"
+  int64_t job = 0;
+  std::string partition;
+};
+std::string to_json(const EngineRecord& record);
+// Errors: corrupt.
+Result<EngineRecord> engine_from_json(std::string_view text);
+
+// What the engine says now of its job.
+struct EngineTask {
+  std::string name;  // "1", or empty where the job has no tasks
+  std::string state;
+  std::string reason;  // why it waits or ended; may be empty
+  std::vector<std::string> nodes;
+  int restarts = 0;
+};
+struct EngineState {
+  EngineRecord record;
+  std::vector<EngineTask> tasks;
+  std::string error;  // why nothing is known; empty: it answered
+};
 
 // The state of a run folder as `atelier show` prints it.
 struct RunState {
@@ -30,6 +71,7 @@ struct RunState {
   LedgerView ledger;
   std::vector<std::optional<ChunkCommit>> commits;  // one entry a chunk
   bool published = false;                           // report.json is there
+  std::optional<EngineState> engine;                // not read by read_state()
 };
 // Errors: invalid_argument where there is no run; corrupt, those of the store.
 Result<RunState> read_state(ObjectStore& store, const std::string& run_id,
