@@ -19,7 +19,7 @@ build: ## program and tests in build/release
 	@tools/build release
 
 test: ## everything that CI runs
-	@tools/setup build test node net
+	@tools/setup build test node net cluster
 	@tools/test.py
 
 test-slow: ## the full matrices of which `make test` runs a share: hours

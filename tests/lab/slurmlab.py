@@ -8,7 +8,7 @@ down by Slurm itself. The configuration is deploy/slurm/atelier.conf with other 
         lab.crash("n2")                        # Slurm finds out by itself
         lab.boot("n2")                         # and is back with its slurmd
 
-Nothing of it uses a fixed port of the machine's own, and everything ends with the process that made it.
+Its ports are those of the hosts, not of this machine, and everything ends with the process that made it.
 """
 
 import os
@@ -16,6 +16,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import threading
 
 import netlab
@@ -201,7 +202,6 @@ class SlurmLab(netlab.Lab):
 
 def main(run):
     """For a test file: 77 with a loud line where there can be no Slurm."""
-    import sys
     reason = why_not()
     if reason:
         print(f"SKIPPED: {reason}", file=sys.stderr)
