@@ -459,10 +459,9 @@ void say_plan(Console& console, const run::Manifest& manifest, const RunOptions&
                             manifest.shots.size() == 1 ? "" : "s"));
   }
   if (!options.engine.is_local()) {
-    console.say(fmt::format("On {} node{} of {}.",
-                            options.engine.nodes.empty() ? "1" : options.engine.nodes,
-                            options.engine.nodes.empty() || options.engine.nodes == "1" ? "" : "s",
-                            options.engine.name));
+    const std::string nodes = options.engine.nodes.empty() ? "1" : options.engine.nodes;
+    console.say(fmt::format("Scored by {} on {} node{}.", options.engine.name, nodes,
+                            nodes == "1" ? "" : "s"));
     console.say(fmt::format("Run: {}", run_url));
     return;
   }

@@ -145,6 +145,26 @@ std::vector<int> task_numbers(std::string_view list) {
   return numbers;
 }
 
+// Those of one bracket: "1-3,07". False if it is none.
+bool add_hosts(const std::string& prefix, std::string_view ranges, const std::string& suffix,
+               std::vector<std::string>& hosts) {
+  while (!ranges.empty()) {
+    const size_t stop = std::min(ranges.find(','), ranges.size());
+    const std::string_view range = ranges.substr(0, stop);
+    ranges.remove_prefix(std::min(stop + 1, ranges.size()));
+    const std::string_view low = range.substr(0, range.find('-'));
+    const auto first = number_of<uint64_t>(low);
+    const auto last =
+        low.size() < range.size() ? number_of<uint64_t>(range.substr(low.size() + 1)) : first;
+    if (!first || !last || *last < *first || *last - *first >= kMostHosts) return false;
+    for (uint64_t n = *first; n <= *last; ++n) {
+      hosts.push_back(fmt::format("{}{:0{}}{}", prefix, n, low.size(), suffix));
+    }
+    if (hosts.size() > kMostHosts) return false;
+  }
+  return true;
+}
+
 SlurmTask task_of(const json& row) {
   SlurmTask task;
   task.word = text_at(row, "job_state");
@@ -226,27 +246,14 @@ std::optional<std::vector<std::string>> expand_hosts(std::string_view list) {
     }
     const size_t close = list.find(']', end);
     if (close == std::string_view::npos) return std::nullopt;
-    std::string_view ranges = list.substr(end + 1, close - end - 1);
+    const std::string_view ranges = list.substr(end + 1, close - end - 1);
     list.remove_prefix(close + 1);
     // What follows a bracket belongs to the name: "n[1-2]x".
     const size_t comma = std::min(list.find(','), list.size());
     const std::string suffix(list.substr(0, comma));
     if (suffix.find('[') != std::string::npos) return std::nullopt;
     list.remove_prefix(std::min(comma + 1, list.size()));
-    while (!ranges.empty()) {
-      const size_t stop = std::min(ranges.find(','), ranges.size());
-      const std::string_view range = ranges.substr(0, stop);
-      ranges.remove_prefix(std::min(stop + 1, ranges.size()));
-      const std::string_view low = range.substr(0, range.find('-'));
-      const auto first = number_of<uint64_t>(low);
-      const auto last =
-          low.size() < range.size() ? number_of<uint64_t>(range.substr(low.size() + 1)) : first;
-      if (!first || !last || *last < *first || *last - *first >= kMostHosts) return std::nullopt;
-      for (uint64_t n = *first; n <= *last; ++n) {
-        hosts.push_back(fmt::format("{}{:0{}}{}", prefix, n, low.size(), suffix));
-      }
-      if (hosts.size() > kMostHosts) return std::nullopt;
-    }
+    if (!add_hosts(prefix, ranges, suffix, hosts)) return std::nullopt;
   }
   return hosts;
 }

@@ -24,7 +24,8 @@ struct SlurmSetup {
   int threads = 0;  // of each worker; 0: whole nodes, and as many threads as Slurm gives processors
   bool gang = false;
   // What a gang is started by, in one step of the whole job.
-  std::vector<std::string> launcher = {"srun", "--mpi=none", "--kill-on-bad-exit=1"};
+  std::vector<std::string> launcher = {"srun", "--mpi=none", "--kill-on-bad-exit=1",
+                                       "--cpu-bind=none"};
   // After so many a task that is not Slurm's to requeue is left to the engine.
   int most_restarts = 20;
 };

@@ -61,9 +61,9 @@ TEST(SlurmScript, AGangIsOneJobOfManyNodes) {
   EXPECT_THAT(words, Contains("--nodes=2-3"));
   EXPECT_THAT(words, Contains("--ntasks-per-node=1"));
   EXPECT_THAT(words, Not(Contains(StartsWith("--array"))));
-  EXPECT_THAT(batch_script(setup, 3),
-              HasSubstr("'srun' '--mpi=none' '--kill-on-bad-exit=1' bash -c 'exec \"$@\" --worker "
-                        "\"$((SLURM_PROCID + 1))/$SLURM_NTASKS\""));
+  EXPECT_THAT(batch_script(setup, 3), HasSubstr("'srun' '--mpi=none' '--kill-on-bad-exit=1' "
+                                                "'--cpu-bind=none' bash -c 'exec \"$@\" --worker "
+                                                "\"$((SLURM_PROCID + 1))/$SLURM_NTASKS\""));
 }
 
 TEST(SlurmScript, NothingSecretGoesAlong) {

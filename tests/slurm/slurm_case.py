@@ -100,6 +100,10 @@ class SlurmCase(support.Case):
         lines = self.lab.slurm("squeue", "-h", "-r", "-t", "RUNNING", "-o", "%N %K").splitlines()
         return dict(line.split() for line in lines)
 
+    def preempt(self):
+        """Somebody else needs a node for a moment."""
+        self.lab.slurm("sbatch", "-p", "ondemand", "--nodes=1", "--exclusive", "--output=/dev/null", "--wrap", "sleep 2")
+
     def texts(self, report):
         return "\n".join(event["text"] for event in report["engine"]["events"])
 

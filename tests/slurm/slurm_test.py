@@ -19,8 +19,8 @@ from support import sha256
 class Elastic(slurm_case.SlurmCase):
     def test_one_node_after_another(self):
         """Two of three nodes are taken: work starts with the free one, and the others join."""
-        blocker = self.lab.slurm("sbatch", "--parsable", "-p", "ondemand", "--nodes=2", "--exclusive", "--output=/dev/null",
-                            "--wrap", "sleep 600").strip()
+        blocker = self.lab.slurm("sbatch", "--parsable", "-p", "ondemand", "--nodes=2", "--exclusive",
+                                 "--output=/dev/null", "--wrap", "sleep 600").strip()
         wait_until(lambda: self.lab.jobs().get(blocker) == "RUNNING", 30, "the other job's start")
         process = self.begin("--partition", "spot", "--nodes", "1..3")
         self.wait_for_commits(process, 2)
@@ -56,8 +56,7 @@ class Elastic(slurm_case.SlurmCase):
         process = self.begin("--partition", "spot", "--nodes", "1..3")
         wait_until(lambda: len(self.nodes()) == 3, 30, "the workers' start")
         self.wait_for_commits(process, 2)
-        self.lab.slurm("sbatch", "--parsable", "-p", "ondemand", "--nodes=1", "--exclusive", "--output=/dev/null", "--wrap",
-                  "sleep 2")
+        self.preempt()
         report = self.finish(process)
         self.assertIn("was preempted on n", self.texts(report))
         self.assertGreaterEqual(report["engine"]["restarts"], 1)
@@ -83,8 +82,8 @@ class Elastic(slurm_case.SlurmCase):
         process.communicate()
         wait_until(lambda: not self.lab.jobs(), PATIENCE, "the end of the job")
         self.assertEqual(len(self.commits()), 20, "the job did not finish its chunks")
-        done = self.lab.run("n0", self.arguments("--partition", "spot"), env=self.lab.environment, capture_output=True, text=True,
-                       timeout=PATIENCE)
+        done = self.lab.run("n0", self.arguments("--partition", "spot"), env=self.lab.environment, capture_output=True,
+                            text=True, timeout=PATIENCE)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(sha256(self.output), self.wanted)
         self.assertEqual(json.loads(done.stdout)["frames_scored_now"], 0)
@@ -100,10 +99,14 @@ class Elastic(slurm_case.SlurmCase):
 
 
 class Gang(slurm_case.SlurmCase):
-    def test_all_at_once(self):
-        process = self.begin("--partition", "spot", "--nodes", "2..3", "--gang", "--threads", "2")
+    def test_all_at_once_and_again_when_it_is_preempted(self):
+        process = self.begin("--partition", "spot", "--nodes", "3", "--gang", "--threads", "2")
+        self.wait_for_commits(process, 2)
+        self.preempt()
         report = self.finish(process)
-        self.assertGreaterEqual(len(report["engine"]["nodes"]), 2)
+        self.assertEqual(report["engine"]["nodes"], ["n1", "n2", "n3"])
+        self.assertIn("The job was preempted on n", self.texts(report))
+        self.assertEqual(report["engine"]["restarts"], 1)
 
 
 class Refusals(slurm_case.SlurmCase):
