@@ -11,6 +11,8 @@ namespace {
 
 // Its commands repeat themselves for a while where slurmctld is away.
 constexpr std::chrono::seconds kPatience(60);
+// Of who only wants to look.
+constexpr std::chrono::seconds kPatienceOfLooks(10);
 
 // The path of this very program: on the nodes it must be the same.
 Result<std::string> program_path() {
@@ -88,7 +90,7 @@ Result<std::optional<run::EngineState>> ask_engine(run::RunFolder& folder) {
   run::EngineState state;
   state.record = TRY(run::engine_from_json(*text));
   if (state.record.name != "slurm") return std::optional<run::EngineState>();
-  const auto commands = engine::make_commands(kPatience);
+  const auto commands = engine::make_commands(kPatienceOfLooks);
   const auto tasks = engine::ask_slurm(*commands, state.record.job, {});
   if (!tasks.ok()) {
     state.error = tasks.error().message;
