@@ -157,6 +157,8 @@ class Engine {
   // Everything is settled: nobody need start any more, and who runs leaves by itself. On a lost
   // node nobody does, and Slurm would requeue it.
   Result<void> wind_down() {
+    // Who does not answer cannot be asked; what it starts later finds nothing to do.
+    if (silent_) return {};
     cancel({"--state=PENDING"});
     const Clock::Duration end = clock_.now() + request_.patience;
     for (;;) {

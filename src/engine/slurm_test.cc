@@ -168,6 +168,7 @@ TEST_F(SlurmTest, WorkersNeedNoSlurmToFinish) {
   left_ = {3, 3, 2, 0};
   slurm_.answer("squeue", "", 1, "error\n");
   EXPECT_TRUE(run().ok());
+  EXPECT_THAT(slurm_.asked, ElementsAre(HasSubstr("sbatch"))) << "nor is it waited for in the end";
 }
 
 TEST_F(SlurmTest, APartitionIsThereOrNamed) {
