@@ -119,7 +119,8 @@ class Engine {
   Result<std::vector<SlurmTask>> ask() {
     const Clock::Duration begin = clock_.now();
     auto tasks = ask_slurm(commands_, job_, stop_);
-    answering_ = clock_.now() - begin;
+    // A time-out says nothing of how large the cluster is.
+    answering_ = tasks.ok() ? clock_.now() - begin : Clock::Duration();
     return tasks;
   }
 

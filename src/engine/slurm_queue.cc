@@ -85,6 +85,22 @@ const json* rows_at(const json& answer, const char* key) {
   return found != answer.end() && found->is_array() ? &*found : nullptr;
 }
 
+// Rows of an answer. One that failed has exit code 0, no rows and a list of errors.
+Result<json> rows_of(std::string_view printed, const char* key, const char* command) {
+  const json answer = parse(printed);
+  const json* errors = rows_at(answer, "errors");
+  if (errors != nullptr && !errors->empty()) {
+    const json& first = errors->front();
+    std::string why = first.is_object() ? text_at(first, "description") : std::string();
+    if (why.empty() && first.is_object()) why = text_at(first, "error");
+    return make_error(Code::unavailable, "Slurm's '{}' fails ({}).", command,
+                      why.empty() ? "without a reason" : why);
+  }
+  const json* rows = rows_at(answer, key);
+  if (rows == nullptr) return not_understood(command);
+  return *rows;
+}
+
 // A state that later versions may add is taken for one that goes on.
 State state_of(std::string_view word) {
   constexpr std::array<std::string_view, 7> kWaiting = {
@@ -189,11 +205,9 @@ Result<int64_t> parse_submitted(std::string_view printed) {
 }
 
 Result<std::vector<SlurmTask>> parse_queue(std::string_view printed, int64_t job) {
-  const json answer = parse(printed);
-  const json* rows = rows_at(answer, "jobs");
-  if (rows == nullptr) return not_understood("squeue --json");
+  const json rows = TRY(rows_of(printed, "jobs", "squeue --json"));
   std::vector<SlurmTask> tasks;
-  for (const json& row : *rows) {
+  for (const json& row : rows) {
     if (!row.is_object()) return not_understood("squeue --json");
     const int64_t array = number_at(row, "array_job_id", 0);
     if (array != job && number_at(row, "job_id", 0) != job) continue;
@@ -214,10 +228,8 @@ Result<std::vector<SlurmTask>> parse_queue(std::string_view printed, int64_t job
 }
 
 Result<bool> is_node_lost(std::string_view printed, std::string_view node) {
-  const json answer = parse(printed);
-  const json* rows = rows_at(answer, "nodes");
-  if (rows == nullptr) return not_understood("sinfo --json");
-  for (const json& row : *rows) {
+  const json rows = TRY(rows_of(printed, "nodes", "sinfo --json"));
+  for (const json& row : rows) {
     if (!row.is_object() || text_at(row, "name") != node) continue;
     const std::string state = text_at(row, "state");
     if (state == "down" || state == "error") return true;

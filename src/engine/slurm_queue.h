@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What Slurm 22.05's commands print, checked before it is believed: pure functions. The JSON is
 // that of its openapi/v0.0.38 plugin (`squeue --json`, `sinfo --json`). Errors of all: corrupt,
-// naming the command.
+// naming the command; unavailable where the answer is that it failed, for which the exit code is 0.
 #pragma once
 
 #include <cstdint>

@@ -111,6 +111,22 @@ TEST(SlurmQueue, ABadByteInSomebodysNameCostsNothing) {
   EXPECT_EQ(tasks->front().state, State::running);
 }
 
+TEST(SlurmQueue, AnAnswerThatItFailedIsNoEmptyQueue) {
+  constexpr const char* kFailed = R"({"meta": {}, "errors": [{
+    "description": "Failed while looking for jobs", "error_number": -1, "error": "Unspecified error",
+    "source": "slurm_load_jobs"}], "jobs": []})";
+  const auto tasks = parse_queue(kFailed, 5);
+  ASSERT_FALSE(tasks.ok());
+  EXPECT_EQ(tasks.error().code, Code::unavailable);
+  EXPECT_EQ(tasks.error().message,
+            "Slurm's 'squeue --json' fails (Failed while looking for jobs).");
+  const auto lost = is_node_lost(
+      R"({"errors": [{"error": "Unspecified error", "errno": -1}], "nodes": []})", "n1");
+  ASSERT_FALSE(lost.ok());
+  EXPECT_EQ(lost.error().message, "Slurm's 'sinfo --json' fails (Unspecified error).");
+  EXPECT_FALSE(parse_queue(R"({"errors": [7], "jobs": []})", 5).ok());
+}
+
 TEST(SlurmQueue, WhatIsNoAnswerIsAnError) {
   for (const char* printed :
        {"", "slurm_load_jobs error: Unable to contact slurm controller", "{", "[]", "{}", "7",

@@ -88,6 +88,18 @@ class Elastic(slurm_case.SlurmCase):
         self.assertEqual(sha256(self.output), self.wanted)
         self.assertEqual(json.loads(done.stdout)["frames_scored_now"], 0)
 
+    def test_workers_go_on_while_slurm_is_silent(self):
+        process = self.begin("--partition", "spot", "--nodes", "3")
+        wait_until(lambda: len(self.nodes()) == 3, 30, "the workers' start")
+        self.wait_for_commits(process, 2)
+        controller = self.lab.daemons[-1]
+        controller.send_signal(signal.SIGSTOP)
+        try:
+            report = self.finish(process)
+        finally:
+            controller.send_signal(signal.SIGCONT)
+        self.assertIn("Slurm does not answer", self.texts(report))
+
     def test_cancelled_by_somebody_else(self):
         process = self.begin("--partition", "spot", "--nodes", "2")
         self.wait_for_commits(process, 1)
