@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """`atelier run --engine slurm` on a real Slurm whose nodes vanish, come when they are needed and go when they are not:
-the output has the bits of a local run all the same. With $ATELIER_SLOW also a time limit, which takes Slurm a minute
+the output has the bits of a local run all the same. Gangs, too. With $ATELIER_SLOW also a time limit, which takes Slurm a minute
 and a half."""
 
 import os
@@ -48,6 +48,17 @@ class Losses(slurm_case.SlurmCase):
         self.assertTrue(self.signal_worker(next(iter(self.nodes())), signal.SIGSTOP))
         report = self.finish(process, 300)
         self.assertIn("reached its time limit on n", self.texts(report))
+
+
+class Gang(slurm_case.SlurmCase):
+    def test_all_at_once_and_again_when_it_is_preempted(self):
+        process = self.begin("--partition", "spot", "--nodes", "3", "--gang", "--threads", "2")
+        self.wait_for_commits(process, 2)
+        self.preempt()
+        report = self.finish(process)
+        self.assertEqual(report["engine"]["nodes"], ["n1", "n2", "n3"])
+        self.assertIn("The job was preempted on n", self.texts(report))
+        self.assertEqual(report["engine"]["restarts"], 1)
 
 
 class Cloud(slurm_case.SlurmCase):

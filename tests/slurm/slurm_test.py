@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""`atelier run --engine slurm` on a real Slurm: independent workers and gangs, preempted, interrupted, refused. Whatever
-happens, the output has the bits of a local run, and the report tells what it was."""
+"""`atelier run --engine slurm` on a real Slurm: independent workers, preempted, interrupted, refused. Whatever happens, the
+output has the bits of a local run, and the report tells what it was."""
 
 import json
 import pathlib
@@ -108,17 +108,6 @@ class Elastic(slurm_case.SlurmCase):
         _, err = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 130, err)
         self.assertIn(f"Somebody cancelled Slurm job {job}", err.decode())
-
-
-class Gang(slurm_case.SlurmCase):
-    def test_all_at_once_and_again_when_it_is_preempted(self):
-        process = self.begin("--partition", "spot", "--nodes", "3", "--gang", "--threads", "2")
-        self.wait_for_commits(process, 2)
-        self.preempt()
-        report = self.finish(process)
-        self.assertEqual(report["engine"]["nodes"], ["n1", "n2", "n3"])
-        self.assertIn("The job was preempted on n", self.texts(report))
-        self.assertEqual(report["engine"]["restarts"], 1)
 
 
 class Refusals(slurm_case.SlurmCase):
