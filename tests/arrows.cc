@@ -54,7 +54,7 @@ const std::vector<Foreign>& foreign_headers() {
       {"torch/", {"train"}},
       {"openssl/", {"base"}},
       {"spdlog/", {"base"}},
-      {"nlohmann/", {"store", "run", "cli"}},
+      {"nlohmann/", {"store", "run", "engine", "cli"}},
       {"CLI/", {"cli"}},
       {"curl/", {"store"}},
       {"pugixml", {"store"}},

@@ -3,7 +3,7 @@
 """Runs the layers of tests and adds them up.
 
 tools/test.py             everything: what `make test` and CI run
-tools/test.py STAGE...    of: unit asan e2e net mpi deploy format tidy; and of slow, damage and tidy-deep, which are
+tools/test.py STAGE...    of: unit asan e2e net mpi slurm deploy format tidy; and of slow, damage and tidy-deep, which are
                           what `make test-slow`, `make test-damage` and `make tidy` run
 
 Each test program leaves its counts in build/reports/STAGE (GoogleTest as XML, the end-to-end files
@@ -161,6 +161,12 @@ def stage_mpi(totals):
         ctest("release", "mpi", "mpi", totals, jobs=1)
 
 
+def stage_slurm(totals):
+    """On clusters of their own, two at a time: they mostly wait for Slurm to find out."""
+    if build("release", totals):
+        ctest("release", "slurm", "slurm", totals, jobs=2)
+
+
 def stage_asan(totals):
     if not build("asan", totals):
         return
@@ -242,8 +248,7 @@ def tidy(totals, options):
 
 
 STAGES = {"format": stage_format, "unit": stage_unit, "e2e": stage_e2e, "net": stage_net, "mpi": stage_mpi,
-          "deploy": stage_deploy, "tidy": stage_tidy,
-          "asan": stage_asan}
+          "slurm": stage_slurm, "deploy": stage_deploy, "tidy": stage_tidy, "asan": stage_asan}
 ON_DEMAND = {"slow": stage_slow, "damage": stage_damage, "tidy-deep": stage_tidy_deep}
 
 

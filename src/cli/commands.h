@@ -60,6 +60,8 @@ struct WorkerOptions {
   bool trace = false;
   Limits limits;
   std::string drill;  // run::DrillOrders; empty: in earnest
+  // The version of the program that prepared the run on another machine; empty: whatever it was.
+  std::string prepared_by;
 };
 Result<void> worker_command(const WorkerOptions& options, Console& console, std::stop_token stop);
 

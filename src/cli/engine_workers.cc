@@ -10,6 +10,7 @@
 
 #include "base/mutex.h"
 #include "cli/mpi_workers.h"
+#include "cli/slurm_workers.h"
 #include "engine/local.h"
 #include "run/scorer_process.h"
 
@@ -80,18 +81,17 @@ class CommitWatcher {
   std::jthread thread_;
 };
 
-// What every engine says to a worker; `on_machine` of them share its machine.
+// What every engine says to a worker, whichever of them it is; `on_machine` of them share this
+// machine, 0: they are elsewhere.
 std::vector<std::string> worker_arguments(const WorkersRequest& request, const std::string& url,
-                                          int k, int n, int on_machine) {
+                                          int on_machine) {
   std::vector<std::string> arguments{
-      "worker",    url,
-      "--quiet",   fmt::format("--worker={}/{}", k, n),
-      "--input",   request.input,
-      "--model",   request.model,
-      "--sandbox", request.sandbox,
+      "worker",  url,           "--quiet",   "--input",       request.input,
+      "--model", request.model, "--sandbox", request.sandbox,
   };
   if (request.trace) arguments.emplace_back("--trace");
-  for (std::string& limit : to_arguments(request.limits, on_machine)) {
+  for (std::string& limit : on_machine == 0 ? to_arguments_elsewhere(request.limits)
+                                            : to_arguments(request.limits, on_machine)) {
     arguments.push_back(std::move(limit));
   }
   return arguments;
@@ -107,7 +107,8 @@ Result<run::EngineReport> score_locally(const WorkersRequest& request, const std
   const int threads = engine::threads_of_each(request.workers, request.threads);
   int started = 0;
   setup.arguments = [&](int k, int n) {
-    std::vector<std::string> arguments = worker_arguments(request, url, k, n, n);
+    std::vector<std::string> arguments = worker_arguments(request, url, n);
+    arguments.push_back(fmt::format("--worker={}/{}", k, n));
     const std::string name = fmt::format("{}.{}", request.name, ++started);
     for (std::string argument : {"--threads"s, std::to_string(threads), "--parent"s,
                                  std::to_string(::getpid()), "--name"s, name}) {
@@ -134,6 +135,10 @@ Result<run::EngineReport> score_with_workers(const WorkersRequest& request, run:
   const CommitWatcher watcher(folder, manifest, request.name + ".", progress, own_frames);
   if (request.engine.name == "mpi") {
     return score_by_mpi(request, folder, console, std::move(stop));
+  }
+  if (request.engine.name == "slurm") {
+    return score_on_slurm(request, folder, worker_arguments(request, folder.url(), 0), console,
+                          std::move(stop));
   }
   return score_locally(request, folder.url(), console, std::move(stop));
 }

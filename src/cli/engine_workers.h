@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -30,13 +31,15 @@ struct WorkersRequest {
   std::vector<std::string> model_beside;  // what it keeps its weights in
   ObjectStore* store = nullptr;           // of the run folder
   std::function<bool()> goes_on;          // engine::LocalSetup
+  // Chunks that are neither committed nor given up.
+  std::function<Result<size_t>()> unsettled;
   // Further arguments of worker k, asked for at each of its starts; may be unset.
   std::function<std::vector<std::string>(int k)> more_arguments;
 };
 
 // Blocks until the workers have settled every chunk. `progress` counts what is committed by them
 // and by others, `own_frames` what by them. Errors: those of the engine, as
-// engine::run_local_workers.
+// engine::run_local_workers, run_mpi_gang and run_slurm_workers.
 Result<run::EngineReport> score_with_workers(const WorkersRequest& request, run::RunFolder& folder,
                                              const run::Manifest& manifest, run::Progress& progress,
                                              uint64_t& own_frames, Console& console,

@@ -125,7 +125,7 @@ Result<run::EngineReport> score_by_mpi(const WorkersRequest& request, run::RunFo
   job.setup.program = TRY(rank_program());
   job.setup.variables = variables_of_ranks();
   if (!options.hosts.empty()) job.hosts = TRY(read_hosts(options));
-  job.nodes = options.nodes;
+  if (!request.engine.nodes.empty()) job.nodes = TRY(parse_nodes(request.engine.nodes)).most;
   job.ranks_per_node = std::max(1, options.ranks_per_node);
   job.version = ATELIER_VERSION;
   job.rank_arguments = [&](int gang) { return rank_arguments(request, folder.url(), gang); };

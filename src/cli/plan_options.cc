@@ -123,7 +123,7 @@ void add_range(int first, int last, std::set<int>& nodes) {
   }
 }
 
-Result<std::vector<int>> parse_nodes(const std::string& text) {
+Result<std::vector<int>> parse_pool_sizes(const std::string& text) {
   std::set<int> nodes;
   for (const std::string& part : split(text)) {
     const size_t dots = part.find("..");
@@ -229,7 +229,7 @@ Result<double> parse_timeout(const std::string& text, const char* option) {
 
 Result<PlanQuestion> read_question(const PlanOptions& options) {
   PlanQuestion question;
-  question.nodes = TRY(parse_nodes(options.nodes));
+  question.nodes = TRY(parse_pool_sizes(options.nodes));
   question.input.pool.idle_timeout = TRY(parse_timeout(options.idle_timeout, "--idle-timeout"));
   if (!options.sweep_idle.empty()) {
     for (const std::string& part : split(options.sweep_idle)) {

@@ -383,12 +383,20 @@ class Run {
       const auto cancelled = ledger_->cancelled();
       return !cancelled.ok() || !*cancelled;
     };
+    request.unsettled = [this, &manifest] { return unsettled(manifest); };
     request.more_arguments = options_.worker_arguments;
     request.model_beside = {model_beside_.begin(), model_beside_.end()};
     request.store = &store_;
     engine_ = TRY(score_with_workers(request, *folder_, manifest, progress_->get(), frames_now_,
                                      console_, stop));
     return {};
+  }
+
+  Result<size_t> unsettled(const run::Manifest& manifest) {
+    const size_t done = TRY(folder_->committed_chunks()).size();
+    if (done >= manifest.chunks.size()) return size_t{0};
+    return manifest.chunks.size() -
+           std::min(manifest.chunks.size(), done + TRY(ledger_->failures()).size());
   }
 
   // What could not be scored is named before anything is joined.
@@ -465,6 +473,9 @@ void say_plan(Console& console, const run::Manifest& manifest, const RunOptions&
     const int threads = engine::threads_of_each(workers, options.threads);
     console.say(fmt::format("{} worker{} of {} thread{}.", workers, workers == 1 ? "" : "s",
                             threads, threads == 1 ? "" : "s"));
+  } else if (options.engine.name == "slurm") {
+    const std::string nodes = options.engine.nodes.empty() ? "1" : options.engine.nodes;
+    console.say(fmt::format("Scored by Slurm on {} node{}.", nodes, nodes == "1" ? "" : "s"));
   }
   console.say(fmt::format("Run: {}", run_url));
 }
@@ -499,13 +510,13 @@ void say_damage(Console& console, const run::FinishReport& report, bool deinterl
 Result<void> run_command(const RunOptions& options, Console& console, std::stop_token stop) {
   SystemClock clock;
   const auto begin = clock.now();
-  TRY(check_engine(options.engine, options.workers));
   const run::Parameters parameters = TRY(parameters_of(options, console));
   run::ModelFiles model = TRY(find_model_files(options.model));
   Input input{TRY(find_input(options.input)), {}};
   const Output output = TRY(open_output(options, input.place));
   const auto trace = TRY(open_trace(options));
   const auto runs = TRY(open_runs(options.runs));
+  TRY(check_engine(options.engine, options.workers, stop));
   for (const std::string& note : notes_of_stores()) console.note(note);
 
   if (options.sandbox == "off") {
@@ -551,6 +562,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   report.score_wall_seconds = scored.wall_seconds;
   report.wall_seconds = seconds_between(begin, clock.now());
   report.notes = console.notes();
+  report.engine = scored.engine;
   const std::string json = run::to_json(report, manifest);
   job.leave();
   TRY(job.folder().put_report(json));

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // atelier show RUN-URL: state, failures, chunk table, rates.
+#include <fmt/ranges.h>
+
+#include <map>
+
 #include "cli/commands.h"
 #include "cli/inputs.h"
+#include "cli/slurm_workers.h"
 #include "run/report.h"
 
 namespace atelier::cli {
@@ -40,12 +45,43 @@ std::string row_of(const run::RunState& state, size_t i) {
                      commit->bytes, commit->worker);
 }
 
+// "Slurm job 12 in 'spot': 2 RUNNING on n1, n2; 1 PENDING (Resources)."
+void say_engine(Console& console, const run::EngineState& engine) {
+  const std::string job =
+      fmt::format("Slurm job {}{}", engine.record.job,
+                  engine.record.partition.empty() ? "" : " in '" + engine.record.partition + "'");
+  if (!engine.error.empty()) {
+    console.say(fmt::format("{}: nothing is known of it. {}", job, engine.error));
+    return;
+  }
+  struct Group {
+    int count = 0;
+    std::vector<std::string> nodes;
+  };
+  std::map<std::string, Group> groups;  // by state and reason
+  for (const run::EngineTask& task : engine.tasks) {
+    Group& group = groups[task.state + (task.reason.empty() ? "" : " (" + task.reason + ")")];
+    ++group.count;
+    group.nodes.insert(group.nodes.end(), task.nodes.begin(), task.nodes.end());
+  }
+  std::string text;
+  for (const auto& [state, group] : groups) {
+    text += fmt::format("{}{} {}{}{}", text.empty() ? "" : "; ", group.count, state,
+                        group.nodes.empty() ? "" : " on ", fmt::join(group.nodes, ", "));
+  }
+  console.say(fmt::format("{}: {}.", job, text.empty() ? "Slurm knows it no more" : text));
+}
+
 }  // namespace
 
 Result<void> show_command(const std::string& run_url, Console& console) {
   const Place place = TRY(open_place(run_url));
   const auto now = std::chrono::system_clock::now();
-  const run::RunState state = TRY(run::read_state(*place.store, place.key, now));
+  run::RunState state = TRY(run::read_state(*place.store, place.key, now));
+  if (!state.published) {
+    run::RunFolder folder(*place.store, place.key);
+    state.engine = TRY(ask_engine(folder));
+  }
   console.object(run::to_json(state, now));
 
   size_t done = 0;
@@ -59,6 +95,7 @@ Result<void> show_command(const std::string& run_url, Console& console) {
                   state.manifest.run_id, run::state_word(state), state.manifest.input.name,
                   state.manifest.model.name, frames, state.manifest.frames_expected(), done,
                   state.commits.size(), state.published ? ", published" : ""));
+  if (state.engine) say_engine(console, *state.engine);
   say_failures(console, state, now);
   console.say(
       "  chunk  state         attempts  frames  errors  decode s   score s  encode s       fps"

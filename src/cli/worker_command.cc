@@ -32,6 +32,16 @@ Result<run::Share> parse_share(const std::string& text) {
   return share;
 }
 
+// Another version may compute other bits from the same manifest.
+Result<void> check_version(const std::string& prepared_by) {
+  if (prepared_by.empty() || prepared_by == ATELIER_VERSION) return {};
+  return make_error(
+      Code::unavailable,
+      "This is Atelier {}, but the run was prepared by {}; install the same version on "
+      "every node.",
+      ATELIER_VERSION, prepared_by);
+}
+
 }  // namespace
 
 Result<void> worker_command(const WorkerOptions& options, Console& console, std::stop_token stop) {
@@ -39,6 +49,7 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (::getppid() != options.parent) return make_error(Code::cancelled, "Interrupted.");
   }
+  TRY(check_version(options.prepared_by));
   SystemClock clock;
   const run::Share share = TRY(parse_share(options.share));
   const Location location = TRY(parse_location(options.run_url));
@@ -51,7 +62,8 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   std::optional<RetryingStore> drilled;
   if (drill) drilled.emplace(drill->store(), clock, drill->retries());
   ObjectStore& store = drill ? *drilled : *opened;
-  const run::Manifest manifest = TRY(read_run_manifest(store, run_id, options.run_url));
+  const run::Manifest manifest =
+      TRY(read_run_manifest(store, run_id, options.run_url, !options.prepared_by.empty()));
   run::RunFolder folder(store, manifest.run_id);
   const std::string input_place = options.input.empty() ? manifest.input.url : options.input;
   const StoredInput input = TRY(find_same_input(manifest.input, input_place));

@@ -11,9 +11,10 @@
 
 namespace atelier::cli {
 
-// Errors: invalid_argument where there is no prepared run.
+// Errors: where there is no prepared run invalid_argument or, if it is known to be prepared,
+// unavailable.
 Result<run::Manifest> read_run_manifest(ObjectStore& store, const std::string& run_id,
-                                        const std::string& url);
+                                        const std::string& url, bool prepared = false);
 // Errors: conflict, if what lies at `place` is not what the run was prepared for; those of
 // find_input.
 Result<StoredInput> find_same_input(const run::InputIdentity& wanted, const std::string& place);

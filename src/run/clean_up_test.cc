@@ -208,6 +208,12 @@ TEST_F(CleanUpTest, ARunIsSeenAsItIs) {
   EXPECT_EQ(look().state, RunFacts::State::foreign);
 }
 
+TEST_F(CleanUpTest, WhatOnlySomeRunsHoldIsNotForeign) {
+  put(in_run("engine.json"), "{}");
+  put(in_run("unpainted/000001.json"), "{}");
+  EXPECT_NE(look().state, RunFacts::State::foreign);
+}
+
 TEST_F(CleanUpTest, WhatIsNotNamedLikeARunIsPassedOver) {
   for (const char* key : {"00000000000000aa0", "00000000000000ab", "00000000000000AA/x", "a/b/c",
                           "00000000000000a/manifest.json", "zz", "00000000000000aa.b/x"}) {

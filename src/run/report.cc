@@ -44,7 +44,37 @@ json engine_json(const EngineReport& engine) {
           {"events", std::move(events)}, {"statistics", engine.statistics}};
 }
 
+json engine_json(const EngineState& engine) {
+  json tasks = json::array();
+  for (const EngineTask& task : engine.tasks) {
+    tasks.push_back({{"task", task.name},
+                     {"state", task.state},
+                     {"reason", task.reason},
+                     {"nodes", task.nodes},
+                     {"restarts", task.restarts}});
+  }
+  json result = {{"name", engine.record.name},
+                 {"job", engine.record.job},
+                 {"partition", engine.record.partition},
+                 {"tasks", tasks}};
+  if (!engine.error.empty()) result["error"] = engine.error;
+  return result;
+}
+
 }  // namespace
+
+std::string to_json(const EngineRecord& record) {
+  return text_of({{"name", record.name}, {"job", record.job}, {"partition", record.partition}});
+}
+
+Result<EngineRecord> engine_from_json(std::string_view text) {
+  try {
+    const json j = json::parse(text);
+    return EngineRecord{j.at("name"), j.at("job"), j.at("partition")};
+  } catch (const json::exception&) {
+    return make_error(Code::corrupt, "The run's engine.json is damaged; remove it.");
+  }
+}
 
 std::string to_json(const RunReport& report, const Manifest& manifest) {
   const FinishReport& finish = report.finish;
@@ -182,19 +212,21 @@ std::string to_json(const RunState& state, WallTime now) {
                        {"frames", worker.frames},
                        {"beat_seconds_ago", seconds_since(worker.beat, now)}});
   }
-  return text_of({{"state", state_word(state)},
-                  {"run_id", state.manifest.run_id},
-                  {"run", state.run},
-                  {"input", state.manifest.input.url},
-                  {"model", state.manifest.model.name},
-                  {"chunks_done", done},
-                  {"frames", frames},
-                  {"frames_expected", state.manifest.frames_expected()},
-                  {"stage_seconds", seconds_json(total)},
-                  {"fps", fps_json(frames, total)},
-                  {"failures", failures},
-                  {"chunks", chunks},
-                  {"workers", workers}});
+  json result = {{"state", state_word(state)},
+                 {"run_id", state.manifest.run_id},
+                 {"run", state.run},
+                 {"input", state.manifest.input.url},
+                 {"model", state.manifest.model.name},
+                 {"chunks_done", done},
+                 {"frames", frames},
+                 {"frames_expected", state.manifest.frames_expected()},
+                 {"stage_seconds", seconds_json(total)},
+                 {"fps", fps_json(frames, total)},
+                 {"failures", failures},
+                 {"chunks", chunks},
+                 {"workers", workers}};
+  if (state.engine) result["engine"] = engine_json(*state.engine);
+  return text_of(result);
 }
 
 }  // namespace atelier::run

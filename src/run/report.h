@@ -2,8 +2,11 @@
 // report.json and what `atelier run --json` prints.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "run/finish.h"
@@ -20,7 +23,7 @@ struct EngineReport {
   int restarts = 0;                // of all workers together
   struct Event {
     double seconds = 0;  // since the engine began
-    std::string text;
+    std::string text;    // "n2 was lost: task 3 was requeued."
   };
   std::vector<Event> events;
   std::map<std::string, double> statistics;  // the engine's own, by name
@@ -39,6 +42,30 @@ struct RunReport {
 
 std::string to_json(const RunReport& report, const Manifest& manifest);
 
+// engine.json in the run folder: whom to ask about a job that is under way.
+struct EngineRecord {
+  std::string name;  // "slurm"
+  int64_t job = 0;
+  std::string partition;
+};
+std::string to_json(const EngineRecord& record);
+// Errors: corrupt.
+Result<EngineRecord> engine_from_json(std::string_view text);
+
+// What the engine says now of its job.
+struct EngineTask {
+  std::string name;  // "1", or empty where the job has no tasks
+  std::string state;
+  std::string reason;  // why it waits or ended; may be empty
+  std::vector<std::string> nodes;
+  int restarts = 0;
+};
+struct EngineState {
+  EngineRecord record;
+  std::vector<EngineTask> tasks;
+  std::string error;  // why nothing is known; empty: it answered
+};
+
 // The state of a run folder as `atelier show` prints it.
 struct RunState {
   std::string run;  // URL of the run folder
@@ -46,6 +73,7 @@ struct RunState {
   LedgerView ledger;
   std::vector<std::optional<ChunkCommit>> commits;  // one entry a chunk
   bool published = false;                           // report.json is there
+  std::optional<EngineState> engine;                // not read by read_state()
 };
 // Errors: invalid_argument where there is no run; corrupt, those of the store.
 Result<RunState> read_state(ObjectStore& store, const std::string& run_id,

@@ -233,6 +233,15 @@ Result<std::vector<WorkerTrace>> RunFolder::read_traces() {
   return traces;
 }
 
+Result<void> RunFolder::put_engine(std::string_view json) {
+  TRY(store_.put(key("engine.json"), as_bytes(json), Condition::always()));
+  return {};
+}
+
+Result<std::optional<std::string>> RunFolder::read_engine() {
+  return read_text(key("engine.json"));
+}
+
 Result<void> RunFolder::put_report(std::string_view json) {
   TRY(store_.put(key("report.json"), as_bytes(json), Condition::always()));
   return {};

@@ -88,6 +88,9 @@ class RunFolder {
   Result<void> put_trace(const std::string& worker, int chunk, std::string_view text);
   // Of every worker, by name. Errors: corrupt naming the object.
   Result<std::vector<WorkerTrace>> read_traces();
+  // engine.json: the engine's job (report.h), overwritten by the next one.
+  Result<void> put_engine(std::string_view json);
+  Result<std::optional<std::string>> read_engine();
   Result<void> put_report(std::string_view json);
   Result<std::optional<std::string>> read_report();
   // Removes everything in the folder, commit records first and the manifest after all of them: cut

@@ -57,6 +57,21 @@ class Options(support.Case):
                     found = ffprobe(path, "-show_streams")["streams"][0]
                     self.assertEqual((found["width"], found["height"]), (64, 48))
 
+    def test_options_of_engines(self):
+        for options, saying in ((["--partition", "spot"], "--partition goes with --engine slurm"),
+                                (["--gang"], "--gang goes with --engine slurm"),
+                                (["--nodes", "2"], "on this machine say --workers"),
+                                (["--engine", "slurm", "--nodes", "0"], "--nodes takes N or A..B"),
+                                (["--engine", "slurm", "--nodes", "3..2"], "--nodes takes N or A..B"),
+                                (["--engine", "slurm", "--nodes", "2.."], "--nodes takes N or A..B")):
+            with self.subTest(options):
+                self.assert_refused(2, self.command(self.source, self.output, *options), self.output, saying)
+        self.assertEqual(self.run_folders(), [], "something was prepared")
+
+    def test_a_worker_of_another_version_refuses(self):
+        done = self.assert_refused(4, ["worker", self.runs / "0123456789abcdef", "--prepared-by", "0.0.1"])
+        self.assertIn("but the run was prepared by 0.0.1; install the same version", done.stderr)
+
     def test_json_is_one_object(self):
         done = self.score(self.source, self.output, "--json")
         report = json.loads(done.stdout)

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/slurm_workers.h"
+
+#include <filesystem>
+
+#include "engine/slurm.h"
+#include "run/scorer_process.h"
+
+namespace atelier::cli {
+namespace {
+
+// Its commands repeat themselves for a while where slurmctld is away.
+constexpr std::chrono::seconds kPatience(60);
+// Of who only wants to look.
+constexpr std::chrono::seconds kPatienceOfLooks(10);
+
+// The path of this very program: on the nodes it must be the same.
+Result<std::string> program_path() {
+  std::error_code error;
+  const auto path = std::filesystem::read_symlink(run::kThisProgram, error);
+  if (!error) return path.string();
+  return make_error(Code::internal, "Cannot find out where this program lies ({}).",
+                    error.message());
+}
+
+run::EngineTask task_row(const engine::SlurmTask& task) {
+  return {task.number > 0 ? std::to_string(task.number) : std::string(), task.word, task.reason,
+          task.nodes, task.restarts};
+}
+
+}  // namespace
+
+Result<void> check_slurm_engine(const EngineOptions& engine, std::stop_token stop) {
+  const auto commands = engine::make_commands(kPatience);
+  return engine::check_slurm(*commands, engine.partition, std::move(stop));
+}
+
+Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::RunFolder& folder,
+                                         std::vector<std::string> arguments, Console& console,
+                                         std::stop_token stop) {
+  const EngineOptions& options = request.engine;
+  const NodeCount nodes = TRY(parse_nodes(options.nodes));
+  run::EngineReport report;
+  report.name = options.name;
+  Clock& clock = system_clock();
+  const Clock::Duration begin = clock.now();
+
+  engine::SlurmRequest slurm;
+  slurm.setup.program = TRY(program_path());
+  slurm.setup.arguments = std::move(arguments);
+  for (const char* word : {"--prepared-by", ATELIER_VERSION}) {
+    slurm.setup.arguments.emplace_back(word);
+  }
+  slurm.setup.name = request.name;
+  slurm.setup.run_id = folder.run_id();
+  slurm.setup.partition = options.partition;
+  slurm.setup.account = options.account;
+  slurm.setup.constraint = options.constraint;
+  slurm.setup.gres = options.gres;
+  slurm.setup.time = options.time;
+  slurm.setup.least_nodes = nodes.least;
+  slurm.setup.most_nodes = nodes.most;
+  slurm.setup.threads = request.threads;
+  slurm.setup.gang = options.gang;
+  slurm.unsettled = request.unsettled;
+  slurm.submitted = [&](int64_t job) {
+    console.say(
+        fmt::format("Slurm job {}: `atelier show {}` tells how it goes.", job, folder.url()));
+    const auto kept = folder.put_engine(run::to_json({options.name, job, options.partition}));
+    if (!kept.ok()) console.note("`atelier show` will not see the job: " + kept.error().message);
+  };
+  slurm.say = [&](const std::string& text) { console.say(text); };
+  slurm.event = [&](const std::string& text) {
+    const std::chrono::duration<double> seconds = clock.now() - begin;
+    report.events.push_back({seconds.count(), text});
+    console.note(text);
+  };
+  const auto commands = engine::make_commands(kPatience);
+  engine::SlurmOutcome outcome =
+      TRY(engine::run_slurm_workers(slurm, *commands, clock, std::move(stop)));
+  report.nodes = std::move(outcome.nodes);
+  report.workers = outcome.workers;
+  report.restarts = outcome.restarts;
+  return report;
+}
+
+Result<std::optional<run::EngineState>> ask_engine(run::RunFolder& folder) {
+  const auto text = TRY(folder.read_engine());
+  if (!text) return std::optional<run::EngineState>();
+  run::EngineState state;
+  state.record = TRY(run::engine_from_json(*text));
+  if (state.record.name != "slurm") return std::optional<run::EngineState>();
+  const auto commands = engine::make_commands(kPatienceOfLooks);
+  const auto tasks = engine::ask_slurm(*commands, state.record.job, {});
+  if (!tasks.ok()) {
+    state.error = tasks.error().message;
+  } else {
+    for (const engine::SlurmTask& task : *tasks) state.tasks.push_back(task_row(task));
+  }
+  return std::optional(std::move(state));
+}
+
+}  // namespace atelier::cli

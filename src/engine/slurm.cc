@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/slurm.h"
+
+#include <algorithm>
+
+#include "engine/slurm_watch.h"
+
+namespace atelier::engine {
+namespace {
+
+using Next = SlurmWatch::Answer::Next;
+using State = SlurmTask::State;
+
+// The last line that says something, without the "sbatch: error: " before it.
+std::string last_words(const Commands::Answer& answer) {
+  std::string text = answer.err.empty() ? answer.out : answer.err;
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  text = text.substr(text.rfind('\n') + 1);
+  for (const char* mark : {"error: ", "fatal: "}) {
+    if (const size_t at = text.find(mark); at != std::string::npos) text = text.substr(at + 7);
+  }
+  return text.empty() ? fmt::format("exit code {}", answer.code) : text;
+}
+
+// What a command prints, or why it could not.
+Result<std::string> printed_by(Commands& commands, const std::vector<std::string>& words,
+                               const std::stop_token& stop) {
+  auto answer = TRY(commands.run(words, {}, stop));
+  if (answer.code == 0) return std::move(answer.out);
+  return make_error(Code::unavailable, "Slurm's '{}' fails ({}).", words[0], last_words(answer));
+}
+
+class Engine {
+ public:
+  Engine(const SlurmRequest& request, Commands& commands, Clock& clock, std::stop_token stop)
+      : request_(request),
+        commands_(commands),
+        clock_(clock),
+        stop_(std::move(stop)),
+        watch_(request.setup.program,
+               request.setup.partition.empty() ? "(default)" : request.setup.partition,
+               request.most_submissions) {}
+
+  Result<SlurmOutcome> run() {
+    const auto worked = work();
+    if (!worked.ok()) {
+      cancel({});
+      return worked.error();
+    }
+    SlurmOutcome outcome;
+    outcome.nodes.assign(watch_.nodes().begin(), watch_.nodes().end());
+    outcome.workers = workers_;
+    outcome.restarts = watch_.restarts();
+    return outcome;
+  }
+
+ private:
+  Result<void> work() {
+    const size_t left = TRY(request_.unsettled());
+    if (left == 0) return {};
+    TRY(submit(left));
+    for (;;) {
+      wait();
+      if (stop_.stop_requested()) return make_error(Code::cancelled, "Interrupted.");
+      if (TRY(request_.unsettled()) == 0) return wind_down();
+      auto tasks = ask();
+      if (!tasks.ok()) {
+        TRY(still_patient(tasks.error()));
+        continue;
+      }
+      heard_ = clock_.now();
+      const auto answer =
+          watch_.look(*tasks, [this](const std::string& node) { return lost(node); });
+      tell();
+      if (answer.next == Next::go_on) continue;
+      // The last chunk may have been settled since.
+      const size_t rest = TRY(request_.unsettled());
+      if (rest == 0) return wind_down();
+      if (answer.next == Next::give_up) return answer.error;
+      happened(
+          fmt::format("Slurm job {} ended before its work was done; what is left is submitted "
+                      "again.",
+                      job_));
+      TRY(submit(rest));
+    }
+  }
+
+  Result<void> submit(size_t left) {
+    const auto most = static_cast<size_t>(std::max(1, request_.setup.most_nodes));
+    const int tasks = static_cast<int>(std::min(most, left));
+    const auto words = submit_command(request_.setup, tasks, harmless_variables());
+    const auto answer =
+        TRY(commands_.run(words, batch_script(request_.setup, tasks), std::stop_token()));
+    if (answer.code != 0) {
+      return make_error(Code::unavailable,
+                        "Slurm refuses the job ({}); change --partition, --nodes, --account, "
+                        "--constraint, --gres or --time.",
+                        last_words(answer));
+    }
+    job_ = TRY(parse_submitted(answer.out));
+    if (workers_ == 0) workers_ = request_.setup.gang ? request_.setup.most_nodes : tasks;
+    watch_.submitted(job_);
+    heard_ = clock_.now();
+    if (request_.submitted) request_.submitted(job_);
+    return {};
+  }
+
+  // Large clusters answer slowly: most of the time they are left alone.
+  void wait() {
+    constexpr Clock::Duration kSlice = std::chrono::milliseconds(100);
+    constexpr int kRest = 10;
+    const Clock::Duration end =
+        clock_.now() + std::max<Clock::Duration>(request_.interval, kRest * answering_);
+    while (!stop_.stop_requested() && clock_.now() < end) {
+      clock_.sleep_for(std::min(kSlice, end - clock_.now()));
+    }
+  }
+
+  Result<std::vector<SlurmTask>> ask() {
+    const Clock::Duration begin = clock_.now();
+    auto tasks = ask_slurm(commands_, job_, stop_);
+    // A time-out says nothing of how large the cluster is.
+    answering_ = tasks.ok() ? clock_.now() - begin : Clock::Duration();
+    return tasks;
+  }
+
+  // Workers need no Slurm to go on.
+  Result<void> still_patient(const Error& error) {
+    if (error.code == Code::cancelled) return error;
+    if (clock_.now() - heard_ < request_.silence) {
+      if (!std::exchange(silent_, true)) happened("Slurm does not answer: " + error.message);
+      return {};
+    }
+    return make_error(
+        Code::unavailable, "Slurm has not answered for {} s ({}); what is done is kept.",
+        std::chrono::duration_cast<std::chrono::seconds>(clock_.now() - heard_).count(),
+        error.message);
+  }
+
+  bool lost(const std::string& node) {
+    const auto printed = printed_by(commands_, {"sinfo", "--json"}, stop_);
+    if (!printed.ok()) return false;
+    const auto is_lost = is_node_lost(*printed, node);
+    return is_lost.ok() && *is_lost;
+  }
+
+  void tell() {
+    silent_ = false;
+    for (const std::string& text : watch_.take_events()) happened(text);
+    for (const std::string& text : watch_.take_news()) {
+      if (request_.say) request_.say(text);
+    }
+  }
+  void happened(const std::string& text) {
+    if (request_.event) request_.event(text);
+  }
+
+  // Everything is settled: nobody need start any more, and who runs leaves by itself. On a lost
+  // node nobody does, and Slurm would requeue it.
+  Result<void> wind_down() {
+    // Who does not answer cannot be asked; what it starts later finds nothing to do.
+    if (silent_) return {};
+    cancel({"--state=PENDING"});
+    const Clock::Duration end = clock_.now() + request_.patience;
+    for (;;) {
+      const auto tasks = ask();
+      if (tasks.ok()) {
+        // What happened in the end is part of the report.
+        watch_.look(*tasks, [this](const std::string& node) { return lost(node); });
+        tell();
+        const auto left = [](const SlurmTask& task) {
+          return task.state == State::ended || task.state == State::ending;
+        };
+        if (std::all_of(tasks->begin(), tasks->end(), left)) return {};
+      }
+      if (clock_.now() >= end || stop_.stop_requested()) break;
+      clock_.sleep_for(std::chrono::milliseconds(500));
+    }
+    cancel({});
+    return {};
+  }
+
+  // A job that cannot be cancelled ends by itself: there is nothing left that it could do.
+  void cancel(const std::vector<std::string>& options) {
+    if (job_ == 0) return;
+    std::vector<std::string> words = {"scancel"};
+    words.insert(words.end(), options.begin(), options.end());
+    words.push_back(std::to_string(job_));
+    const auto ignored = commands_.run(words, {}, std::stop_token());
+    static_cast<void>(ignored);
+  }
+
+  const SlurmRequest& request_;
+  Commands& commands_;
+  Clock& clock_;
+  const std::stop_token stop_;
+  SlurmWatch watch_;
+  int64_t job_ = 0;
+  int workers_ = 0;
+  Clock::Duration heard_{};
+  Clock::Duration answering_{};
+  bool silent_ = false;
+};
+
+}  // namespace
+
+Result<void> check_slurm(Commands& commands, const std::string& partition, std::stop_token stop) {
+  std::vector<std::string> words = {"sinfo", "--noheader", "--format=%R"};
+  if (!partition.empty()) words.push_back("--partition=" + partition);
+  const std::string printed = TRY(printed_by(commands, words, stop));
+  if (!printed.empty()) return {};
+  return make_error(Code::unavailable,
+                    "Slurm has no partition '{}' with nodes; `sinfo` lists those it has.",
+                    partition);
+}
+
+Result<SlurmOutcome> run_slurm_workers(const SlurmRequest& request, Commands& commands,
+                                       Clock& clock, std::stop_token stop) {
+  return Engine(request, commands, clock, std::move(stop)).run();
+}
+
+Result<std::vector<SlurmTask>> ask_slurm(Commands& commands, int64_t job, std::stop_token stop) {
+  return parse_queue(TRY(printed_by(commands, {"squeue", "--states=all", "--json"}, stop)), job);
+}
+
+}  // namespace atelier::engine

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Slurm engine: the workers of one run as tasks of a job, by Slurm's own commands. Independent
+// workers are an array of one node each, so that work starts with the first node and goes on with
+// those that are left; a gang is one job of many nodes. Whatever ends a task is met in one of three
+// ways: Slurm requeues it, its batch script does (slurm_script.h), or this engine submits again
+// what is left to do (slurm_watch.h). Nothing here knows of chunks; whoever dies, its chunk is
+// taken up by others, who see in the run folder that it is gone.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "engine/commands.h"
+#include "engine/slurm_queue.h"
+#include "engine/slurm_script.h"
+
+namespace atelier::engine {
+
+struct SlurmRequest {
+  SlurmSetup setup;
+  // How much is left to do: no more tasks than that are submitted, and with 0 the work is over.
+  std::function<Result<size_t>()> unsettled;
+  std::function<void(int64_t job)> submitted;          // may be unset, as the next two
+  std::function<void(const std::string& text)> event;  // "n2 was lost: task 3 was requeued."
+  std::function<void(const std::string& text)> say;    // of passing interest
+  std::chrono::milliseconds interval = std::chrono::seconds(2);  // between looks
+  // Of Slurm, while nothing is known of the job.
+  std::chrono::milliseconds silence = std::chrono::minutes(10);
+  // For workers to leave by themselves when everything is done.
+  std::chrono::milliseconds patience = std::chrono::seconds(5);
+  int most_submissions = 5;
+};
+
+struct SlurmOutcome {
+  std::vector<std::string> nodes;  // where workers ran, by name
+  int workers = 0;                 // tasks that were asked for at first
+  int restarts = 0;                // of tasks
+};
+
+// Whether Slurm answers and has that partition; empty: its default. Errors: unavailable with what
+// to do.
+Result<void> check_slurm(Commands& commands, const std::string& partition, std::stop_token stop);
+
+// Blocks until nothing is unsettled. An error and a stop cancel the job; what is done is kept. If
+// this process dies, the job goes on without it and ends by itself. Errors: cancelled (also where
+// somebody cancelled the job); unavailable (Slurm refuses the job, cannot run it or keeps silent;
+// no node can start the program or reach the stores); those of a worker that ended with a verdict,
+// with its node and its words; internal.
+Result<SlurmOutcome> run_slurm_workers(const SlurmRequest& request, Commands& commands,
+                                       Clock& clock, std::stop_token stop);
+
+// What Slurm says of a job now. Errors: unavailable, corrupt.
+Result<std::vector<SlurmTask>> ask_slurm(Commands& commands, int64_t job, std::stop_token stop);
+
+}  // namespace atelier::engine

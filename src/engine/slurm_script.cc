@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/slurm_script.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cstdlib>
+
+namespace atelier::engine {
+namespace {
+
+// One word for a shell, whatever is in it.
+std::string quoted(const std::string& text) {
+  std::string word = "'";
+  for (const char c : text) {
+    if (c == '\'') {
+      word += "'\\''";
+    } else {
+      word += c;
+    }
+  }
+  return word + "'";
+}
+
+std::string quoted(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + quoted(word);
+  return text;
+}
+
+// A gang's ranks are told apart by a shell on each node, independent workers by their task.
+std::string worker_command(const SlurmSetup& setup, int tasks) {
+  std::vector<std::string> words = setup.arguments;
+  words.insert(words.begin(), setup.program);
+  if (!setup.gang) {
+    return fmt::format(
+        "{} --worker \"$SLURM_ARRAY_TASK_ID/{}\" --name {}\".$SLURM_JOB_ID.$restart\" "
+        "--threads \"$SLURM_CPUS_ON_NODE\"",
+        quoted(words), tasks, quoted(setup.name));
+  }
+  const std::string rank =
+      "exec \"$@\" --worker \"$((SLURM_PROCID + 1))/$SLURM_NTASKS\" "
+      "--name \"$0.$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}.$SLURM_PROCID\" "
+      "--threads \"$SLURM_CPUS_ON_NODE\"";
+  return fmt::format("{} bash -c {} {} {}", quoted(setup.launcher), quoted(rank),
+                     quoted(setup.name), quoted(words));
+}
+
+constexpr const char* kBefore = R"(#!/bin/bash
+# By `atelier run --engine slurm`: requeues itself unless the worker has come to a verdict.
+
+# A job's number alone would mean every task of its array.
+me=$SLURM_JOB_ID
+[ -z "$SLURM_ARRAY_JOB_ID" ] || me=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+restart=${SLURM_RESTART_COUNT:-0}
+words=$(mktemp) || words=/dev/null
+tell() {
+  said=$(grep '^atelier: ' "$words" | tail -n 1 | head -c 600)
+  scontrol update "JobId=$me" "Comment=atelier $restart $code $SLURMD_NODENAME $1 ${said#atelier: }"
+  [ "$words" = /dev/null ] || rm -f "$words"
+}
+
+# Slurm signals all processes of a task; this one stays until the worker has left.
+trap : TERM
+)";
+
+constexpr const char* kAfter = R"(code=$?
+
+case $code in
+0 | 1 | 2 | 3 | 4 | 126 | 127)
+  tell verdict
+  exit "$code"
+  ;;
+esac
+case $(squeue -h -j "$me" -o '%T %r') in
+*TimeLimit*) # No comment is taken before it is back in the queue.
+  again
+  tell time
+  ;;
+RUNNING*)
+  tell died
+  again
+  ;;
+*) # Slurm's own doing: it requeues what it preempted and ends what was cancelled.
+  tell asked
+  ;;
+esac
+exit "$code"
+)";
+
+}  // namespace
+
+std::string batch_script(const SlurmSetup& setup, int tasks) {
+  return fmt::format(
+      "{}again() {{ [ \"$restart\" -ge {} ] || scontrol requeue \"$me\"; }}\n\n"
+      "{} >/dev/null 2>\"$words\"\n{}",
+      kBefore, setup.most_restarts, worker_command(setup, tasks), kAfter);
+}
+
+std::vector<std::string> submit_command(const SlurmSetup& setup, int tasks,
+                                        const std::vector<std::string>& variables) {
+  std::string environment = "NIL";
+  for (size_t i = 0; i < variables.size(); ++i) {
+    environment = i == 0 ? variables[i] : environment + "," + variables[i];
+  }
+  std::vector<std::string> words = {"sbatch",
+                                    "--parsable",
+                                    "--job-name=atelier-" + setup.run_id,
+                                    "--requeue",
+                                    "--open-mode=append",
+                                    "--output=/dev/null",
+                                    "--export=" + environment};
+  if (setup.gang) {
+    words.push_back(fmt::format("--nodes={}-{}", setup.least_nodes, setup.most_nodes));
+    words.emplace_back("--ntasks-per-node=1");
+  } else {
+    words.push_back(fmt::format("--array=1-{}", tasks));
+    words.emplace_back("--nodes=1");
+    words.emplace_back("--ntasks=1");
+  }
+  if (setup.threads > 0) {
+    words.push_back(fmt::format("--cpus-per-task={}", setup.threads));
+  } else {
+    words.emplace_back("--exclusive");
+    words.emplace_back("--mem=0");  // all that the node has
+  }
+  for (const auto& [option, value] :
+       {std::pair("--partition", &setup.partition), std::pair("--account", &setup.account),
+        std::pair("--constraint", &setup.constraint), std::pair("--gres", &setup.gres),
+        std::pair("--time", &setup.time)}) {
+    if (!value->empty()) words.push_back(fmt::format("{}={}", option, *value));
+  }
+  return words;
+}
+
+std::vector<std::string> harmless_variables() {
+  constexpr std::array<const char*, 15> kNames = {"PATH",
+                                                  "HOME",
+                                                  "LANG",
+                                                  "ATELIER_CREDENTIALS",
+                                                  "ATELIER_MODELS",
+                                                  "XDG_CACHE_HOME",
+                                                  "XDG_STATE_HOME",
+                                                  "XDG_DATA_HOME",
+                                                  "XDG_CONFIG_HOME",
+                                                  "AWS_PROFILE",
+                                                  "AWS_CONFIG_FILE",
+                                                  "AWS_SHARED_CREDENTIALS_FILE",
+                                                  "AWS_REGION",
+                                                  "AWS_DEFAULT_REGION",
+                                                  "AWS_CA_BUNDLE"};
+  std::vector<std::string> names;
+  for (const char* name : kNames) {
+    if (std::getenv(name) != nullptr) names.emplace_back(name);
+  }
+  return names;
+}
+
+}  // namespace atelier::engine

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// What Slurm is asked to run, as text: pure functions of a SlurmSetup. Tested by
+// slurm_script_test.cc, and on a real Slurm by tests/slurm/.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace atelier::engine {
+
+struct SlurmSetup {
+  std::string program;                 // its path on every node
+  std::vector<std::string> arguments;  // of every worker; --worker, --name and --threads are added
+  std::string name;                    // workers are "NAME.JOB.RESTART", in a gang with ".RANK"
+  std::string run_id;                  // the job is "atelier-RUN"
+
+  std::string partition;  // as all up to `time` handed on to sbatch; empty: Slurm's default
+  std::string account;
+  std::string constraint;
+  std::string gres;
+  std::string time;
+  int least_nodes = 1;  // a gang starts with so many; independent workers with the first
+  int most_nodes = 1;
+  int threads = 0;  // of each worker; 0: whole nodes, and as many threads as Slurm gives processors
+  bool gang = false;
+  // What a gang is started by, in one step of the whole job.
+  std::vector<std::string> launcher = {"srun", "--mpi=none", "--kill-on-bad-exit=1",
+                                       "--cpu-bind=none"};
+  // After so many a task that is not Slurm's to requeue is left to the engine.
+  int most_restarts = 20;
+};
+
+// The batch script. It ends with the worker's code where that is a verdict (0 to 4; 126 and 127:
+// the program could not be started) and goes back into the queue where it is none: killed, asked to
+// leave by somebody else, out of time. What Slurm itself is about to requeue or has cancelled is
+// left to it. Its last words stand in the job's comment, see slurm_queue.h: nodes need not share a
+// folder for that.
+std::string batch_script(const SlurmSetup& setup, int tasks);
+
+// The command that submits it, the script on its stdin: an array of so many tasks of one node each,
+// or a gang. `variables` of the environment go along; everything else of it stays here, since Slurm
+// would keep it in files.
+std::vector<std::string> submit_command(const SlurmSetup& setup, int tasks,
+                                        const std::vector<std::string>& variables);
+
+// Those that may go along and are set: places of programs and files, and no secret.
+std::vector<std::string> harmless_variables();
+
+}  // namespace atelier::engine

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/slurm_script.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "engine/commands.h"
+
+namespace atelier::engine {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+SlurmSetup setup_of(const std::string& program) {
+  SlurmSetup setup;
+  setup.program = program;
+  setup.arguments = {"worker", "file:///a b/it's", "--quiet"};
+  setup.name = "head-7";
+  setup.run_id = "0123456789abcdef";
+  setup.partition = "spot";
+  setup.most_nodes = 3;
+  return setup;
+}
+
+TEST(SlurmScript, AnArrayOfWorkersIsSubmittedWithoutTheEnvironment) {
+  SlurmSetup setup = setup_of("/opt/atelier");
+  setup.account = "film";
+  setup.constraint = "fast&big";
+  setup.gres = "gpu:1";
+  setup.time = "2:00:00";
+  EXPECT_THAT(
+      submit_command(setup, 3, {"PATH", "HOME"}),
+      ElementsAre("sbatch", "--parsable", "--job-name=atelier-0123456789abcdef", "--requeue",
+                  "--open-mode=append", "--output=/dev/null", "--export=PATH,HOME", "--array=1-3",
+                  "--nodes=1", "--ntasks=1", "--exclusive", "--mem=0", "--partition=spot",
+                  "--account=film", "--constraint=fast&big", "--gres=gpu:1", "--time=2:00:00"));
+  EXPECT_THAT(submit_command(setup_of("/a"), 1, {}), Contains("--export=NIL"));
+}
+
+TEST(SlurmScript, ThreadsAreProcessorsOfANodeThatOthersShare) {
+  SlurmSetup setup = setup_of("/opt/atelier");
+  setup.threads = 4;
+  const auto words = submit_command(setup, 3, {});
+  EXPECT_THAT(words, Contains("--cpus-per-task=4"));
+  EXPECT_THAT(words, Not(Contains("--exclusive")));
+}
+
+TEST(SlurmScript, AGangIsOneJobOfManyNodes) {
+  SlurmSetup setup = setup_of("/opt/atelier");
+  setup.gang = true;
+  setup.least_nodes = 2;
+  const auto words = submit_command(setup, 3, {});
+  EXPECT_THAT(words, Contains("--nodes=2-3"));
+  EXPECT_THAT(words, Contains("--ntasks-per-node=1"));
+  EXPECT_THAT(words, Not(Contains(StartsWith("--array"))));
+  EXPECT_THAT(batch_script(setup, 3), HasSubstr("'srun' '--mpi=none' '--kill-on-bad-exit=1' "
+                                                "'--cpu-bind=none' bash -c 'exec \"$@\" --worker "
+                                                "\"$((SLURM_PROCID + 1))/$SLURM_NTASKS\""));
+}
+
+TEST(SlurmScript, NothingSecretGoesAlong) {
+  ::setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
+  ::setenv("AZURE_STORAGE_KEY", "secret", 1);
+  ::setenv("ATELIER_CREDENTIALS", "/home/me/credentials", 1);
+  const auto names = harmless_variables();
+  EXPECT_THAT(names, Contains("ATELIER_CREDENTIALS"));
+  EXPECT_THAT(names, Contains("PATH"));
+  EXPECT_THAT(names, Not(Contains("AWS_SECRET_ACCESS_KEY")));
+  EXPECT_THAT(names, Not(Contains("AZURE_STORAGE_KEY")));
+  for (const char* name : {"AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY", "ATELIER_CREDENTIALS"}) {
+    ::unsetenv(name);
+  }
+}
+
+// The script for real, with a worker and Slurm's commands that are small scripts of the test.
+class ScriptTest : public testing::Test {
+ protected:
+  ScriptTest() {
+    std::string name = (std::filesystem::path(testing::TempDir()) / "slurm-XXXXXX").string();
+    folder_ = ::mkdtemp(name.data());
+    program("scontrol", "echo \"$@\" >>\"$LOG\"");
+    program("squeue", "echo \"$STATE\"");
+  }
+  ~ScriptTest() override { std::filesystem::remove_all(folder_); }
+
+  void program(const std::string& name, const std::string& text) const {
+    const auto path = folder_ / name;
+    std::ofstream(path) << "#!/bin/bash\n" << text << "\n";
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  }
+  std::string read(const std::string& name) const {
+    std::ifstream file(folder_ / name);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  struct Ended {
+    int code = 0;
+    std::string log;  // what was asked of scontrol
+  };
+  // As a task of an array, in a state that squeue tells.
+  Ended run(const std::string& worker, const std::string& state = "RUNNING None",
+            const std::string& restarts = "") {
+    program("worker", worker);
+    std::filesystem::remove(folder_ / "log");
+    SlurmSetup setup = setup_of((folder_ / "worker").string());
+    std::vector<std::string> words = {"env",
+                                      "PATH=" + folder_.string() + ":/usr/bin:/bin",
+                                      "LOG=" + (folder_ / "log").string(),
+                                      "FOLDER=" + folder_.string(),
+                                      "STATE=" + state,
+                                      "SLURM_JOB_ID=31",
+                                      "SLURM_ARRAY_JOB_ID=30",
+                                      "SLURM_ARRAY_TASK_ID=2",
+                                      "SLURM_CPUS_ON_NODE=6",
+                                      "SLURMD_NODENAME=n1"};
+    if (!restarts.empty()) words.push_back("SLURM_RESTART_COUNT=" + restarts);
+    words.emplace_back("bash");
+    const auto answer =
+        make_commands(std::chrono::minutes(1))->run(words, batch_script(setup, 3), {});
+    EXPECT_TRUE(answer.ok());
+    return {answer->code, read("log")};
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(ScriptTest, TheWorkerIsToldWhoItIs) {
+  const Ended ended = run("for word; do echo \"<$word>\"; done >\"$FOLDER/words\"; exit 0");
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_EQ(read("words"),
+            "<worker>\n<file:///a b/it's>\n<--quiet>\n<--worker>\n<2/3>\n<--name>\n"
+            "<head-7.31.0>\n<--threads>\n<6>\n");
+  EXPECT_EQ(ended.log, "update JobId=30_2 Comment=atelier 0 0 n1 verdict \n");
+}
+
+TEST_F(ScriptTest, AVerdictEndsTheTaskWithItsWords) {
+  const Ended ended = run("echo noise >&2; echo 'atelier: There is \"no\" disk.' >&2; exit 4");
+  EXPECT_EQ(ended.code, 4);
+  EXPECT_EQ(ended.log, "update JobId=30_2 Comment=atelier 0 4 n1 verdict There is \"no\" disk.\n");
+}
+
+TEST_F(ScriptTest, AProgramThatIsNotThereIsAVerdict) {
+  std::filesystem::remove(folder_ / "worker");
+  SlurmSetup setup = setup_of("/nowhere/atelier");
+  const auto answer = make_commands(std::chrono::minutes(1))
+                          ->run({"env", "PATH=" + folder_.string() + ":/usr/bin:/bin",
+                                 "LOG=" + (folder_ / "log").string(), "bash"},
+                                batch_script(setup, 1), {});
+  EXPECT_EQ(answer->code, 127);
+}
+
+TEST_F(ScriptTest, OneThatIsKilledGoesBackIntoTheQueue) {
+  const Ended ended = run("kill -9 $$", "RUNNING None", "3");
+  EXPECT_EQ(ended.code, 137);
+  EXPECT_EQ(ended.log, "update JobId=30_2 Comment=atelier 3 137 n1 died \nrequeue 30_2\n");
+  EXPECT_THAT(run("kill -9 $$", "RUNNING None", "20").log, Not(HasSubstr("requeue")))
+      << "not for ever";
+}
+
+// A worker that leaves when it is asked to, with the script asked at the same time, as Slurm does.
+constexpr const char* kAsked =
+    "trap 'exit 130' TERM\n"
+    "kill -TERM $PPID\n"
+    "kill -TERM $$\n"
+    "exit 1";
+
+TEST_F(ScriptTest, WhatSlurmDoesItselfIsLeftToSlurm) {
+  for (const char* state : {"COMPLETING None", "CANCELLED None", "PENDING BeginTime", ""}) {
+    const Ended ended = run(kAsked, state);
+    EXPECT_EQ(ended.code, 130) << state;
+    EXPECT_EQ(ended.log, "update JobId=30_2 Comment=atelier 0 130 n1 asked \n") << state;
+  }
+}
+
+TEST_F(ScriptTest, OneThatIsOutOfTimeGoesBackIntoTheQueue) {
+  const Ended ended = run(kAsked, "COMPLETING TimeLimit");
+  EXPECT_EQ(ended.code, 130);
+  EXPECT_EQ(ended.log, "requeue 30_2\nupdate JobId=30_2 Comment=atelier 0 130 n1 time \n");
+}
+
+TEST_F(ScriptTest, OneThatThisNodesSystemEndsGoesBackIntoTheQueue) {
+  EXPECT_THAT(run(kAsked, "RUNNING None").log, HasSubstr("requeue 30_2\n"));
+}
+
+}  // namespace
+}  // namespace atelier::engine

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine with a Slurm that is a list of answers and a clock that does not wait; the real one is
+// tested by tests/slurm/.
+#include "engine/slurm.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <map>
+
+namespace atelier::engine {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+std::string queue(const std::string& state, const std::string& more = "", int job = 12) {
+  return fmt::format(
+      R"({{"jobs": [{{"job_id": {}, "array_job_id": {}, "array_task_id": 1, "job_state": "{}"{}}}]}})",
+      job, job, state, more);
+}
+
+class FakeSlurm final : public Commands {
+ public:
+  Result<Answer> run(const std::vector<std::string>& words, std::string_view input,
+                     std::stop_token) override {
+    std::string line;
+    for (const std::string& word : words) line += (line.empty() ? "" : " ") + word;
+    if (words[0] != "squeue") asked.push_back(line);
+    if (words[0] == "sbatch") script = input;
+    std::deque<Answer>& left = answers[words[0]];
+    if (left.empty()) return Answer{};
+    Answer next = left.front();
+    if (left.size() > 1) left.pop_front();  // the last one stands
+    return next;
+  }
+  void answer(const std::string& command, const std::string& out, int code = 0,
+              const std::string& err = "") {
+    answers[command].push_back({code, out, err});
+  }
+
+  std::map<std::string, std::deque<Answer>> answers;
+  std::vector<std::string> asked;  // but for squeue
+  std::string script;
+};
+
+class SlurmTest : public testing::Test {
+ protected:
+  SlurmTest() {
+    request_.setup.program = "/opt/atelier";
+    request_.setup.run_id = "r";
+    request_.setup.partition = "spot";
+    request_.setup.most_nodes = 4;
+    request_.unsettled = [this]() -> Result<size_t> {
+      const size_t now = left_.front();
+      if (left_.size() > 1) left_.pop_front();
+      return now;
+    };
+    request_.event = [this](const std::string& text) { events_.push_back(text); };
+    slurm_.answer("sbatch", "12\n");
+  }
+  Result<SlurmOutcome> run() {
+    return run_slurm_workers(request_, slurm_, clock_, stop_.get_token());
+  }
+
+  FakeSlurm slurm_;
+  FakeClock clock_;
+  SlurmRequest request_;
+  std::deque<size_t> left_ = {9};
+  std::vector<std::string> events_;
+  std::stop_source stop_;
+};
+
+TEST_F(SlurmTest, NothingToDoIsNotSubmitted) {
+  left_ = {0};
+  ASSERT_TRUE(run().ok());
+  EXPECT_THAT(slurm_.asked, IsEmpty());
+}
+
+TEST_F(SlurmTest, ItWaitsUntilAllIsSettledAndCancelsWhoStillWaits) {
+  left_ = {2, 2, 1, 0};
+  slurm_.answer("squeue", queue("PENDING"));
+  slurm_.answer("squeue", queue("RUNNING", R"(, "nodes": "n1")"));
+  slurm_.answer("squeue", queue("COMPLETED", R"(, "nodes": "n1")"));
+  const auto outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  EXPECT_THAT(outcome->nodes, ElementsAre("n1"));
+  EXPECT_EQ(outcome->workers, 2) << "no more than there is to do";
+  EXPECT_THAT(slurm_.asked, ElementsAre(HasSubstr("--array=1-2 "), "scancel --state=PENDING 12"));
+  EXPECT_THAT(slurm_.script, HasSubstr("'/opt/atelier'"));
+}
+
+TEST_F(SlurmTest, WhoDoesNotLeaveInTheEndIsCancelled) {
+  left_ = {2, 0};
+  slurm_.answer("squeue", queue("RUNNING", R"(, "nodes": "n1")"));
+  ASSERT_TRUE(run().ok());
+  EXPECT_EQ(slurm_.asked.back(), "scancel 12");
+}
+
+TEST_F(SlurmTest, ALostNodeIsAskedAfterAndReported) {
+  left_ = {2, 2, 2, 0};
+  slurm_.answer("squeue", queue("RUNNING", R"(, "nodes": "n1")"));
+  slurm_.answer("squeue", queue("PENDING", R"(, "restart_cnt": 1)"));
+  slurm_.answer("squeue", queue("COMPLETED", R"(, "restart_cnt": 1)"));
+  slurm_.answer("sinfo", R"({"nodes": [{"name": "n1", "state": "down"}]})");
+  const auto outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  EXPECT_EQ(outcome->restarts, 1);
+  EXPECT_THAT(events_, ElementsAre("n1 was lost: task 1 was requeued."));
+}
+
+TEST_F(SlurmTest, WhatIsLeftIsSubmittedAgain) {
+  left_ = {9, 9, 2, 2, 0};
+  slurm_.answers["sbatch"] = {{0, "12\n", ""}, {0, "13\n", ""}};
+  slurm_.answer("squeue", queue("TIMEOUT", R"(, "nodes": "n1")"));
+  slurm_.answer("squeue", queue("COMPLETED", "", 13));
+  const auto outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  EXPECT_THAT(slurm_.asked, ElementsAre(HasSubstr("--array=1-4 "), HasSubstr("--array=1-2 "),
+                                        HasSubstr("scancel")));
+  EXPECT_THAT(events_, Contains(HasSubstr("job 12 ended before its work was done")));
+  EXPECT_EQ(outcome->workers, 4);
+}
+
+TEST_F(SlurmTest, AJobThatEndedBecauseAllIsDoneIsNotSubmittedAgain) {
+  left_ = {1, 1, 0};
+  slurm_.answer("squeue", queue("COMPLETED"));
+  ASSERT_TRUE(run().ok());
+  EXPECT_THAT(slurm_.asked, ElementsAre(HasSubstr("sbatch"), HasSubstr("scancel")));
+}
+
+TEST_F(SlurmTest, ARefusedJobSaysWhy) {
+  slurm_.answers["sbatch"] = {
+      {1, "",
+       "sbatch: error: invalid partition specified: x\nsbatch: error: Batch "
+       "job submission failed: Invalid partition name specified\n"}};
+  const auto outcome = run();
+  EXPECT_EQ(outcome.error().code, Code::unavailable);
+  EXPECT_THAT(outcome.error().message,
+              HasSubstr("(Batch job submission failed: Invalid partition name specified)"));
+  EXPECT_THAT(slurm_.asked, ElementsAre(HasSubstr("sbatch"))) << "nothing to cancel";
+}
+
+TEST_F(SlurmTest, AnErrorAndAStopCancelTheJob) {
+  slurm_.answer("squeue", queue("FAILED", R"(, "nodes": "n1", "exit_code": 768)"));
+  EXPECT_EQ(run().error().code, Code::invalid_input);
+  EXPECT_EQ(slurm_.asked.back(), "scancel 12");
+  slurm_.asked.clear();
+  stop_.request_stop();
+  EXPECT_EQ(run().error().code, Code::cancelled);
+  EXPECT_EQ(slurm_.asked.back(), "scancel 12");
+}
+
+TEST_F(SlurmTest, ASlurmThatIsSilentIsWaitedForAWhile) {
+  slurm_.answer("squeue", "", 1, "slurm_load_jobs error: Unable to contact slurm controller\n");
+  const auto outcome = run();
+  EXPECT_EQ(outcome.error().code, Code::unavailable);
+  EXPECT_THAT(outcome.error().message, HasSubstr("has not answered for"));
+  EXPECT_THAT(outcome.error().message, HasSubstr("Unable to contact slurm controller"));
+  EXPECT_THAT(events_, ElementsAre(HasSubstr("Slurm does not answer"))) << "said once";
+  EXPECT_GE(clock_.now(), std::chrono::minutes(10));
+}
+
+TEST_F(SlurmTest, WorkersNeedNoSlurmToFinish) {
+  left_ = {3, 3, 2, 0};
+  slurm_.answer("squeue", "", 1, "error\n");
+  EXPECT_TRUE(run().ok());
+  EXPECT_THAT(slurm_.asked, ElementsAre(HasSubstr("sbatch"))) << "nor is it waited for in the end";
+}
+
+TEST_F(SlurmTest, APartitionIsThereOrNamed) {
+  slurm_.answer("sinfo", "spot\n");
+  EXPECT_TRUE(check_slurm(slurm_, "spot", {}).ok());
+  slurm_.answers["sinfo"] = {{0, "", ""}};
+  const auto absent = check_slurm(slurm_, "nosuch", {});
+  EXPECT_EQ(absent.error().code, Code::unavailable);
+  EXPECT_THAT(absent.error().message, HasSubstr("no partition 'nosuch'"));
+  slurm_.answers["sinfo"] = {{1, "", "sinfo: fatal: Could not establish a configuration source\n"}};
+  EXPECT_THAT(check_slurm(slurm_, "", {}).error().message,
+              HasSubstr("(Could not establish a configuration source)"));
+}
+
+}  // namespace
+}  // namespace atelier::engine

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/slurm_watch.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+namespace atelier::engine {
+namespace {
+
+using State = SlurmTask::State;
+using Next = SlurmWatch::Answer::Next;
+
+// The shell's codes for a program that it cannot start, and for one that it does not find.
+constexpr int kNotStarted = 126;
+constexpr int kNotFound = 127;
+
+// "Task 3", or the job where it is no array.
+std::string name_of(const SlurmTask& task) {
+  return task.number > 0 ? fmt::format("task {}", task.number) : std::string("the job");
+}
+
+std::string capitalised(std::string text) {
+  if (!text.empty() && text[0] >= 'a' && text[0] <= 'z') text[0] += 'A' - 'a';
+  return text;
+}
+
+Code code_of_exit(int code) {
+  switch (code) {
+    case 2: return Code::invalid_argument;
+    case 3: return Code::invalid_input;
+    case 4:
+    case kNotStarted:
+    case kNotFound: return Code::unavailable;
+    default: return Code::internal;
+  }
+}
+
+// Waiting for ever: no node will ever do, or somebody has to let it go.
+bool is_hopeless(std::string_view reason) {
+  constexpr std::array<std::string_view, 12> kHopeless = {
+      "PartitionConfig",   "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints",
+      "AccountNotAllowed", "InvalidAccount",     "InvalidQOS",         "QOSNotAllowed",
+      "JobHoldMaxRequeue", "JobHeldAdmin",       "JobLaunchFailure",   "DeadLine"};
+  return std::find(kHopeless.begin(), kHopeless.end(), reason) != kHopeless.end();
+}
+
+}  // namespace
+
+void SlurmWatch::submitted(int64_t job) {
+  job_ = job;
+  ++submissions_;
+  known_.clear();
+  cancelled_ = lost_ = false;
+  said_reason_.clear();
+}
+
+SlurmWatch::Answer SlurmWatch::look(const std::vector<SlurmTask>& tasks,
+                                    const std::function<bool(const std::string&)>& is_lost) {
+  for (const SlurmTask& task : tasks) look_at(task, is_lost);
+  if (failed_) return {Next::give_up, *failed_};
+  const auto is = [&](State state) {
+    return [state](const SlurmTask& task) { return task.state == state; };
+  };
+  if (std::all_of(tasks.begin(), tasks.end(), is(State::ended))) return none_is_left();
+  const auto waits_or_ended = [](const SlurmTask& task) {
+    return task.state == State::waiting || task.state == State::ended;
+  };
+  if (!std::all_of(tasks.begin(), tasks.end(), waits_or_ended)) {
+    said_reason_.clear();
+    return {};
+  }
+  const auto has_hope = [](const SlurmTask& task) {
+    return task.state == State::waiting && !is_hopeless(task.reason);
+  };
+  if (std::none_of(tasks.begin(), tasks.end(), has_hope)) {
+    const auto waiting = std::find_if(tasks.begin(), tasks.end(), is(State::waiting));
+    return {Next::give_up,
+            make_error(Code::unavailable,
+                       "Slurm will not run job {} in partition '{}' as it is ({}); change --nodes, "
+                       "--constraint, --gres or --time, or ask `scontrol show job {}`.",
+                       job_, partition_, waiting->reason, job_)};
+  }
+  say_why_all_wait(tasks);
+  return {};
+}
+
+void SlurmWatch::say_why_all_wait(const std::vector<SlurmTask>& tasks) {
+  // What is in between is not worth a line.
+  const auto worth = [](const SlurmTask& task) {
+    return task.state == State::waiting && !task.reason.empty() && task.reason != "BeginTime";
+  };
+  const auto found = std::find_if(tasks.begin(), tasks.end(), worth);
+  if (found == tasks.end() || found->reason == said_reason_) return;
+  said_reason_ = found->reason;
+  news_.push_back(
+      fmt::format("Slurm job {} waits in partition '{}' ({}).", job_, partition_, found->reason));
+}
+
+void SlurmWatch::look_at(const SlurmTask& task,
+                         const std::function<bool(const std::string&)>& is_lost) {
+  Known& known = known_[task.number];
+  // While it is ending, its last words may still come.
+  if (task.restarts > known.restarts && task.state != State::ending) {
+    requeued(task, known, is_lost);
+    known = {task.restarts, "", false, false};
+  }
+  if ((task.state == State::starting || task.state == State::running) && !task.nodes.empty()) {
+    known.node = task.nodes.front();
+    if (task.state == State::running && !known.started) {
+      known.started = true;
+      nodes_.insert(task.nodes.begin(), task.nodes.end());
+    }
+  }
+  if (task.state == State::ended && !known.finished) {
+    known.finished = true;
+    ended(task, known);
+  }
+}
+
+void SlurmWatch::requeued(const SlurmTask& task, Known& known,
+                          const std::function<bool(const std::string&)>& is_lost) {
+  restarts_ += task.restarts - known.restarts;
+  const std::string name = name_of(task);
+  // Words of an earlier life say nothing of this one's end.
+  if (task.words && task.words->restart == task.restarts - 1) {
+    const SlurmWords& words = *task.words;
+    const char* why = words.why == "time"    ? "reached its time limit"
+                      : words.why == "asked" ? "was preempted"
+                                             : "ended without a verdict";
+    events_.push_back(
+        capitalised(fmt::format("{} {} on {} and was requeued.", name, why, words.node)));
+  } else if (known.node.empty()) {
+    events_.push_back(capitalised(fmt::format("{} was requeued.", name)));
+  } else if (is_lost(known.node)) {
+    events_.push_back(fmt::format("{} {}: {} was requeued.", known.node,
+                                  known.started ? "was lost" : "did not start", name));
+  } else {
+    events_.push_back(
+        capitalised(fmt::format("{} was taken from {} and requeued.", name, known.node)));
+  }
+}
+
+void SlurmWatch::ended(const SlurmTask& task, Known& known) {
+  if (task.word == "COMPLETED") return;
+  if (task.word == "CANCELLED") {
+    cancelled_ = true;
+    return;
+  }
+  const bool has_words = task.words && task.words->restart == task.restarts;
+  const std::string node = has_words             ? task.words->node
+                           : !task.nodes.empty() ? task.nodes.front()
+                                                 : known.node;
+  const bool verdict =
+      task.word == "FAILED" &&
+      ((task.code >= 1 && task.code <= 4) || task.code == kNotStarted || task.code == kNotFound);
+  if (!verdict) {
+    lost_ = true;
+    events_.push_back(capitalised(fmt::format("{} ended{}{} ({}).", name_of(task),
+                                              node.empty() ? "" : " on ", node, task.word)));
+    return;
+  }
+  Error error{code_of_exit(task.code), {}, {}};
+  if (task.code == kNotStarted || task.code == kNotFound) {
+    error.message = fmt::format(
+        "{} cannot start '{}'; install the same version there or in a folder that all nodes share.",
+        node, program_);
+  } else if (has_words && !task.words->said.empty()) {
+    error.message = fmt::format("On {}: {}", node, task.words->said);
+  } else {
+    error.message = fmt::format(
+        "The worker on {} ended with code {}; see the logs in the run's "
+        "folder.",
+        node, task.code);
+  }
+  // What one node cannot reach another one may.
+  if (error.code != Code::unavailable) {
+    failed_ = std::move(error);
+    return;
+  }
+  events_.push_back(error.message);
+  refused_ = std::move(error);
+}
+
+SlurmWatch::Answer SlurmWatch::none_is_left() {
+  if (refused_) return {Next::give_up, *refused_};
+  if (cancelled_ && !lost_) {
+    return {
+        Next::give_up,
+        make_error(Code::cancelled,
+                   "Somebody cancelled Slurm job {}; what is done is kept, and the same command "
+                   "goes on.",
+                   job_)};
+  }
+  if (submissions_ >= most_submissions_) {
+    return {Next::give_up,
+            make_error(Code::internal,
+                       "Slurm ended {} jobs of this run, the last one number {}, before their work "
+                       "was done; what is done is kept.",
+                       submissions_, job_)};
+  }
+  return {Next::submit, {}};
+}
+
+}  // namespace atelier::engine

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`atelier run --engine slurm` on a real Slurm whose nodes vanish, come when they are needed and go when they are not:
+the output has the bits of a local run all the same. Gangs, too. With $ATELIER_SLOW also a time limit, which takes Slurm a minute
+and a half."""
+
+import os
+import pathlib
+import signal
+import time
+import unittest
+
+import slurm_case
+import slurmlab
+import support
+from netlab import wait_until
+
+
+class Losses(slurm_case.SlurmCase):
+    def test_a_node_is_lost_and_a_worker_killed(self):
+        process = self.begin("--partition", "spot", "--nodes", "3")
+        wait_until(lambda: len(self.nodes()) == 3, 30, "the workers' start")
+        self.wait_for_commits(process, 2)
+        _, node, other = sorted(self.nodes())
+        self.lab.crash(node)
+        try:
+            self.assertTrue(self.signal_worker(other, signal.SIGKILL))
+            report = self.finish(process)
+        finally:
+            self.lab.boot(node)
+        self.assertIn(f"{node} was lost: task ", self.texts(report))
+        self.assertIn(f"ended without a verdict on {other} and was requeued", self.texts(report))
+        self.assertGreaterEqual(report["engine"]["restarts"], 2)
+        wait_until(lambda: self.lab.node_states()[node] == "idle", 30, "the node's return")
+
+    def signal_worker(self, node, number):
+        """To all its processes; answers how many there are. The program starts itself again as /proc/self/exe."""
+        pids = self.lab.pids(node, "exe")
+        for pid in pids:
+            os.kill(pid, number)
+        return len(pids)
+
+    @unittest.skipUnless(support.SLOW_RUN, "Slurm's shortest time limit is a minute and a half")
+    def test_out_of_time(self):
+        process = self.begin("--partition", "ondemand", "--time", "1")
+        self.wait_for_commits(process, 1)
+        # Too slow for its limit; Slurm wakes what it ends.
+        self.assertTrue(self.signal_worker(next(iter(self.nodes())), signal.SIGSTOP))
+        report = self.finish(process, 300)
+        self.assertIn("reached its time limit on n", self.texts(report))
+
+
+class Gang(slurm_case.SlurmCase):
+    def test_all_at_once_and_again_when_it_is_preempted(self):
+        process = self.begin("--partition", "spot", "--nodes", "3", "--gang", "--threads", "2")
+        self.wait_for_commits(process, 2)
+        self.preempt()
+        report = self.finish(process)
+        self.assertEqual(report["engine"]["nodes"], ["n1", "n2", "n3"])
+        self.assertIn("The job was preempted on n", self.texts(report))
+        self.assertEqual(report["engine"]["restarts"], 1)
+
+
+class Cloud(slurm_case.SlurmCase):
+    def powered(self):
+        states = self.lab.node_states()
+        return {host for host in slurmlab.CLOUD if not states[host].endswith("~")}
+
+    def test_from_nothing_to_three_and_back(self):
+        """Although one of them does not come, and another one is lost."""
+        self.assertEqual(self.powered(), set())
+        self.lab.power_fails = {"n4"}
+        self.addCleanup(self.lab.power_fails.clear)
+        process = self.begin("--partition", "cloud", "--nodes", "3")
+        wait_until(lambda: len(self.nodes()) == 2, 60, "the nodes' start")
+        print(f"   two nodes after {time.monotonic() - self.begun:.1f} s")
+        self.wait_for_commits(process, 2)
+        node = sorted(self.nodes())[1]
+        self.lab.crash(node)
+        report = self.finish(process)
+        self.assertIn(f"{node} was lost: task ", self.texts(report))
+        self.assertIn("n4 did not start: task ", self.texts(report))
+        self.assertGreaterEqual(len(report["engine"]["nodes"]), 3)
+        scored = time.monotonic()
+        wait_until(lambda: not self.powered(), 60, "the way back to nothing")
+        print(f"   no node any more {time.monotonic() - scored:.1f} s after the end")
+        self.assertGreaterEqual(len([line for line in self.lab.powered if line.startswith("resume")]), 4)
+
+
+if __name__ == "__main__":
+    slurm_case.main()

@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`atelier run --engine slurm` on a real Slurm: independent workers, preempted, interrupted, refused. Whatever happens, the
+output has the bits of a local run, and the report tells what it was."""
+
+import json
+import pathlib
+import shutil
+import signal
+
+import slurm_case
+import slurmlab
+import support
+from netlab import wait_until
+from slurm_case import PATIENCE
+from support import sha256
+
+
+class Elastic(slurm_case.SlurmCase):
+    def test_one_node_after_another(self):
+        """Two of three nodes are taken: work starts with the free one, and the others join."""
+        blocker = self.lab.slurm("sbatch", "--parsable", "-p", "ondemand", "--nodes=2", "--exclusive",
+                                 "--output=/dev/null", "--wrap", "sleep 600").strip()
+        wait_until(lambda: self.lab.jobs().get(blocker) == "RUNNING", 30, "the other job's start")
+        process = self.begin("--partition", "spot", "--nodes", "1..3")
+        self.wait_for_commits(process, 2)
+        self.assertEqual(len(self.scorers()), 1)
+        self.look_at_it()
+        self.lab.slurm("scancel", blocker)
+        report = self.finish(process)
+        self.assertEqual(report["engine"]["restarts"], 0)
+        self.assertEqual(report["engine"]["workers"], 3)
+        self.assertEqual(report["frames_scored_now"], 200)
+        wait_until(lambda: not self.lab.jobs(), 30, "the end of its tasks")
+
+    def look_at_it(self):
+        url = self.run_folders()[0].as_uri()
+        show = [support.PROGRAM, "show", url]
+        done = self.lab.run("n0", [*show, "--json"], env=self.lab.environment, capture_output=True, text=True)
+        engine = json.loads(done.stdout)["engine"]
+        self.assertEqual((engine["name"], engine["partition"]), ("slurm", "spot"))
+        states = {task["task"]: task for task in engine["tasks"]}
+        self.assertEqual(set(states), {"1", "2", "3"})
+        self.assertEqual(states["1"]["state"], "RUNNING")
+        self.assertEqual(len(states["1"]["nodes"]), 1)
+        self.assertEqual(states["3"]["state"], "PENDING")
+        done = self.lab.run("n0", show, env=self.lab.environment, capture_output=True, text=True)
+        self.assertRegex(done.stdout, r"Slurm job \d+ in 'spot': .*1 RUNNING on n\d")
+        self.assertIn(" PENDING (", done.stdout)
+        # Elsewhere nothing is known, and the chunks are shown all the same.
+        done = support.run("show", url, env={"PATH": "/nowhere"})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("nothing is known of it. There is no command 'squeue'", done.stdout)
+
+    def test_preempted(self):
+        process = self.begin("--partition", "spot", "--nodes", "1..3")
+        wait_until(lambda: len(self.nodes()) == 3, 30, "the workers' start")
+        self.wait_for_commits(process, 2)
+        self.preempt()
+        report = self.finish(process)
+        self.assertIn("was preempted on n", self.texts(report))
+        self.assertGreaterEqual(report["engine"]["restarts"], 1)
+
+    def test_interrupted_and_begun_again(self):
+        process = self.begin("--partition", "spot", "--nodes", "3")
+        self.wait_for_commits(process, 2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 130, err)
+        self.assert_one_sentence(err.decode())
+        wait_until(lambda: not self.lab.jobs(), 30, "the end of the job")
+        kept = self.commits()
+        self.assertLess(len(kept), 20, "nothing was left to do")
+        report = self.finish(self.begin("--partition", "spot", "--nodes", "3"))
+        self.assertEqual({path: self.commits()[path] for path in kept}, kept, "a chunk was scored again")
+        self.assertLess(report["frames_scored_now"], 200)
+
+    def test_the_command_dies_and_its_job_goes_on(self):
+        process = self.begin("--partition", "spot", "--nodes", "2")
+        self.wait_for_commits(process, 1)
+        process.kill()
+        process.communicate()
+        wait_until(lambda: not self.lab.jobs(), PATIENCE, "the end of the job")
+        self.assertEqual(len(self.commits()), 20, "the job did not finish its chunks")
+        done = self.lab.run("n0", self.arguments("--partition", "spot"), env=self.lab.environment, capture_output=True,
+                            text=True, timeout=PATIENCE)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(sha256(self.output), self.wanted)
+        self.assertEqual(json.loads(done.stdout)["frames_scored_now"], 0)
+
+    def test_workers_go_on_while_slurm_is_silent(self):
+        process = self.begin("--partition", "spot", "--nodes", "3")
+        wait_until(lambda: len(self.nodes()) == 3, 30, "the workers' start")
+        self.wait_for_commits(process, 2)
+        controller = self.lab.daemons[-1]
+        controller.send_signal(signal.SIGSTOP)
+        try:
+            report = self.finish(process)
+        finally:
+            controller.send_signal(signal.SIGCONT)
+        self.assertIn("Slurm does not answer", self.texts(report))
+
+    def test_cancelled_by_somebody_else(self):
+        process = self.begin("--partition", "spot", "--nodes", "2")
+        self.wait_for_commits(process, 1)
+        job = next(iter(self.lab.jobs())).split("_")[0]
+        self.lab.slurm("scancel", job)
+        _, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 130, err)
+        self.assertIn(f"Somebody cancelled Slurm job {job}", err.decode())
+
+
+class Refusals(slurm_case.SlurmCase):
+    def test_bad_configurations(self):
+        self.refused(4, "no partition 'nosuch'", "--partition", "nosuch")
+        self.refused(4, "There is no command 'sinfo'", "--partition", "spot",
+                     environment={**self.lab.environment, "PATH": str(self.without_slurm())})
+        self.refused(4, "Slurm refuses the job (Batch job submission failed: Invalid feature specification)",
+                     "--partition", "spot", "--constraint", "fast")
+        self.refused(2, "--nodes takes N or A..B", "--nodes", "3..2")
+        self.refused(2, "say --nodes", "--workers", "2")
+
+    def without_slurm(self):
+        """A folder for PATH with what enters a host and nothing else."""
+        folder = self.folder / "bin"
+        folder.mkdir()
+        (folder / "nsenter").symlink_to(shutil.which("nsenter"))
+        return folder
+
+    def test_a_run_that_is_not_shared(self):
+        self.runs = pathlib.Path("/tmp/runs")  # of each host its own
+        self.refused(4, "cannot be seen from here; give --runs a folder that every node shares", "--partition", "spot")
+
+    def test_another_version_on_the_nodes(self):
+        done = support.run("--version")
+        version = done.stdout.split()[-1].encode()
+        other = b"9" * len(version)
+        program = self.folder / "atelier"
+        program.write_bytes(pathlib.Path(support.PROGRAM).read_bytes().replace(b"\0" + version + b"\0",
+                                                                               b"\0" + other + b"\0"))
+        program.chmod(0o755)
+        for host in slurmlab.STATIC:
+            self.lab.run(host, ["mount", "--bind", program, support.PROGRAM], check=True)
+            self.addCleanup(self.lab.run, host, ["umount", support.PROGRAM], check=True)
+        self.refused(4, f"This is Atelier {other.decode()}, but the run was prepared by {version.decode()}",
+                     "--partition", "spot")
+
+
+if __name__ == "__main__":
+    slurm_case.main()
