@@ -19,7 +19,7 @@ import common
 ROUNDS = 3
 PATIENCE = 30  # seconds: a runtime whose round takes longer is called in one round only
 WARM_UP = 1
-GOALS = {"f32": (2.0, 2.3), "int8": (3.5, 4.5)}  # of wave.onnx over ONNX Runtime f32: at least, aim
+GOALS = {"f32": (2.0, 2.3), "bf16": (2.6, 3.0), "int8": (3.5, 4.5)}  # of wave.onnx over ONNX Runtime f32: at least, aim
 REFERENCE = "onnxruntime f32"
 
 
@@ -79,6 +79,7 @@ def runtimes(model, width, height, repeats, folder):
 
     return {REFERENCE: of_peer(REFERENCE, "ort_bench.mjs", model),
             "atelier f32": of_atelier("f32"),
+            "atelier bf16": of_atelier("bf16"),
             "onnxruntime QDQ int8": of_peer("onnxruntime QDQ int8", "ort_bench.mjs", int8_network),
             "atelier int8": of_atelier("int8"),
             "libtorch f32": of_peer("libtorch f32", "torch_net.py", model),
@@ -86,7 +87,7 @@ def runtimes(model, width, height, repeats, folder):
 
 
 def quality(name, answers, folder):
-    """dB PSNR: of Atelier's int8 against its f32, of a peer against ONNX Runtime f32; same frame."""
+    """dB PSNR: of Atelier's bf16 and int8 against its f32, of a peer against ONNX Runtime f32; same frame."""
     if "psnr_db" in answers[0]:
         return f"{answers[0]['psnr_db']:.1f}"
     made, expected = folder / f"{name}.f32", folder / f"{REFERENCE}.f32"

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The estimate of int8's quality from sampled frames beside the PSNR of every frame, against f32, lossless.
+"""The estimates of bf16's and int8's quality from sampled frames beside the PSNR of every frame, against f32, lossless.
 
 usage: precision.py [--quick]      environment: ATELIER (program), SHARED (folder with models/ and media/)
 """
@@ -30,25 +30,27 @@ def every_frame(one, other, folder):
     return [min(float(value), 100.0) for value in values]
 
 
-def compare(model, clip, seconds):
+def compare(model, clip, precision, seconds):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         reports = {}
-        for precision in ("f32", "int8"):
-            runs = folder / f"runs-{precision}"
-            common.atelier("run", clip, folder / f"{precision}.mkv", "--codec", "ffv1", "--model", model, "--to", seconds,
-                           "--precision", precision, "--min-psnr", 0, "--runs", runs)
-            reports[precision] = json.loads(next(runs.glob("*/report.json")).read_text())
-        frames = every_frame(folder / "f32.mkv", folder / "int8.mkv", folder)
-        sampled = reports["int8"]["precision"].get("sampled_psnr_db")
-        return [f"{model.stem} {clip.name}", len(frames), "none" if sampled is None else f"{sampled:.1f}", f"{min(frames):.1f}",
+        for which in ("f32", precision):
+            runs = folder / f"runs-{which}"
+            common.atelier("run", clip, folder / f"{which}.mkv", "--codec", "ffv1", "--model", model, "--to", seconds,
+                           "--precision", which, "--min-psnr", 0, "--runs", runs)
+            reports[which] = json.loads(next(runs.glob("*/report.json")).read_text())
+        frames = every_frame(folder / "f32.mkv", folder / f"{precision}.mkv", folder)
+        sampled = reports[precision]["precision"].get("sampled_psnr_db")
+        return [f"{model.stem} {clip.name} {precision}", len(frames), "none" if sampled is None else f"{sampled:.1f}", f"{min(frames):.1f}",
                 f"{common.median(frames):.1f}"]
 
 
 def main():
     seconds, models = (1, [common.LEAN]) if "--quick" in sys.argv[1:] else (SECONDS, [common.LEAN, common.WAVE])
-    print(f"\nPRECISION  int8 against f32, dB PSNR, first {seconds} s, ffv1; {common.machine()}")
-    rows = common.rows_of(models, CLIPS, lambda model, clip: compare(model, clip, seconds))
+    print(f"\nPRECISION  bf16 and int8 against f32, dB PSNR, first {seconds} s, ffv1; {common.machine()}")
+    rows = []
+    for precision in ("bf16", "int8"):
+        rows += common.rows_of(models, CLIPS, lambda model, clip, named=precision: compare(model, clip, named, seconds))
     print(common.table(["", "frames", "sampled", "every frame: min", "median"], rows), flush=True)
 
 

@@ -145,6 +145,59 @@ TEST(ChoosePrecision, LayersThatMatterStayInF32) {
   EXPECT_EQ(manifest.precision.ranges.size(), static_cast<size_t>(in_int8(manifest)));
 }
 
+int64_t in_bf16(const Manifest& manifest) {
+  return std::count_if(manifest.plan.begin(), manifest.plan.end(), [](const model::PlanStep& step) {
+    return step.algorithm == model::kBf16Algorithm;
+  });
+}
+
+// Whether bf16 gains anything on this processor.
+bool has_bf16() {
+  Job job(60);
+  return job.plan("bf16", 0).precision.name == model::Precision::bf16;
+}
+
+TEST(ChoosePrecision, Bf16IsTakenWhereItGainsAndIsNearEnough) {
+  if (!has_bf16()) GTEST_SKIP() << "no AMX here";
+  Job job(60);
+  const Manifest manifest = job.plan("bf16", 30);
+  EXPECT_EQ(manifest.precision.name, model::Precision::bf16);
+  EXPECT_GE(manifest.precision.sampled_psnr, 30);
+  EXPECT_TRUE(manifest.precision.ranges.empty());
+  EXPECT_EQ(in_bf16(manifest), 3);
+  EXPECT_TRUE(manifest.notes.empty());
+  EXPECT_EQ(manifest_from_json(to_json(manifest))->precision.name, model::Precision::bf16);
+  EXPECT_GT(manifest.precision.sampled_psnr, job.plan("int8", 0).precision.sampled_psnr);
+
+  const Manifest refused = job.plan("bf16", 150);
+  expect_f32(refused, job);
+  ASSERT_EQ(refused.notes.size(), 1u);
+  EXPECT_THAT(refused.notes[0], HasSubstr("--min-psnr asks for 150; it is scored in f32"));
+}
+
+TEST(ChoosePrecision, WhereBf16GainsNothingItIsF32AndSaysSo) {
+  if (has_bf16()) GTEST_SKIP() << "AMX here";
+  Job job(60);
+  const Manifest manifest = job.plan("bf16", 0);
+  expect_f32(manifest, job);
+  ASSERT_EQ(manifest.notes.size(), 1u);
+  EXPECT_THAT(manifest.notes[0], HasSubstr("No layer of this network gains by bf16"));
+}
+
+TEST(ChoosePrecision, WhatCannotBeInInt8IsInBf16IfThatIsNearEnough) {
+  if (!has_bf16()) GTEST_SKIP() << "no AMX here";
+  Job job(60);
+  const double bytes = job.plan("int8", 0).precision.sampled_psnr;
+  const double half = job.plan("bf16", 0).precision.sampled_psnr;
+  const Manifest manifest = job.plan("int8", (bytes + half) / 2);
+  EXPECT_GE(manifest.precision.sampled_psnr, (bytes + half) / 2);
+  EXPECT_EQ(in_bf16(manifest) + in_int8(manifest), 3) << "none is in f32";
+  EXPECT_GE(in_bf16(manifest), 1);
+  if (manifest.precision.name != model::Precision::bf16) return;
+  ASSERT_EQ(manifest.notes.size(), 1u);
+  EXPECT_THAT(manifest.notes[0], HasSubstr("it is scored in bf16"));
+}
+
 TEST(ChoosePrecision, WhatIsNotNearEnoughIsF32AndSaysSo) {
   Job job(60);
   const Manifest manifest = job.plan("int8", 150);
@@ -163,17 +216,17 @@ TEST(ChoosePrecision, ANetworkThatDoesNotGainSaysSo) {
   EXPECT_THAT(manifest.notes[0], HasSubstr("No layer of this network gains"));
 }
 
-TEST(ChoosePrecision, AutoTakesInt8OfALongVideoThatPasses) {
+TEST(ChoosePrecision, AutoTakesWhatPassesOfALongVideo) {
   Job job(static_cast<int>(kAutoFrames));
   const Manifest manifest = job.plan("auto", 0);
   EXPECT_GT(job.made, 0);
-  if (manifest.precision.name == model::Precision::int8) {
+  if (manifest.precision.name != model::Precision::f32) {
     EXPECT_GE(manifest.precision.sampled_psnr, kAutoPsnr);
-    EXPECT_GE(in_int8(manifest), 1);
+    EXPECT_GE(in_int8(manifest) + in_bf16(manifest), 1);
   } else {
     expect_f32(manifest, job);
   }
-  EXPECT_TRUE(manifest.notes.empty()) << "nobody asked for int8";
+  EXPECT_TRUE(manifest.notes.empty()) << "nobody asked for anything";
 }
 
 TEST(ChoosePrecision, AVideoOfOneFrameHasOneSample) {

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""--precision: int8 is near f32 on every frame, has the same bits for any workers, and gives way where it must."""
+"""--precision: int8 and bf16 are near f32 on every frame, has the same bits for any workers, and gives way where it must."""
 
 import json
+import pathlib
 import re
 
 import support
@@ -57,6 +58,37 @@ class Precision(support.Case):
         self.assertIn("--min-psnr asks for 120", " ".join(json.loads(done.stdout)["notes"]))
         self.assertEqual(sha256(painted), sha256(exact))
 
+    def test_bf16_is_near_f32_on_every_frame_or_says_why_it_is_not_used(self):
+        exact, _ = self.paint("f32", "--precision", "f32")
+        painted, done = self.paint("bf16", "--precision", "bf16", "--min-psnr", "25")
+        found = precision_of(done)
+        frames = self.psnr_of_frames(exact, painted)
+        if "amx_bf16" not in pathlib.Path("/proc/cpuinfo").read_text():
+            self.assertEqual((found["name"], sha256(painted)), ("f32", sha256(exact)))
+            self.assertIn("No layer of this network gains by bf16", " ".join(json.loads(done.stdout)["notes"]))
+            return
+        self.assertEqual((found["name"], found["frames_compared"]), ("bf16", 4))
+        self.assertGreater(min(frames), found["sampled_psnr_db"] - 3)
+        self.assertGreater(min(frames), 40)
+        self.assertLess(min(frames), 200, "bf16 painted what f32 paints")
+        again, _ = self.paint("three", "--precision", "bf16", "--min-psnr", "25", "--workers", "3", "--threads", "1",
+                              "--chunk-seconds", "0.4")
+        one, _ = self.paint("alone", "--precision", "bf16", "--min-psnr", "25", "--workers", "1", "--chunk-seconds", "0.4")
+        self.assertEqual(sha256(again), sha256(one))
+
+    def test_int8_that_is_too_far_away_becomes_bf16_where_that_is_near_enough(self):
+        if "amx_bf16" not in pathlib.Path("/proc/cpuinfo").read_text():
+            self.skipTest("no AMX here")
+        _, done = self.paint("int8", "--precision", "int8", "--min-psnr", "0")
+        _, half = self.paint("bf16", "--precision", "bf16", "--min-psnr", "0")
+        between = (precision_of(done)["sampled_psnr_db"] + precision_of(half)["sampled_psnr_db"]) / 2
+        _, done = self.paint("between", "--precision", "int8", "--min-psnr", f"{between:.2f}")
+        found = precision_of(done)
+        self.assertIn(found["name"], ("int8", "bf16"), "some layers in bytes, or none")
+        self.assertGreaterEqual(found["sampled_psnr_db"], between)
+        manifest = json.loads(next((self.folder / "between").glob("*/manifest.json")).read_text())
+        self.assertIn("direct_bf16", {step["algorithm"] for step in manifest["plan"]})
+
     def test_auto_leaves_a_short_video_as_it_is(self):
         exact, _ = self.paint("f32", "--precision", "f32")
         painted, done = self.paint("auto")
@@ -69,7 +101,7 @@ class Precision(support.Case):
         painted, done = self.paint("auto", source=source)
         found = precision_of(done)
         self.assertEqual(found["frames_compared"], 4, "nothing was tried")
-        if found["name"] == "int8":
+        if found["name"] != "f32":
             self.assertGreaterEqual(found["sampled_psnr_db"], 40)
             self.assertGreater(min(self.psnr_of_frames(exact, painted)), 36)
         else:
