@@ -96,6 +96,7 @@ Result<void> models_command(const std::string& name, Console& console);
 Result<void> show_command(const std::string& run_url, Console& console);
 
 struct DoctorOptions {
+  EngineOptions engine;
   std::string input;  // empty: not looked at, as all of these
   std::string output;
   std::string model;

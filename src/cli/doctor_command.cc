@@ -14,6 +14,9 @@
 #include "cli/folders.h"
 #include "cli/inputs.h"
 #include "cli/model_library.h"
+#include "cli/mpi_workers.h"
+#include "cli/slurm_workers.h"
+#include "engine/slurm.h"
 #include "model/runner.h"
 #include "run/machine_memory.h"
 #include "run/sandbox.h"
@@ -57,6 +60,7 @@ class Doctor {
       if (stop.stop_requested()) return make_error(Code::cancelled, "Interrupted.");
       (this->*look)();
     }
+    if (!options_.engine.is_local()) look_at_engine(stop);
     for (const std::string& note : notes_of_stores()) warn("stores", note);
     return judge();
   }
@@ -199,6 +203,52 @@ class Doctor {
     const auto model = load_model(options_.model);
     if (!model.ok()) return fail("model", model.error());
     fine("model", fmt::format("'{}' can be read, and its operators are known.", options_.model));
+  }
+
+  void look_at_engine(const std::stop_token& stop) {
+    const auto checked = check_engine(options_.engine, 0, stop);
+    if (!checked.ok()) return fail("engine", checked.error());
+    if (options_.engine.name == "slurm") return look_at_slurm(stop);
+    look_at_hosts(stop);
+  }
+
+  // Whether nodes have this version and see the run each worker finds out when it starts.
+  void look_at_slurm(const std::stop_token& stop) {
+    const auto nodes = slurm_nodes(options_.engine, stop);
+    if (!nodes.ok()) return fail("engine", nodes.error());
+    std::string states;
+    int usable = 0;
+    for (const auto& [state, count] : *nodes) {
+      states += fmt::format("{}{} {}", states.empty() ? "" : ", ", count, state);
+      if (engine::is_usable_node(state)) usable += count;
+    }
+    const std::string& partition = options_.engine.partition;
+    const std::string text =
+        fmt::format("Slurm answers; nodes of {}: {}.",
+                    partition.empty() ? "its partitions" : "'" + partition + "'", states);
+    const int least = parse_nodes(options_.engine.nodes)->least;
+    if (usable >= least) return fine("engine", text);
+    fail("engine", make_error(Code::unavailable,
+                              "{} {} can be used and {} asked for; `sinfo -R` "
+                              "says why the others cannot.",
+                              text, usable == 0 ? "None" : std::to_string(usable),
+                              least == 1 ? "one is" : fmt::format("{} are", least)));
+  }
+
+  void look_at_hosts(const std::stop_token& stop) {
+    const auto location = location_of_runs(options_.runs);
+    if (!location.ok()) return;  // said already
+    const auto runs = open_folder(*location);
+    if (!runs.ok()) return;
+    const auto hosts = look_at_mpi_hosts(options_.engine, **runs, stop);
+    if (!hosts.ok()) return fail("engine", hosts.error());
+    for (const engine::HostTrouble& host : *hosts) {
+      if (!host.text.empty()) {
+        fail("host", make_error(Code::unavailable, "{}", host.text));
+      } else {
+        fine("host", fmt::format("{} answers, has this version and sees the runs.", host.host));
+      }
+    }
   }
 
   void fine(const char* check, std::string text) {

@@ -237,6 +237,7 @@ void add_doctor(CLI::App& app, Options& o) {
   doctor->add_option("OUTPUT", o.doctor.output, "Where the result is to go");
   doctor->add_option("--model", o.doctor.model, "An installed model's name, or an .onnx file");
   doctor->add_option("--runs", o.doctor.runs, "Folder of runs [$XDG_STATE_HOME/atelier/runs]");
+  add_engine(*doctor, o.doctor.engine);
 }
 
 void add_gc(CLI::App& app, Options& o) {

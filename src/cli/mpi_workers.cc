@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "cli/folders.h"
 #include "engine/mpi.h"
+#include "run/broker.h"
 #include "run/worker_beats.h"
 
 namespace atelier::cli {
@@ -114,20 +115,44 @@ run::EngineReport report_of(engine::MpiOutcome outcome) {
   return report;
 }
 
-}  // namespace
-
-Result<run::EngineReport> score_by_mpi(const WorkersRequest& request, run::RunFolder& folder,
-                                       Console& console, std::stop_token stop) {
-  const MpiOptions& options = request.engine.mpi;
+// All that says where the ranks are to be.
+Result<engine::MpiJob> job_on_hosts(const EngineOptions& engine) {
+  const MpiOptions& options = engine.mpi;
   TRY(check_root());
   engine::MpiJob job;
   job.setup.interface = options.interface;
   job.setup.program = TRY(rank_program());
   job.setup.variables = variables_of_ranks();
   if (!options.hosts.empty()) job.hosts = TRY(read_hosts(options));
-  if (!request.engine.nodes.empty()) job.nodes = TRY(parse_nodes(request.engine.nodes)).most;
+  if (!engine.nodes.empty()) job.nodes = TRY(parse_nodes(engine.nodes)).most;
   job.ranks_per_node = std::max(1, options.ranks_per_node);
   job.version = ATELIER_VERSION;
+  return job;
+}
+
+}  // namespace
+
+Result<std::vector<engine::HostTrouble>> look_at_mpi_hosts(const EngineOptions& engine,
+                                                           ObjectStore& runs,
+                                                           std::stop_token stop) {
+  engine::MpiJob job = TRY(job_on_hosts(engine));
+  // A run of no chunks with one worker that beats is all that hosts look for.
+  run::Ledger::Setup setup;
+  setup.run_id = "atelier-doctor-" + run::make_worker_name();
+  setup.worker = "doctor";
+  run::Ledger ledger(runs, system_clock(), setup);
+  TRY(ledger.beat(0));
+  job.host_arguments = {"host", runs.url(setup.run_id), "--sees=" + setup.worker};
+  const auto launcher = engine::make_launcher();
+  auto found = engine::look_at_hosts(job, *launcher, system_clock(), std::move(stop));
+  TRY(run::RunFolder(runs, setup.run_id).clear());
+  return found;
+}
+
+Result<run::EngineReport> score_by_mpi(const WorkersRequest& request, run::RunFolder& folder,
+                                       Console& console, std::stop_token stop) {
+  const MpiOptions& options = request.engine.mpi;
+  engine::MpiJob job = TRY(job_on_hosts(request.engine));
   job.rank_arguments = [&](int gang) { return rank_arguments(request, folder.url(), gang); };
   job.host_arguments = {"host", folder.url(), "--sees=" + request.name};
   job.restarts = options.restarts;

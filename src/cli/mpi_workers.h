@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cli/engine_workers.h"
+#include "engine/mpi.h"
 
 namespace atelier::cli {
 
@@ -10,5 +11,10 @@ namespace atelier::cli {
 // invalid_argument (the file of hosts, a program without MPI, root that Open MPI does not take).
 Result<run::EngineReport> score_by_mpi(const WorkersRequest& request, run::RunFolder& folder,
                                        Console& console, std::stop_token stop);
+
+// Whether every host answers, has this version and sees a run that is put into `runs` meanwhile;
+// what stands in the way is empty for each that is fit. Errors: as above.
+Result<std::vector<engine::HostTrouble>> look_at_mpi_hosts(const EngineOptions& engine,
+                                                           ObjectStore& runs, std::stop_token stop);
 
 }  // namespace atelier::cli

@@ -35,6 +35,11 @@ Result<void> check_slurm_engine(const EngineOptions& engine, std::stop_token sto
   return engine::check_slurm(*commands, engine.partition, std::move(stop));
 }
 
+Result<std::map<std::string, int>> slurm_nodes(const EngineOptions& engine, std::stop_token stop) {
+  const auto commands = engine::make_commands(kPatienceOfLooks);
+  return engine::nodes_by_state(*commands, engine.partition, std::move(stop));
+}
+
 Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::RunFolder& folder,
                                          std::vector<std::string> arguments, Console& console,
                                          std::stop_token stop) {

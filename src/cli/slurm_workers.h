@@ -2,6 +2,7 @@
 // Workers as tasks of a Slurm job: what --engine slurm makes of a run.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -14,6 +15,9 @@ namespace atelier::cli {
 
 // Errors: unavailable (no Slurm, no such partition).
 Result<void> check_slurm_engine(const EngineOptions& engine, std::stop_token stop);
+
+// The nodes of its partition by state: engine::nodes_by_state.
+Result<std::map<std::string, int>> slurm_nodes(const EngineOptions& engine, std::stop_token stop);
 
 // `arguments` of every worker; as score_with_workers() otherwise.
 Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::RunFolder& folder,

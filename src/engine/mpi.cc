@@ -77,6 +77,18 @@ class Engine {
     }
   }
 
+  Result<std::vector<HostTrouble>> look() {
+    std::vector<HostTrouble> found;
+    if (job_.hosts.empty()) {
+      for (const MpiHost& host : TRY(hosts_of_resource_manager())) found.push_back({host.name, ""});
+      return found;
+    }
+    for (const Answer& answer : TRY(look_at(job_.hosts))) {
+      found.push_back({answer.host, answer.trouble});
+    }
+    return found;
+  }
+
  private:
   // How a gang ended: well, or for the reason `why`.
   struct Loss {
@@ -399,6 +411,11 @@ class Engine {
 };
 
 }  // namespace
+
+Result<std::vector<HostTrouble>> look_at_hosts(const MpiJob& job, Launcher& launcher,
+                                               const Clock& clock, std::stop_token stop) {
+  return Engine(job, launcher, clock, std::move(stop)).look();
+}
 
 Result<MpiOutcome> run_mpi_gang(const MpiJob& job, Launcher& launcher, const Clock& clock,
                                 std::stop_token stop) {

@@ -60,6 +60,16 @@ struct MpiOutcome {
   std::map<std::string, double> statistics;  // as rank 0 says them
 };
 
+// What stands in the way of a host.
+struct HostTrouble {
+  std::string host;
+  std::string text;  // a sentence; empty: it answers, has the same version and sees the run
+};
+// Looks at every host of the job, by mpirun, and starts no gang. Errors: cancelled; unavailable
+// (mpirun cannot be started, or too few nodes of an allocation answer).
+Result<std::vector<HostTrouble>> look_at_hosts(const MpiJob& job, Launcher& launcher,
+                                               const Clock& clock, std::stop_token stop);
+
 // Blocks until a gang has ended well. What runs ends with the calling thread. Errors: cancelled;
 // unavailable, naming it: mpirun cannot be started, at first a host that does not answer, has
 // another version or does not see the run, or that nobody came from, and later that too much was

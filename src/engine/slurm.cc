@@ -2,6 +2,8 @@
 #include "engine/slurm.h"
 
 #include <algorithm>
+#include <charconv>
+#include <sstream>
 
 #include "engine/slurm_watch.h"
 
@@ -212,6 +214,33 @@ Result<void> check_slurm(Commands& commands, const std::string& partition, std::
   return make_error(Code::unavailable,
                     "Slurm has no partition '{}' with nodes; `sinfo` lists those it has.",
                     partition);
+}
+
+Result<std::map<std::string, int>> nodes_by_state(Commands& commands, const std::string& partition,
+                                                  std::stop_token stop) {
+  std::vector<std::string> words = {"sinfo", "--noheader", "--format=%T %D"};
+  if (!partition.empty()) words.push_back("--partition=" + partition);
+  const std::string printed = TRY(printed_by(commands, words, stop));
+  std::map<std::string, int> nodes;
+  std::istringstream lines(printed);
+  for (std::string state, count; lines >> state >> count;) {
+    int number = 0;
+    const auto read = std::from_chars(count.data(), count.data() + count.size(), number);
+    if (read.ec != std::errc() || read.ptr != count.data() + count.size() || number < 0) {
+      return make_error(Code::corrupt, "Slurm's 'sinfo' prints '{} {}' for a state and a number.",
+                        state, count);
+    }
+    nodes[state] += number;
+  }
+  return nodes;
+}
+
+bool is_usable_node(std::string_view state) {
+  if (state.ends_with('*')) return false;
+  for (const std::string_view lost : {"down", "drain", "fail", "error", "unknown"}) {
+    if (state.starts_with(lost)) return false;
+  }
+  return true;
 }
 
 Result<SlurmOutcome> run_slurm_workers(const SlurmRequest& request, Commands& commands,

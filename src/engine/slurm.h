@@ -10,8 +10,10 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -45,6 +47,14 @@ struct SlurmOutcome {
 // Whether Slurm answers and has that partition; empty: its default. Errors: unavailable with what
 // to do.
 Result<void> check_slurm(Commands& commands, const std::string& partition, std::stop_token stop);
+
+// The nodes of a partition, counted by Slurm's own word for their state: "idle", "down*". Errors:
+// unavailable, corrupt.
+Result<std::map<std::string, int>> nodes_by_state(Commands& commands, const std::string& partition,
+                                                  std::stop_token stop);
+// Whether work may start on a node in that state, now or after others: one that is powered down
+// counts, one that is down, drained or does not answer does not.
+bool is_usable_node(std::string_view state);
 
 // Blocks until nothing is unsettled. An error and a stop cancel the job; what is done is kept. If
 // this process dies, the job goes on without it and ends by itself. Errors: cancelled (also where

@@ -183,5 +183,21 @@ TEST_F(SlurmTest, APartitionIsThereOrNamed) {
               HasSubstr("(Could not establish a configuration source)"));
 }
 
+TEST_F(SlurmTest, NodesAreCountedByState) {
+  slurm_.answer("sinfo", "idle 3\nmixed 1\nidle~ 4\ndown* 2\nidle 1\n");
+  const auto nodes = nodes_by_state(slurm_, "spot", {}).value();
+  EXPECT_EQ(nodes,
+            (std::map<std::string, int>{{"idle", 4}, {"mixed", 1}, {"idle~", 4}, {"down*", 2}}));
+  EXPECT_EQ(slurm_.asked.back(), "sinfo --noheader --format=%T %D --partition=spot");
+  for (const char* word : {"idle", "idle~", "allocated", "powering_up", "mixed"}) {
+    EXPECT_TRUE(is_usable_node(word)) << word;
+  }
+  for (const char* word : {"down", "down*", "idle*", "drained", "draining", "fail", "unknown"}) {
+    EXPECT_FALSE(is_usable_node(word)) << word;
+  }
+  slurm_.answers["sinfo"] = {{0, "idle many\n", ""}};
+  EXPECT_EQ(nodes_by_state(slurm_, "", {}).error().code, Code::corrupt);
+}
+
 }  // namespace
 }  // namespace atelier::engine

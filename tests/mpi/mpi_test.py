@@ -127,6 +127,25 @@ class Mpi(support.Case):
         self.assertLess(statistics["most_frames_of_a_rank"], FRAMES)
         self.assertGreater(len(self.workers()), 1, "one rank did everything")
 
+    def doctor(self, code, *options):
+        done = self.lab.run("n0", [support.PROGRAM, "doctor", "--json", "--runs", self.runs, *self.options(*options)],
+                            env=self.environment, capture_output=True, text=True, timeout=support.TIMEOUT)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return [finding for finding in json.loads(done.stdout)["findings"] if finding["check"] in ("host", "engine")]
+
+    def test_doctor_looks_at_every_host(self):
+        found = self.doctor(0)
+        self.assertEqual([finding["text"].split()[0] for finding in found], HOSTS)
+        self.assertEqual(list(self.runs.glob("*")), [], "something was left behind")
+        self.lab.crash("n2")
+        found = self.doctor(4)
+        self.assertEqual([finding["state"] for finding in found], ["ok", "ok", "failed", "ok"])
+        self.assertIn("Host n2 does not answer", found[2]["text"])
+        self.lab.boot("n2")
+        self.runs = pathlib.Path("/tmp/runs")  # of each host its own
+        found = self.doctor(4)
+        self.assertEqual([finding["state"] for finding in found], ["ok", "failed", "failed", "failed"])
+
     def look_at_scorers(self, host):
         """Nothing of MPI reaches the process that parses."""
         scorers = wait_until(lambda: [child for rank in self.lab.pids(host, "atelier-rank")

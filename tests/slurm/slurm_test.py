@@ -120,6 +120,16 @@ class Refusals(slurm_case.SlurmCase):
         self.refused(2, "--nodes takes N or A..B", "--nodes", "3..2")
         self.refused(2, "say --nodes", "--workers", "2")
 
+    def test_doctor_knows_the_partition_and_its_nodes(self):
+        for code, partition, saying in ((0, "spot", f"nodes of 'spot': {len(slurmlab.STATIC)} idle"),
+                                        (4, "nosuch", "no partition 'nosuch'")):
+            done = self.lab.run("n0", [support.PROGRAM, "doctor", "--json", "--runs", self.runs, "--engine", "slurm",
+                                       "--partition", partition], env=self.lab.environment, capture_output=True,
+                                text=True, timeout=support.TIMEOUT)
+            self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+            engine, = (f for f in json.loads(done.stdout)["findings"] if f["check"] == "engine")
+            self.assertIn(saying, engine["text"])
+
     def without_slurm(self):
         """A folder for PATH with what enters a host and nothing else."""
         folder = self.folder / "bin"
