@@ -62,7 +62,7 @@ Result<void> check_plan(const PlanInput& input) {
        {"end", input.until},
        {"calls of a job", store.calls_per_job},
        {"writes of a chunk", store.writes_per_chunk},
-       {"looks of a claim", store.looks_per_claim},
+       {"time between looks for cancel.json", store.look_seconds, true},
        {"reads of a chunk", store.reads_per_chunk},
        {"largest read", store.bytes_per_read, true},
        {"time between beats", store.beat_seconds, true},

@@ -57,7 +57,7 @@ class Simulation {
   void dispatch();
 
   double looks_around(const OpenJob& job, ChunkShares::How how) const;
-  void meter_claim();
+  void meter_claim(double seconds);
   void meter_polls(OpenJob& job);
   double pages(const OpenJob& job) const;
   void spread_begin(Kind kind, double amount, double seconds);
@@ -374,7 +374,7 @@ void Simulation::begin_chunk(int worker, const ChunkShares::Taken& taken) {
   meter_.change_rate(reads, w.reads_rate);
   w.bytes_rate = seconds > 0 ? in_.work.bytes_in_per_chunk / (w.starting + seconds) : 0;
   meter_.change_rate(bytes_down, w.bytes_rate);
-  meter_claim();
+  meter_claim(w.starting + seconds);
   meter_polls(j);
   schedule(now_ + w.starting + seconds, What::done, worker, ++w.turn);
 }
@@ -521,24 +521,26 @@ double Simulation::looks_around(const OpenJob& job, ChunkShares::How how) const 
   return pages(job) + (how == ChunkShares::How::help ? 1 : 4);
 }
 
-// What every claim asks, and what reading the input for it takes.
-void Simulation::meter_claim() {
+// What a claim asks, and what reading the input for it takes. `seconds`: until the next one.
+void Simulation::meter_claim(double seconds) {
   meter_.add(writes, std::min(1.0, in_.store.writes_per_chunk));
   const double of_input =
       std::max(1.0, std::ceil(in_.work.bytes_in_per_chunk / in_.store.bytes_per_read));
-  meter_.add(reads, in_.store.looks_per_claim + of_input);
-  meter_.add(cancel_looks, in_.store.looks_per_claim);
+  const double looks = std::min(1.0, seconds / in_.store.look_seconds);
+  meter_.add(reads, looks + of_input);
+  meter_.add(cancel_looks, looks);
   meter_.add(input_reads, of_input);
 }
 
-// A worker that waits looks for cancel.json, lists chunks/ and failed/, and asks of every chunk
-// that is held whether it is done, given up, and its worker alive; whoever waits for the job lists,
-// too.
+// A worker that waits lists chunks/ and failed/, and asks of every chunk that is held whether it is
+// done, given up, and its worker alive, and now and then looks for cancel.json; whoever waits for
+// the job lists, too.
 void Simulation::meter_polls(OpenJob& job) {
   const double held = job.total - job.settled - job.shares.unclaimed();
-  const double calls = 2 + pages(job) + 3 * held;
-  const double looks = job.waiting / (in_.store.poll_seconds + calls * in_.store.call_seconds);
-  const double asked = looks * calls + pages(job) / in_.store.watch_seconds;
+  const double calls = 1 + pages(job) + 3 * held;
+  const double polls = job.waiting / (in_.store.poll_seconds + calls * in_.store.call_seconds);
+  const double looks = std::min(polls, job.waiting / in_.store.look_seconds);
+  const double asked = polls * calls + looks + pages(job) / in_.store.watch_seconds;
   meter_.change_rate(reads, asked - job.poll_reads);
   meter_.change_rate(cancel_looks, looks - job.poll_looks);
   job.poll_reads = asked;

@@ -65,8 +65,8 @@ struct PlannedPool {
 struct StoreUse {
   double calls_per_job = 40;        // reads, when it is prepared
   double writes_per_chunk = 3;      // the claim, the result, the record
-  double looks_per_claim = 1;       // for cancel.json
-  double reads_per_chunk = 4;       // of record and result, when it is watched and joined
+  double look_seconds = 2;          // between a worker's looks for cancel.json
+  double reads_per_chunk = 2;       // of record and result, when it is watched and joined
   double bytes_per_read = 4 << 20;  // the most that one read of the input asks for
   double beat_seconds = 5;          // each worker with a job
   double poll_seconds = 0.25;       // between the looks of a worker that waits

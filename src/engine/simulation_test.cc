@@ -315,9 +315,9 @@ TEST(Simulation, CallsAndBytesAreThoseOfTheChunks) {
   const PlanResult result = must(input);
   // Three writes a chunk, and a beat every 5 s.
   EXPECT_NEAR(result.store.writes, 300 + 100, 1e-6);
-  // A look and three pieces of the input a chunk, four when it is watched and joined, 40 a job, and
+  // A look and three pieces of the input a chunk, two when it is watched and joined, 40 a job, and
   // a list every 2 s.
-  EXPECT_NEAR(result.store.reads, 400 + 400 + 40 + 250, 1e-6);
+  EXPECT_NEAR(result.store.reads, 400 + 200 + 40 + 250, 1e-6);
   EXPECT_NEAR(result.store.bytes_written, 100 * 2000, 1e-6);
   EXPECT_NEAR(result.store.bytes_read, 100.0 * (3 * (9 << 20) + 1000), 1);
   EXPECT_NEAR(result.store.peak_bytes_read, (9 << 20) / 5.0, 1);
@@ -325,16 +325,17 @@ TEST(Simulation, CallsAndBytesAreThoseOfTheChunks) {
   EXPECT_DOUBLE_EQ(result.store.peak_input_reads, 3);
 }
 
-// Nine workers wait for the tenth: each looks for cancel.json, lists twice, and asks three things
-// of the one chunk that is held.
+// Nine workers wait for the tenth: each lists twice, asks three things of the one chunk that is
+// held, and every other second looks for cancel.json, as it does for its chunk of a second.
 TEST(Simulation, WorkersThatWaitAskTheStore) {
   PlanInput input = plain(10, 1, 10);
   input.work.chunk_seconds.assign(10, 1.0);
   input.work.chunk_seconds[9] = 101;
   const PlanResult result = must(input);
-  const double polls = 9 * 100 / (0.25 + 6 * 0.02);
-  EXPECT_NEAR(result.store.reads, polls * 6 + 10 * (2 + 4) + 40 + 101 / 2.0, 1e-3);
-  EXPECT_NEAR(result.store.peak_cancel_looks, std::max(10.0, 9 / 0.37), 1e-6);
+  const double polls = 9 * 100 / (0.25 + 5 * 0.02), claims = 9 * 0.5 + 1;
+  EXPECT_NEAR(result.store.reads,
+              polls * 5 + 9 * 100 / 2.0 + claims + 10 * (1 + 2) + 40 + 101 / 2.0, 1e-3);
+  EXPECT_NEAR(result.store.peak_cancel_looks, claims, 1e-6);
 }
 
 // The second worker takes the first's only other chunk, and lists 41 pages and failed/ before.
