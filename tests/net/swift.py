@@ -131,7 +131,9 @@ class Swift:
         if self.tls:
             text += f"cert_file = {self.folder}/server.pem\nkey_file = {self.folder}/server.key\n"
         text += f"[pipeline:main]\npipeline = {PIPELINE}\n"
-        text += "[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n"
+        # It leaves a server alone for a minute that did not answer ten times, as one that is slow to come up.
+        text += ("[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n"
+                 "error_suppression_interval = 0.1\nerror_suppression_limit = 1000000\n")
         for name in ("catch_errors", "gatekeeper", "healthcheck", "listing_formats", "bulk", "slo", "dlo"):
             text += f"[filter:{name}]\nuse = egg:swift#{name}\n"
         text += "[filter:proxy-logging]\nuse = egg:swift#proxy_logging\n"
@@ -155,7 +157,7 @@ class Swift:
                                                    preexec_fn=die_with_parent))
 
     def wait_until_up(self):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             if any(process.poll() is not None for process in self.processes):
                 break
