@@ -78,24 +78,19 @@ class Swift:
 
     def __init__(self, tls=True):
         self.processes = []
-        self.folder = None
+        self.folder = working_folder()
         self.key, self.secret = "lab:writer", secrets.token_hex(16)
         self.reader_key, self.reader_secret = "lab:reader", secrets.token_hex(16)
         self.tls = tls
         self.ca = None
-        # Now and then its proxy accepts what it is sent and answers nothing, for as long as it lives.
-        for last in (False, False, True):
-            try:
-                self.folder = working_folder()
-                self.configure()
-                for name in ("memcached", *SERVERS):
-                    self.start(name)
-                self.wait_until_up()
-                return
-            except BaseException as error:
-                self.stop()
-                if last or not isinstance(error, RuntimeError):
-                    raise
+        try:
+            self.configure()
+            for name in ("memcached", *SERVERS):
+                self.start(name)
+            self.wait_until_up()
+        except BaseException:
+            self.stop()
+            raise
 
     def configure(self):
         for name in ("etc", "disks/d1"):
@@ -167,8 +162,8 @@ class Swift:
             if any(process.poll() is not None for process in self.processes):
                 break
             try:
-                # Writes need all of them.
-                if (self.request("PUT", "ready", timeout=10)[0] == 200
+                # Writes need all of them. The bucket may be there already: made when there were no objects yet.
+                if (self.request("PUT", "ready", timeout=10)[0] in (200, 409)
                         and self.request("PUT", "ready/x", timeout=10)[0] == 200):
                     self.request("DELETE", "ready/x")
                     self.request("DELETE", "ready")
@@ -190,7 +185,6 @@ class Swift:
             process.kill()  # nothing of it is needed any more
         for process in self.processes:
             process.wait()
-        self.processes = []
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # What an administrator does. Signed by a few lines of its own, which know nothing of ours.
