@@ -134,6 +134,30 @@ TEST_F(Bf16Runner, APlanIsObeyedAndWhatHasNoRangeMayBeAsWide) {
             obeyed->run(inputs).value().begin()->second.floats);
 }
 
+// Lanes of a pixel without a channel, and channels that several threads could write at once.
+TEST_F(Bf16Runner, PicturesOfAFewChannelsAreTheSameWhateverMemoryHeld) {
+  for (const int64_t channels : {2, 3, 5, 7}) {
+    Net net(4, 3);
+    net.conv({.out = 16, .kernel = 3, .pad = 1}).conv({.out = channels, .kernel = 1, .pad = 0});
+    net.norm().conv({.out = 9, .kernel = 5, .pad = 2});
+    const Graph graph = net.graph();
+    const std::map<std::string, Tensor> inputs{{"in", noise({1, 3, 41, 67}, 5)}};
+    std::map<std::string, Tensor> wild = inputs;
+    for (float& v : wild.at("in").floats) v = std::numeric_limits<float>::quiet_NaN();
+    const auto one = make(graph, 1);
+    const auto first = one->run(inputs).value().begin()->second.floats;
+    for (const float v : first) ASSERT_TRUE(std::isfinite(v)) << channels;
+    for (const int threads : {static_cast<int>(channels), 2, 3}) {
+      const auto several = make(graph, threads);
+      for (int repeat = 0; repeat < 10; repeat++) {
+        ASSERT_TRUE(several->run(wild).ok());
+        ASSERT_EQ(several->run(inputs).value().begin()->second.floats, first)
+            << channels << " channels, " << threads << " threads";
+      }
+    }
+  }
+}
+
 // What the last pixels read behind their value may be anything before.
 TEST_F(Bf16Runner, MemoryThatHeldOtherThingsIsNoMatter) {
   Net net(3, 3);

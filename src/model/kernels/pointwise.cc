@@ -260,6 +260,10 @@ void program_row(const Program& p, int group, int y) {
 // All groups of row `y`.
 void program_row(const Program& p, int y) {
   for (int g = 0; g < p.in.groups(); g++) program_row(p, g, y);
+  const ByteView& bytes = p.out.bytes;
+  if (!bytes.data || !p.out.quantization.bf16 || p.in.block == kLanes) return;
+  zero_spare_lanes(reinterpret_cast<uint16_t*>(bytes.row_at(0, y)), bytes.width, bytes.block / 2,
+                   p.in.channels);
 }
 
 void run_rows(const Program& program, int threads) {
@@ -275,6 +279,12 @@ void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>&
 
 void run_program_row(const std::vector<PointOp>& ops, const TensorView& view, int group, int y) {
   program_row({ops, {}, view, view}, group, y);
+}
+
+void zero_spare_lanes(uint16_t* pixels, int count, int64_t lanes, int used) {
+  for (int64_t lane = used; lane < lanes; lane++) {
+    for (int x = 0; x < count; x++) pixels[x * lanes + lane] = 0;
+  }
 }
 
 void quantize_groups(const TensorView& in, int y, const Quantization& quantization,
@@ -323,7 +333,9 @@ void normalise(const Norm& norm, Program program, const MomentsView& given, floa
   float* own = shift + static_cast<int64_t>(groups) * kLanes;
   program.scale = scale;
   program.shift = shift;
-  if (!given.data && (groups >= 4 * threads || groups % threads == 0)) {
+  // Channels of a picture share the bytes that are read and written at once.
+  const bool together = in.block != kLanes && program.out.bytes.data;
+  if (!given.data && !together && (groups >= 4 * threads || groups % threads == 0)) {
     return normalise_groups(norm, program, own, scale, shift, threads);
   }
   const MomentsView moments = given.data ? given : MomentsView{own, in.height};

@@ -53,6 +53,10 @@ void run_program(const std::vector<PointOp>& ops, const std::vector<TensorView>&
 void quantize_groups(const TensorView& in, int y, const Quantization& quantization,
                      const ByteView& out);
 
+// Lanes of `count` pixels in bfloat16 that hold no channel: what is multiplied with weights that
+// are zero must be numbers.
+void zero_spare_lanes(uint16_t* pixels, int count, int64_t lanes, int used);
+
 // On one row, in place, by whoever makes it; `ops` have no others.
 void run_program_row(const std::vector<PointOp>& ops, const TensorView& view, int group, int y);
 
