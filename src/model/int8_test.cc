@@ -309,16 +309,7 @@ TEST(Int8, RandomGraphsGiveTheSameBitsForAnyThreads) {
     for (const Node& node : random.graph.nodes) ranges[node.name] = {-3, 3};
     const auto one = int8_runner(random.graph, ranges, 1)->run(random.inputs);
     const auto three = int8_runner(random.graph, ranges, 3)->run(random.inputs);
-    ASSERT_TRUE(one.ok()) << seed << ": " << one.error().message;
-    ASSERT_TRUE(three.ok()) << seed << ": " << three.error().message;
-    for (const auto& [name, tensor] : *one) {
-      const Tensor& other = three->at(name);
-      ASSERT_EQ(tensor.floats.size(), other.floats.size());
-      if (tensor.floats.empty()) continue;
-      EXPECT_EQ(0, std::memcmp(tensor.floats.data(), other.floats.data(),
-                               tensor.floats.size() * sizeof(float)))
-          << "seed " << seed << ", " << name;
-    }
+    expect_same_bits(one, three, "seed " + std::to_string(seed));
   }
 }
 

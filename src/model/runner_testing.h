@@ -4,8 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <map>
 #include <memory>
 #include <random>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -39,6 +42,21 @@ inline std::unique_ptr<Runner> runner(const Graph& graph, int threads = 2,
   options.threads = threads;
   options.plan = std::move(plan);
   return runner(graph, options);
+}
+
+// All outputs of two runs that must have gone well.
+inline void expect_same_bits(const Result<std::map<std::string, Tensor>>& one,
+                             const Result<std::map<std::string, Tensor>>& other,
+                             const std::string& what) {
+  ASSERT_TRUE(one.ok()) << what << ": " << one.error().message;
+  ASSERT_TRUE(other.ok()) << what << ": " << other.error().message;
+  for (const auto& [name, tensor] : *one) {
+    const std::vector<float>& floats = other->at(name).floats;
+    ASSERT_EQ(tensor.floats.size(), floats.size());
+    if (floats.empty()) continue;
+    EXPECT_EQ(0, std::memcmp(tensor.floats.data(), floats.data(), floats.size() * sizeof(float)))
+        << what << ", " << name;
+  }
 }
 
 }  // namespace atelier::model
