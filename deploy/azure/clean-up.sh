@@ -36,7 +36,8 @@ kinds=(
   Microsoft.Network/privateDnsZones
   Microsoft.Storage/storageAccounts
 )
-found=$(az resource list --resource-group "$group" --tag application=atelier --query '[].[type, id]' --output tsv)
+found=$(az resource list --resource-group "$group" \
+  --query "[?tags.application=='atelier'].[type, id]" --output tsv)
 if [ -z "$found" ]; then
   echo "Nothing in $group is tagged application=atelier."
   exit 0

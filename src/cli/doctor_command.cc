@@ -175,7 +175,7 @@ class Doctor {
          fmt::format("'{}' can be read: {}.", options_.input, size_text(input->identity.size)));
   }
 
-  // By a hidden object beside it: an output that appears must be the whole one.
+  // By an object beside it: an output that appears must be the whole one.
   void look_at_output() {
     if (options_.output.empty()) return;
     const auto place = open_place(options_.output);
@@ -189,8 +189,14 @@ class Doctor {
     }
     const auto there = place->store->head(place->key);
     if (!there.ok()) return fail("output", there.error());
-    const auto found = check_store(*place->store, system_clock());
+    const auto found = check_store(*place->store, system_clock(), StoreRole::output);
     if (!found.ok()) return fail("output", found.error());
+    if (!found->left.empty()) {
+      return warn("output",
+                  fmt::format("'{}' can be written; '{}', by which that was tried, cannot "
+                              "be removed with these credentials.",
+                              options_.output, found->left));
+    }
     if (*there) {
       return warn("output", fmt::format("'{}' exists; a run keeps it unless --force is given.",
                                         options_.output));

@@ -109,7 +109,7 @@ void say_rows(Console& console, const std::vector<Row>& rows) {
 // The first row beyond the limit; nothing if none is.
 const Row* first_beyond(const engine::StoreLimit& limit, const std::vector<Row>& rows) {
   const auto found = std::find_if(rows.begin(), rows.end(), [&](const Row& row) {
-    return limit.load(row.result.store) > limit.most;
+    return limit.is_exceeded(row.result.store);
   });
   return found == rows.end() ? nullptr : &*found;
 }

@@ -220,12 +220,16 @@ void add_plan(CLI::App& app, PlanOptions& options) {
   add_demand(*plan, options);
 }
 
+namespace {
+
 Result<double> parse_timeout(const std::string& text, const char* option) {
   double seconds = 0;
   if (text == "never") return std::numeric_limits<double>::infinity();
   if (parse_all(text, seconds) && seconds >= 0 && seconds <= kYear) return seconds;
   return make_error(Code::invalid_argument, "{} takes seconds or 'never', not '{}'.", option, text);
 }
+
+}  // namespace
 
 Result<PlanQuestion> read_question(const PlanOptions& options) {
   PlanQuestion question;

@@ -54,7 +54,4 @@ struct PlanQuestion {
 // Errors: invalid_argument naming the option; those of run::read_rates().
 Result<PlanQuestion> read_question(const PlanOptions& options);
 
-// "300" or "never", which is infinite. Errors: invalid_argument naming the option.
-Result<double> parse_timeout(const std::string& text, const char* option);
-
 }  // namespace atelier::cli

@@ -562,7 +562,6 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   report.score_wall_seconds = scored.wall_seconds;
   report.wall_seconds = seconds_between(begin, clock.now());
   report.notes = console.notes();
-  report.engine = scored.engine;
   const std::string json = run::to_json(report, manifest);
   job.leave();
   TRY(job.folder().put_report(json));

@@ -20,7 +20,7 @@ namespace {
 
 using Time = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kTick(100);
+constexpr std::chrono::milliseconds kTick(100), kShortTick(5);
 constexpr size_t kMostOutput = size_t{256} << 20;
 
 Error cannot(const char* what) {
@@ -94,6 +94,13 @@ class Child {
     wait();
   }
 
+  // It is waited for all the same.
+  bool has_ended() const {
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+           info.si_pid == pid_;
+  }
+
   int wait() {
     int status = 0;
     while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
@@ -120,23 +127,32 @@ class ShellFreeCommands final : public Commands {
     out.writing = Fd();
     err.writing = Fd();
     Answer answer;
-    TRY(listen(words[0], out.reading, err.reading, answer, stop));
+    const auto deadline = Time::now() + timeout_;
+    TRY(listen(words[0], out.reading, err.reading, answer, deadline, stop));
+    // It may go on though it says nothing any more.
+    while (!child.has_ended()) {
+      TRY(check_time(words[0], deadline, stop));
+      ::poll(nullptr, 0, static_cast<int>(kShortTick.count()));
+    }
     answer.code = child.wait();
     return answer;
   }
 
  private:
+  Result<void> check_time(const std::string& name, Time::time_point deadline,
+                          const std::stop_token& stop) const {
+    if (stop.stop_requested()) return make_error(Code::cancelled, "Interrupted.");
+    if (Time::now() <= deadline) return {};
+    return make_error(Code::unavailable, "'{}' does not answer within {} s.", name,
+                      std::chrono::duration_cast<std::chrono::seconds>(timeout_).count());
+  }
+
   // Until both ends are closed.
   Result<void> listen(const std::string& name, const Fd& out, const Fd& err, Answer& answer,
-                      const std::stop_token& stop) const {
-    const auto deadline = Time::now() + timeout_;
+                      Time::time_point deadline, const std::stop_token& stop) const {
     std::array<pollfd, 2> ends = {pollfd{out.get(), POLLIN, 0}, pollfd{err.get(), POLLIN, 0}};
     while (ends[0].fd >= 0 || ends[1].fd >= 0) {
-      if (stop.stop_requested()) return make_error(Code::cancelled, "Interrupted.");
-      if (Time::now() > deadline) {
-        return make_error(Code::unavailable, "'{}' does not answer within {} s.", name,
-                          std::chrono::duration_cast<std::chrono::seconds>(timeout_).count());
-      }
+      TRY(check_time(name, deadline, stop));
       ::poll(ends.data(), ends.size(), static_cast<int>(kTick.count()));
       read_some(ends[0], answer.out);
       read_some(ends[1], answer.err);

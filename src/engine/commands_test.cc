@@ -3,7 +3,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 namespace atelier::engine {
@@ -47,9 +50,29 @@ TEST(Commands, OneThatIsNotThereIsNamed) {
 }
 
 TEST(Commands, OneThatDoesNotAnswerIsEndedWithItsChildren) {
-  const auto answer = run("sleep 1000 & echo $!; wait", {}, std::chrono::milliseconds(300));
+  const auto path = std::filesystem::path(testing::TempDir()) / fmt::format("pid-{}", ::getpid());
+  const auto answer = run("sleep 1000 & echo $! >'" + path.string() + "'; wait", {},
+                          std::chrono::milliseconds(500));
   EXPECT_EQ(answer.error().code, Code::unavailable);
   EXPECT_THAT(answer.error().message, HasSubstr("'sh' does not answer"));
+  pid_t child = 0;
+  std::ifstream(path) >> child;
+  std::filesystem::remove(path);
+  ASSERT_GT(child, 0);
+  // Whoever reaps orphans here needs a moment.
+  const auto is_alive = [&] {
+    std::string state;
+    std::ifstream stat(fmt::format("/proc/{}/stat", child));
+    for (int i = 0; i < 3; ++i) stat >> state;
+    return stat && state != "Z";
+  };
+  for (int i = 0; i < 500 && is_alive(); ++i) ::usleep(10000);
+  EXPECT_FALSE(is_alive());
+}
+
+TEST(Commands, OneThatSaysNothingAnyMoreAndGoesOnIsEnded) {
+  const auto answer = run("exec >&- 2>&-; sleep 1000", {}, std::chrono::milliseconds(300));
+  EXPECT_EQ(answer.error().code, Code::unavailable);
 }
 
 TEST(Commands, AStopEndsIt) {

@@ -134,10 +134,11 @@ std::vector<std::string> submit_command(const SlurmSetup& setup, int tasks,
 }
 
 std::vector<std::string> harmless_variables() {
-  constexpr std::array<const char*, 15> kNames = {"PATH",
+  constexpr std::array<const char*, 16> kNames = {"PATH",
                                                   "HOME",
                                                   "LANG",
                                                   "ATELIER_CREDENTIALS",
+                                                  "ATELIER_CA_FILE",
                                                   "ATELIER_MODELS",
                                                   "XDG_CACHE_HOME",
                                                   "XDG_STATE_HOME",

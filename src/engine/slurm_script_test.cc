@@ -70,12 +70,15 @@ TEST(SlurmScript, NothingSecretGoesAlong) {
   ::setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
   ::setenv("AZURE_STORAGE_KEY", "secret", 1);
   ::setenv("ATELIER_CREDENTIALS", "/home/me/credentials", 1);
+  ::setenv("ATELIER_CA_FILE", "/etc/ca.pem", 1);
   const auto names = harmless_variables();
   EXPECT_THAT(names, Contains("ATELIER_CREDENTIALS"));
+  EXPECT_THAT(names, Contains("ATELIER_CA_FILE"));
   EXPECT_THAT(names, Contains("PATH"));
   EXPECT_THAT(names, Not(Contains("AWS_SECRET_ACCESS_KEY")));
   EXPECT_THAT(names, Not(Contains("AZURE_STORAGE_KEY")));
-  for (const char* name : {"AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY", "ATELIER_CREDENTIALS"}) {
+  for (const char* name :
+       {"AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY", "ATELIER_CREDENTIALS", "ATELIER_CA_FILE"}) {
     ::unsetenv(name);
   }
 }

@@ -32,12 +32,4 @@ std::span<const StoreLimit> published_limits() {
   return kLimits;
 }
 
-std::vector<const StoreLimit*> exceeded_limits(const StoreLoad& load) {
-  std::vector<const StoreLimit*> exceeded;
-  for (const StoreLimit& limit : published_limits()) {
-    if (limit.load(load) > limit.most) exceeded.push_back(&limit);
-  }
-  return exceeded;
-}
-
 }  // namespace atelier::engine

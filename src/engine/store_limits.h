@@ -5,7 +5,6 @@
 
 #include <span>
 #include <string_view>
-#include <vector>
 
 #include "engine/simulation.h"
 
@@ -16,12 +15,11 @@ struct StoreLimit {
   std::string_view what;     // "requests a second of an account"
   double most = 0;           // in the unit of `load`
   double (*load)(const StoreLoad&);
+  // By the busiest second of a plan.
+  bool is_exceeded(const StoreLoad& by) const { return load(by) > most; }
 };
 
 // Defaults where regions differ or more is given on request.
 std::span<const StoreLimit> published_limits();
-
-// Those of published_limits() that the plan's busiest second is beyond.
-std::vector<const StoreLimit*> exceeded_limits(const StoreLoad& load);
 
 }  // namespace atelier::engine

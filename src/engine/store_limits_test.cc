@@ -3,8 +3,18 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 namespace atelier::engine {
 namespace {
+
+std::vector<const StoreLimit*> exceeded_limits(const StoreLoad& load) {
+  std::vector<const StoreLimit*> exceeded;
+  for (const StoreLimit& limit : published_limits()) {
+    if (limit.is_exceeded(load)) exceeded.push_back(&limit);
+  }
+  return exceeded;
+}
 
 TEST(StoreLimits, OnlyWhatIsBeyondThemIsNamed) {
   StoreLoad load;

@@ -454,13 +454,15 @@ Result<void> frame_to_narrow(const FrameView& in, const ModelSpec& spec,
   const auto finish = [&](const float* made, Sample* row) {
     kernels::quantize_row(made, in.width, quantization, reinterpret_cast<uint8_t*>(row),
                           out.pixel_stride * static_cast<int64_t>(sizeof(Sample)));
-    if constexpr (std::is_same_v<Sample, uint16_t>) {
-      const ptrdiff_t channel = (row - out.data) % out.pixel_stride;
-      if (channel != out.channels - 1) return;
-      kernels::zero_spare_lanes(row - channel, in.width, out.pixel_stride, out.channels);
-    }
   };
   ToPlanes(in, spec, color, map, out, {}, finish).run();
+  // Of all pixels, also those that repeat the frame's beside it.
+  if constexpr (std::is_same_v<Sample, uint16_t>) {
+    for (int y = 0; y < out.height; ++y) {
+      kernels::zero_spare_lanes(out.data + y * out.row_stride, out.width, out.pixel_stride,
+                                out.channels);
+    }
+  }
   return {};
 }
 

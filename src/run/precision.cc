@@ -93,7 +93,7 @@ class Search {
     }
     const std::vector<double> half = TRY(quality(model::Precision::bf16, {}, std::nullopt));
     const double half_psnr = half[worst_of(half)];
-    if (!in_bf16_.empty() && !first_psnr_) first_psnr_ = half_psnr;
+    if (!bytes && !in_bf16_.empty()) first_psnr_ = half_psnr;
     if (in_bf16_.empty() || half_psnr < target) wide_ = model::Precision::f32;
     const double base = wide_ == model::Precision::bf16 ? squared(half[worst]) : 0;
     TRY(measure_each(worst, base));

@@ -11,7 +11,8 @@ bool measures_ways(const Manifest& manifest) {
 Result<model::Choices> measure_ways(const Manifest& manifest, model::Runner& runner,
                                     const std::function<void()>& scored_one) {
   model::Choices measured;
-  const bool int8 = manifest.parameters.precision != "f32";
+  const std::string& precision = manifest.parameters.precision;
+  const bool int8 = precision == "int8" || precision == "auto";
   for (const model::TunedLayer& layer : TRY(runner.tune(manifest.scored_size, int8, scored_one))) {
     measured[layer.key] = layer.way;
   }

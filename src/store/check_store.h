@@ -18,10 +18,17 @@ struct StoreCheck {
   std::chrono::milliseconds clock_ahead{0};
   // Of a put, a get and a remove of a kilobyte: the median.
   std::chrono::microseconds round_trip{0};
+  // Of an output that may be written and not removed: where the object stays. Else empty.
+  std::string left;
 };
 
-// Puts an object under a name that nobody else uses, puts it again, looks for it, lists it, reads
-// it and removes it. Errors: those of the store; internal: what was put is not what is there.
-Result<StoreCheck> check_store(ObjectStore& store, const Clock& clock);
+// What credentials of it must allow: all that a run's folder needs, or what an output does.
+enum class StoreRole { runs, output };
+
+// Puts an object under a name that nobody else uses, puts it again, looks for it, lists it (not of
+// an output), reads it and removes it. Errors: those of the store; internal: what was put is not
+// what is there.
+Result<StoreCheck> check_store(ObjectStore& store, const Clock& clock,
+                               StoreRole role = StoreRole::runs);
 
 }  // namespace atelier

@@ -11,7 +11,7 @@ namespace {
 // A store that forgets, lies or keeps no conditions.
 class OddStore final : public ObjectStore {
  public:
-  bool conditional = true, keeps = true, lists = true;
+  bool conditional = true, keeps = true, lists = true, only_writes = false;
   std::chrono::seconds ahead{0};
   std::unique_ptr<ObjectStore> memory = make_memory_store();
   ObjectStore& inner = *memory;
@@ -35,9 +35,13 @@ class OddStore final : public ObjectStore {
     return inner.begin_upload(key);
   }
   Result<ListPage> list(std::string_view prefix, std::string_view after, size_t limit) override {
+    if (only_writes) return make_error(Code::invalid_argument, "denied");
     return lists ? inner.list(prefix, after, limit) : ListPage();
   }
-  Result<bool> remove(std::string_view key) override { return inner.remove(key); }
+  Result<bool> remove(std::string_view key) override {
+    if (only_writes) return make_error(Code::invalid_argument, "denied");
+    return inner.remove(key);
+  }
   std::string url(std::string_view key) const override { return inner.url(key); }
 };
 
@@ -65,6 +69,17 @@ TEST(CheckStore, AClockThatIsWrongIsSeenInBothDirections) {
   EXPECT_GT(check_store(store, system_clock())->clock_ahead, std::chrono::seconds(85));
   store.ahead = std::chrono::seconds(-90);
   EXPECT_LT(check_store(store, system_clock())->clock_ahead, std::chrono::seconds(-85));
+}
+
+TEST(CheckStore, AnOutputNeedsNeitherListsNorRemoval) {
+  OddStore store;
+  store.only_writes = true;
+  EXPECT_FALSE(check_store(store, system_clock()).ok());
+  const auto found = check_store(store, system_clock(), StoreRole::output);
+  ASSERT_TRUE(found.ok()) << found.error().message;
+  EXPECT_NE(found->left.find("atelier-doctor-"), std::string::npos);
+  store.only_writes = false;
+  EXPECT_EQ(check_store(store, system_clock(), StoreRole::output)->left, "");
 }
 
 TEST(CheckStore, WhatIsNotKeptOrNotListedIsAnErrorAndNothingStays) {

@@ -38,16 +38,22 @@ int make_lock(const fs::path& path, const std::string& holder) {
   if (::symlink(holder.c_str(), path.c_str()) == 0) return 0;
   if (!without_links(errno)) return errno;
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666));
-  return fd ? 0 : errno;
+  if (!fd) return errno;
+  if (write_fully(fd.get(), as_bytes(holder), path).ok()) return 0;
+  ::unlink(path.c_str());
+  return ENOSPC;
 }
 
-// Of a link what it says; of a file what it is. Nothing if there is no lock.
+// What the lock says; of a file that says nothing yet, what it is. Nothing if there is no lock.
 Result<std::optional<std::string>> holder_of(const fs::path& path) {
   std::array<char, PATH_MAX> text{};
   const ssize_t count = ::readlink(path.c_str(), text.data(), text.size());
   if (count >= 0) return std::optional(std::string(text.data(), static_cast<size_t>(count)));
   if (means_absent(errno)) return std::optional<std::string>();
   if (errno != EINVAL) return errno_error("look at the lock", path, errno);
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const ssize_t said = file ? ::read(file.get(), text.data(), text.size()) : 0;
+  if (said > 0) return std::optional(std::string(text.data(), static_cast<size_t>(said)));
   const auto info = TRY(find_file(path));
   return info ? std::optional(etag_of(*info)) : std::nullopt;
 }
@@ -55,7 +61,11 @@ Result<std::optional<std::string>> holder_of(const fs::path& path) {
 // Ends a lock whose holder seems dead. Another one's, which came meanwhile, is put back.
 Result<void> take_over(const fs::path& path, const std::string& holder) {
   if (holder.starts_with(kReservedName) && holder.find('/') == std::string::npos) {
-    ::unlink((path.parent_path() / holder).c_str());
+    const fs::path pending = path.parent_path() / holder;
+    // All that keeps it from its name.
+    if (::unlink(pending.c_str()) != 0 && !means_absent(errno)) {
+      return errno_error("take over the lock", path, errno);
+    }
   }
   const fs::path moved = path.parent_path() / random_name();
   if (::rename(path.c_str(), moved.c_str()) != 0) {
@@ -108,7 +118,7 @@ NameLock::NameLock(NameLock&& other) noexcept
 NameLock::~NameLock() {
   if (path_.empty()) return;
   if (steady_clock::now() >= until_) {
-    // It may be another one's by now. Where files stand for links nobody can tell.
+    // It may be another one's by now.
     const auto holder = holder_of(path_);
     if (!holder.ok() || *holder != holder_) return;
   }

@@ -81,6 +81,20 @@ TEST_F(NameLock, TheLocksOfFileSystemsWithoutLinksAreTakenOver) {
   EXPECT_EQ(files(), 0U);
 }
 
+// As a link it names what its holder was about to rename.
+TEST_F(NameLock, AFileThatIsALockNamesThePendingFileToo) {
+  fs::path lock;
+  {
+    const auto held = take(target(), std::chrono::hours(1)).value();
+    lock = fs::directory_iterator(target().parent_path())->path();
+  }
+  const std::string pending = random_name();
+  std::ofstream(lock) << pending;
+  std::ofstream(target().parent_path() / pending) << "late";
+  { EXPECT_TRUE(take(target(), milliseconds(1)).ok()); }
+  EXPECT_EQ(files(), 0U) << "the dead one could still write";
+}
+
 TEST_F(NameLock, WithoutAFolderThereIsNone) {
   const auto lock = take(target().parent_path() / "absent/object", std::chrono::hours(1));
   ASSERT_FALSE(lock.ok());

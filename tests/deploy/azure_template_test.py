@@ -170,7 +170,9 @@ class CleanUp(unittest.TestCase):
         self.tagged = [each for each in made if "tags" in each]
         (self.folder / "list").write_text("".join(f"{each['type']}\t{id_of(each)}\n" for each in self.tagged))
         az = self.folder / "az"
-        az.write_text('#!/bin/sh\nprintf "%s\\n" "$*" >>"$AZ/asked"\n[ "$1 $2" != "resource list" ] || cat "$AZ/list"\n')
+        # As the real one it takes a group or a tag, not both.
+        az.write_text('#!/bin/sh\nprintf "%s\\n" "$*" >>"$AZ/asked"\ncase "$*" in *--tag*) exit 2 ;; esac\n'
+                      '[ "$1 $2" != "resource list" ] || cat "$AZ/list"\n')
         az.chmod(0o755)
 
     def clean_up(self, *arguments):
@@ -192,7 +194,7 @@ class CleanUp(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(done.stdout.count("would delete "), len(self.tagged))
         self.assertEqual(len(asked), 1)
-        self.assertRegex(asked[0], r"^resource list --resource-group films --tag application=atelier ")
+        self.assertRegex(asked[0], r"^resource list --resource-group films --query \[\?tags\.application=='atelier'\]")
 
     def test_it_deletes_what_the_template_made_in_an_order_that_works(self):
         done, asked = self.clean_up("--resource-group", "films", "--delete", "films")

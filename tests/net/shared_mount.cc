@@ -3,10 +3,11 @@
 // network file system would. For tests (tests/net/shared_mounts.py).
 //
 // Two of these over one folder are two machines: the kernel gives each mount inodes, names, pages
-// and locks of its own. Names, attributes and lists are believed for SECONDS, as NFS does for
-// acregmin; what was written is on the other side when the call returns, and a file that is opened
-// is looked at anew (close to open). flock and fcntl hold on one mount only. `plain`: without
-// links, as FAT and many servers of SMB are.
+// and locks of its own. Names and attributes of what is there are believed for SECONDS, as NFS
+// does for acregmin (that something is absent, and lists, are asked for each time); what was
+// written is on the other side when the call returns, and a file that is opened is looked at anew
+// (close to open). flock and fcntl hold on one mount only. `plain`: without links, as FAT and many
+// servers of SMB are.
 #define FUSE_USE_VERSION 31
 #include <dirent.h>
 #include <fcntl.h>
