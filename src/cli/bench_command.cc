@@ -114,6 +114,10 @@ Result<void> bench_command(const BenchOptions& options, Console& console, std::s
   }
   const model::Size size{wanted.width, wanted.height};
   const model::LoadedModel model = TRY(load_model(options.model));
+  if (options.tune && options.precision == "bf16") {
+    return make_error(Code::invalid_argument,
+                      "--tune measures the ways of f32 and int8; where bf16 is used is a rule.");
+  }
   if (options.tune) {
     return bench_tuning(options, model, test_frame(size.width, size.height, 0).view(), console,
                         std::move(stop));

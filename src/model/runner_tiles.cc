@@ -76,9 +76,12 @@ Result<std::optional<TileGrid>> OnednnRunner::cut(Size input, const FrameGeometr
   FastGraph graph = TRY(fast_image(g.fit.net));
   const auto field = receptive_field(graph, kInputMargin);
   if (!field.ok()) return whole;
-  // Only its size counts. A runner in eight bits will not need the weights in floats.
+  // Only its size counts. A runner in eight bits or bfloat16 will not need the weights in floats.
+  const auto is_narrow = [](const PlanStep& step) { return step.algorithm == kBf16Algorithm; };
+  const bool narrow = !options_.ranges.empty() || options_.precision != Precision::f32 ||
+                      std::any_of(options_.plan.begin(), options_.plan.end(), is_narrow);
   WeightCache unused;
-  WeightCache& weights = options_.ranges.empty() ? weights_ : unused;
+  WeightCache& weights = narrow ? unused : weights_;
   const NetPlan plan = TRY(build_plan(std::move(graph.concrete),
                                       {{}, Precision::f32, {}, Precision::f32, isa_}, weights));
   TileRequest request{g.fit.net, input, 0, static_cast<double>(options_.tile_bytes)};
