@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolutions in bfloat16: within what rounding explains, the same bits for any number of threads,
 // fed by whoever makes their input.
+#include "model/kernels/bf16.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,6 +10,7 @@
 #include <cstring>
 
 #include "base/psnr.h"
+#include "model/pixels.h"
 #include "model/processor.h"
 #include "model/random_graph.h"
 #include "model/reference.h"
@@ -202,47 +205,19 @@ TEST_F(Bf16Runner, AFrameIsRoundedAsItIsConverted) {
 }
 
 // Networks that want sizes of a multiple get pixels beside the frame.
-TEST_F(Bf16Runner, WhatLiesBesideAFrameIsANumberWhateverMemoryHeld) {
-  Net net(1, 3);
-  net.conv({.out = 16, .kernel = 5, .pad = 2}).norm().then("Relu");
-  net.conv({.out = 3, .kernel = 3, .pad = 1});
-  const Graph graph = net.graph();
-  ModelSpec spec;
-  spec.name = "net";
-  spec.input = graph.inputs[0].name;
-  spec.output = graph.outputs[0].name;
-  spec.size_multiple = 16;
-  RunnerOptions options;
-  options.threads = 2;
-  options.precision = Precision::bf16;
-  const auto frame_of = [](int seed) {
-    FrameBuffer frame(37, 21, {PixelFormat::Family::rgb, 8, 0, 0, false}, {});
-    for (const FrameView::Plane& plane : frame.view().plane) {
-      if (!plane.data) continue;
-      for (ptrdiff_t i = 0; i < 21 * plane.stride; i++) {
-        plane.data[i] = static_cast<std::byte>((i * i + seed) * 31 % 251);
-      }
-    }
-    return frame;
-  };
-  const FrameBuffer in = frame_of(0);
-  FrameBuffer first = frame_of(1), again = frame_of(2);
-  const auto made = make_onednn_runner(graph, spec, options).value();
-  ASSERT_TRUE(made->score(in.view(), first.view()).ok());
-  // Whatever there was in memory: numbers that are none.
-  Tensor wild;
-  wild.shape = {1, 3, 32, 48};
-  wild.floats.assign(static_cast<size_t>(wild.count()), std::numeric_limits<float>::quiet_NaN());
-  for (int repeat = 0; repeat < 3; repeat++) {
-    ASSERT_TRUE(made->run({{spec.input, wild}}).ok());
-    ASSERT_TRUE(made->score(in.view(), again.view()).ok());
-    EXPECT_EQ(squared_error(first.view(), again.view()).sum, 0);
+TEST(FrameToHalves, EveryLaneOfEveryPixelIsANumberWhateverMemoryHeld) {
+  constexpr int kWidth = 48, kHeight = 32, kLanes = 4;
+  FrameBuffer frame(37, 21, {PixelFormat::Family::rgb, 8, 0, 0, false}, {});
+  for (const FrameView::Plane& plane : frame.view().plane) {
+    if (plane.data) std::fill_n(plane.data, 21 * plane.stride, std::byte{200});
   }
-  FrameBuffer exact = frame_of(3);
-  options.precision = Precision::f32;
-  const auto floats = make_onednn_runner(graph, spec, options).value();
-  ASSERT_TRUE(floats->score(in.view(), exact.view()).ok());
-  EXPECT_GT(squared_error(exact.view(), first.view()).psnr(), 30);
+  std::vector<uint16_t> memory(size_t{kWidth} * kHeight * kLanes, 0xFFFF);  // no number
+  const HalfPlanesView out{memory.data(), 3, kWidth, kHeight, ptrdiff_t{kWidth} * kLanes, 1,
+                           kLanes};
+  ASSERT_TRUE(frame_to_halves(frame.view(), ModelSpec(), out).ok());
+  for (size_t i = 0; i < memory.size(); i++) {
+    ASSERT_EQ(kernels::from_bf16(memory[i]), i % kLanes == 3 ? 0.0F : 200.0F) << i;
+  }
 }
 
 TEST_F(Bf16Runner, RandomGraphsGiveTheSameBitsForAnyThreads) {
