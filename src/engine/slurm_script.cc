@@ -55,7 +55,7 @@ me=$SLURM_JOB_ID
 restart=${SLURM_RESTART_COUNT:-0}
 words=$(mktemp) || words=/dev/null
 tell() {
-  said=$(grep '^atelier: ' "$words" | tail -n 1 | head -c 600)
+  said=$(grep '^atelier: ' "$words" | grep -v 'Interrupted\.$' | tail -n 1 | head -c 600)
   scontrol update "JobId=$me" "Comment=atelier $restart $code $SLURMD_NODENAME $1 ${said#atelier: }"
   [ "$words" = /dev/null ] || rm -f "$words"
 }
@@ -65,6 +65,12 @@ trap : TERM
 )";
 
 constexpr const char* kAfter = R"(code=$?
+case $code in
+130 | 137 | 143) # A gang's step gives the highest code, those of workers that it sent away too.
+  verdict=$(sed -n 's/^srun: error: .*: Exited with exit code \([1-4]\|12[67]\)$/\1/p' "$words" | head -n 1)
+  code=${verdict:-$code}
+  ;;
+esac
 
 case $code in
 0 | 1 | 2 | 3 | 4 | 126 | 127)

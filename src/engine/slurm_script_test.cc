@@ -150,6 +150,17 @@ TEST_F(ScriptTest, AVerdictEndsTheTaskWithItsWords) {
   EXPECT_EQ(ended.log, "update JobId=30_2 Comment=atelier 0 4 n1 verdict There is \"no\" disk.\n");
 }
 
+TEST_F(ScriptTest, TheVerdictOfOneOfAGangIsNotWhatTheOthersEndedWith) {
+  const Ended ended =
+      run("echo 'atelier: There is no store.' >&2\n"
+          "echo 'srun: error: n2: task 1: Exited with exit code 4' >&2\n"
+          "echo 'atelier: Interrupted.' >&2\n"
+          "echo 'srun: error: n1: task 0: Exited with exit code 130' >&2\n"
+          "exit 130");
+  EXPECT_EQ(ended.code, 4);
+  EXPECT_EQ(ended.log, "update JobId=30_2 Comment=atelier 0 4 n1 verdict There is no store.\n");
+}
+
 TEST_F(ScriptTest, AProgramThatIsNotThereIsAVerdict) {
   std::filesystem::remove(folder_ / "worker");
   SlurmSetup setup = setup_of("/nowhere/atelier");

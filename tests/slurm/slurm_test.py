@@ -142,6 +142,14 @@ class Refusals(slurm_case.SlurmCase):
         self.refused(4, "cannot be seen from here; give --runs a folder that every node shares", "--partition", "spot")
 
     def test_another_version_on_the_nodes(self):
+        self.refused_for_its_version(slurmlab.STATIC, "--partition", "spot")
+
+    def test_another_version_on_one_node_of_a_gang(self):
+        """Its verdict counts, not what the workers end with that Slurm then sends away."""
+        self.refused_for_its_version(slurmlab.STATIC[-1:], "--partition", "spot", "--gang", "--nodes",
+                                     str(len(slurmlab.STATIC)))
+
+    def refused_for_its_version(self, hosts, *options):
         done = support.run("--version")
         version = done.stdout.split()[-1].encode()
         other = b"9" * len(version)
@@ -149,11 +157,11 @@ class Refusals(slurm_case.SlurmCase):
         program.write_bytes(pathlib.Path(support.PROGRAM).read_bytes().replace(b"\0" + version + b"\0",
                                                                                b"\0" + other + b"\0"))
         program.chmod(0o755)
-        for host in slurmlab.STATIC:
+        for host in hosts:
             self.lab.run(host, ["mount", "--bind", program, support.PROGRAM], check=True)
             self.addCleanup(self.lab.run, host, ["umount", support.PROGRAM], check=True)
         self.refused(4, f"This is Atelier {other.decode()}, but the run was prepared by {version.decode()}",
-                     "--partition", "spot")
+                     *options)
 
 
 if __name__ == "__main__":
