@@ -169,12 +169,34 @@ class Engine {
         looks[i - begin].program =
             TRY(launcher_.start(host_command(job_.setup, hosts[i].name, job_.host_arguments)));
       }
-      TRY(wait_for_all(looks, job_.answer_timeout));
+      const auto waited = wait_for_all(looks, job_.answer_timeout);
       for (size_t i = begin; i < end; ++i) {
         answers.push_back(answer_of(hosts[i].name, looks[i - begin]));
       }
+      send_away(looks);
+      TRY(waited);
     }
     return answers;
+  }
+
+  // What has not ended is asked to, so that it ends what it has started on other hosts.
+  void send_away(std::span<Running> all) {
+    bool asked = false;
+    for (Running& running : all) {
+      if (running.status) continue;
+      running.program->ask_to_leave();
+      asked = true;
+    }
+    const auto deadline = now() + std::chrono::seconds(1);
+    while (asked && now() < deadline) {
+      std::vector<Program*> programs;
+      for (Running& running : all) {
+        running.listen();
+        if (!running.status) programs.push_back(running.program.get());
+      }
+      if (programs.empty()) return;
+      launcher_.wait(programs, kTick);
+    }
   }
 
   Answer answer_of(const std::string& host, const Running& look) const {
@@ -321,15 +343,10 @@ class Engine {
       return {};
     }
     for (int rank = 0; rank < ranks_of(hosts); ++rank) {
-      const auto [it, first] = watched_.try_emplace(rank, Seen{"", complete_since_, false});
+      const auto [it, first] = watched_.try_emplace(rank, Seen{"", complete_since_});
       Seen& seen = it->second;
       const auto beat = beats->find(rank);
-      if (beat == beats->end()) {
-        seen.left = seen.left || !seen.beat.empty();
-        if (seen.left) continue;
-      } else if (beat->second != seen.beat) {
-        seen = {beat->second, now(), false};
-      }
+      if (beat != beats->end() && beat->second != seen.beat) seen = {beat->second, now()};
       if (now() - seen.changed > job_.beat_timeout) {
         return fmt::format("Rank {} on {} gave no sign of life for {} s.", rank,
                            host_of_rank(hosts, rank),
@@ -396,7 +413,6 @@ class Engine {
   struct Seen {
     std::string beat;
     Clock::Duration changed{};
-    bool left = false;
   };
 
   const MpiJob& job_;

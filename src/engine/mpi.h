@@ -36,7 +36,7 @@ struct MpiJob {
   std::chrono::milliseconds answer_timeout = std::chrono::seconds(20);  // of a host
   std::chrono::milliseconds beat_timeout = std::chrono::seconds(30);
   std::chrono::milliseconds patience = std::chrono::seconds(10);  // of mpirun, asked to leave
-  // What changes with each beat, for the ranks of that gang that beat and have not left. Called
+  // What changes with each beat, for the ranks of that gang that ever beat. Called
   // every two seconds. Unset: nobody watches; an error, as from a store that is away: no news.
   std::function<Result<std::map<int, std::string>>(int gang)> beats;
   // That gang has ended before its work: its ranks are gone, whatever they last said. May be unset.
