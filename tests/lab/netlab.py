@@ -163,12 +163,12 @@ class Lab:
         return subprocess.Popen([*self.enter(host), *map(str, command)], preexec_fn=end_with_parent, **options)
 
     def pids(self, host, name):
-        """Processes of that name (/proc/*/comm) on a host that is not the head, as this machine numbers them."""
-        space = os.readlink(f"/proc/{self.init[host]}/ns/pid")
+        """Processes of that name (/proc/*/comm) on a host, as this machine numbers them."""
+        space = os.readlink(f"/proc/{self.init[host]}/ns/net")
         found = []
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
             try:
-                if (folder / "comm").read_text().strip() == name and os.readlink(folder / "ns/pid") == space:
+                if (folder / "comm").read_text().strip() == name and os.readlink(folder / "ns/net") == space:
                     found.append(int(folder.name))
             except OSError:
                 pass

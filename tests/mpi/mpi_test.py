@@ -78,7 +78,7 @@ class Mpi(support.Case):
         return process
 
     def wait_for_ranks(self):
-        for host in HOSTS[1:]:
+        for host in HOSTS:
             if host in self.lab.init:
                 wait_until(lambda: not self.lab.pids(host, "atelier-rank") and not self.lab.pids(host, "orted"), 20,
                            f"the end of what ran on {host}")

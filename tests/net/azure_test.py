@@ -224,6 +224,16 @@ class Azure(Job):
         self.assertLess(json.loads(done.stdout)["frames_scored_now"], 60)
         self.assertEqual(self.painted(), self.undisturbed(model=self.slow_model()))
 
+    def test_doctor_with_the_rights_of_a_run(self):
+        done = run("doctor", "--json", "--runs", self.url("runs"), f"{self.url('input')}/a clip.mp4",
+                   f"{self.url('output')}/new.mp4")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        found = {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
+        self.assertEqual((found["runs"]["state"], found["input"]["state"]), ("ok", "ok"))
+        # What may not be removed stays, and is named.
+        self.assertEqual(found["output"]["state"], "warning")
+        self.assertIn("atelier-doctor-", found["output"]["text"])
+
     def test_a_token_without_the_right(self):
         self.sas["runs"] = self.azurite.container_sas(self.places["runs"], "rl")
         self.write_credentials()
