@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/database.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+#include <thread>
+
+#include "server/schema.h"
+#include "store/test_folder.h"
+
+namespace atelier::server {
+namespace {
+
+constexpr const char* kAdd =
+    "INSERT INTO audit (at, who, address, action, subject) "
+    "VALUES (?, ?, '', 'test', '')";
+
+int64_t count(Database& database) {
+  int64_t found = -1;
+  EXPECT_TRUE(database
+                  .read([&](Connection& connection) -> Result<void> {
+                    found = TRY(connection.integer("SELECT count(*) FROM audit")).value_or(-1);
+                    return {};
+                  })
+                  .ok());
+  return found;
+}
+
+Result<void> add(Database& database, int64_t at) {
+  return database.write([&](Connection& connection) -> Result<void> {
+    TRY(connection.run(kAdd, {at, "a"}));
+    return {};
+  });
+}
+
+struct DatabaseTest : ::testing::Test {
+  TestFolder folder;
+  std::filesystem::path file = folder.path() / "atelier.db";
+  std::unique_ptr<Database> open(DatabaseOptions options = {}) {
+    auto opened = Database::open(file, std::move(options));
+    EXPECT_TRUE(opened.ok()) << opened.error().message;
+    return std::move(opened).value();
+  }
+};
+
+TEST_F(DatabaseTest, WhatWasWrittenIsThereAfterReopening) {
+  ASSERT_TRUE(add(*open(), 7).ok());
+  EXPECT_EQ(count(*open()), 1);
+}
+
+TEST_F(DatabaseTest, OnlyItsUserMayReadIt) {
+  const auto database = open();
+  ASSERT_TRUE(add(*database, 1).ok());
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+    struct stat status {};
+    ASSERT_EQ(::stat(entry.path().c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0077U, 0U) << entry.path();
+  }
+}
+
+TEST_F(DatabaseTest, AWriteThatFailsLeavesNothingAndHurtsNoOther) {
+  const auto database = open();
+  std::atomic<int> good = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 8; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < 50; ++i) {
+          const bool fails = (i + t) % 3 == 0;
+          const Result<void> done = database->write([&](Connection& connection) -> Result<void> {
+            TRY(connection.run(kAdd, {i, "a"}));
+            if (fails) return make_error(Code::conflict, "no");
+            return {};
+          });
+          EXPECT_EQ(done.ok(), !fails);
+          if (done.ok()) ++good;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(count(*database), good);
+}
+
+TEST_F(DatabaseTest, ManyWritesShareACommit) {
+  std::atomic<uint64_t> commits = 0;
+  DatabaseOptions options;
+  options.before_commit = [&](uint64_t n) { commits = n; };
+  const auto database = open(std::move(options));
+  // While the first is held back, the others gather.
+  std::atomic<bool> go = false, begun = false;
+  std::jthread first([&] {
+    EXPECT_TRUE(database
+                    ->write([&](Connection&) -> Result<void> {
+                      begun = true;
+                      while (!go) std::this_thread::yield();
+                      return {};
+                    })
+                    .ok());
+  });
+  while (!begun) std::this_thread::yield();
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 20; ++t) {
+      threads.emplace_back([&] { EXPECT_TRUE(add(*database, 1).ok()); });
+    }
+    while (database->waiting() < 20) std::this_thread::yield();
+    go = true;
+  }
+  first.join();
+  EXPECT_EQ(commits, 2U);
+  EXPECT_EQ(count(*database), 20);
+}
+
+TEST_F(DatabaseTest, MoreThanMayWaitIsRefused) {
+  DatabaseOptions options;
+  options.most_waiting = 1;
+  const auto database = open(std::move(options));
+  std::atomic<bool> go = false, begun = false;
+  std::jthread first([&] {
+    EXPECT_TRUE(database
+                    ->write([&](Connection&) -> Result<void> {
+                      begun = true;
+                      while (!go) std::this_thread::yield();
+                      return {};
+                    })
+                    .ok());
+  });
+  while (!begun) std::this_thread::yield();
+  std::jthread second([&] { EXPECT_TRUE(add(*database, 1).ok()); });
+  while (database->waiting() < 1) std::this_thread::yield();
+  const Result<void> third = add(*database, 2);
+  ASSERT_FALSE(third.ok());
+  EXPECT_EQ(third.error().code, Code::unavailable);
+  EXPECT_GT(third.error().retry_after.count(), 0);
+  go = true;
+}
+
+TEST_F(DatabaseTest, AProcessThatDiesBeforeACommitLosesThatAlone) {
+  for (int dies_at = 1; dies_at <= 3; ++dies_at) {
+    std::filesystem::remove(file);
+    std::filesystem::remove(file.string() + "-wal");
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      DatabaseOptions options;
+      options.before_commit = [dies_at](uint64_t n) {
+        if (n == static_cast<uint64_t>(dies_at)) ::_exit(9);
+      };
+      auto database = Database::open(file, std::move(options));
+      if (!database.ok()) ::_exit(1);
+      for (int i = 0; i < 5; ++i) (void)add(**database, i);
+      ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    ASSERT_EQ(WEXITSTATUS(status), 9);
+    EXPECT_EQ(count(*open()), dies_at - 1);
+  }
+}
+
+TEST_F(DatabaseTest, OneServiceHasIt) {
+  const auto first = open();
+  const auto second = Database::open(file);
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code, Code::unavailable);
+  EXPECT_NE(second.error().message.find("Another service"), std::string::npos);
+}
+
+TEST_F(DatabaseTest, WhatIsNoDatabaseIsRefused) {
+  std::ofstream(file) << std::string(5000, 'x');
+  const auto opened = Database::open(file);
+  ASSERT_FALSE(opened.ok());
+  EXPECT_EQ(opened.error().code, Code::invalid_argument);
+}
+
+TEST_F(DatabaseTest, ANewerSchemaIsRefused) {
+  ASSERT_TRUE(open()
+                  ->write([](Connection& connection) {
+                    return connection.run_script("PRAGMA user_version=9999");
+                  })
+                  .ok());
+  const auto opened = Database::open(file);
+  ASSERT_FALSE(opened.ok());
+  EXPECT_EQ(opened.error().code, Code::invalid_argument);
+  EXPECT_NE(opened.error().message.find("9999"), std::string::npos);
+}
+
+TEST_F(DatabaseTest, ABackupIsWholeWhileItIsWritten) {
+  const auto database = open();
+  ASSERT_TRUE(add(*database, 1).ok());
+  const auto copy = folder.path() / "backup.db";
+  {
+    std::jthread writer([&](const std::stop_token& stop) {
+      while (!stop.stop_requested()) EXPECT_TRUE(add(*database, 2).ok());
+    });
+    ASSERT_TRUE(database->back_up(copy).ok());
+  }
+  auto restored = Database::open(copy);
+  ASSERT_TRUE(restored.ok()) << restored.error().message;
+  EXPECT_GE(count(**restored), 1);
+  EXPECT_EQ(database->back_up(copy).error().code, Code::invalid_argument);
+}
+
+TEST_F(DatabaseTest, AReaderCannotWrite) {
+  const auto database = open();
+  const Result<void> done = database->read([](Connection& connection) -> Result<void> {
+    TRY(connection.run(kAdd, {1, "a"}));
+    return {};
+  });
+  EXPECT_FALSE(done.ok());
+}
+
+}  // namespace
+}  // namespace atelier::server
