@@ -58,7 +58,7 @@ const std::vector<Foreign>& foreign_headers() {
       {"CLI/", {"cli"}},
       {"curl/", {"store"}},
       {"pugixml", {"store"}},
-      {"httplib", {"server"}},
+      {"microhttpd", {"server"}},
       {"sqlite3", {"server"}},
       {"prometheus/", {"server"}},
       {"mpi.h", {"engine/mpi"}},

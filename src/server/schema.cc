@@ -53,10 +53,35 @@ CREATE TABLE runs (
   report TEXT
 );
 CREATE INDEX runs_by_state ON runs (state, seq);
+CREATE INDEX runs_by_turn ON runs (state, pool, owner, priority DESC, seq);
 CREATE INDEX runs_by_pipeline ON runs (pipeline, seq);
 CREATE INDEX runs_by_owner ON runs (owner, state);
 CREATE INDEX runs_by_input ON runs (input);
 CREATE INDEX runs_by_output ON runs (output);
+
+-- How many runs of an owner are in a state: kept by triggers, so that no submission has to count.
+CREATE TABLE run_counts (
+  owner TEXT NOT NULL,
+  pool TEXT NOT NULL,
+  state TEXT NOT NULL,
+  runs INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  PRIMARY KEY (state, pool, owner)
+) WITHOUT ROWID;
+CREATE TRIGGER runs_added AFTER INSERT ON runs BEGIN
+  INSERT INTO run_counts (owner, pool, state, runs, bytes) VALUES (new.owner, new.pool, new.state, 1, new.bytes)
+    ON CONFLICT DO UPDATE SET runs = runs + 1, bytes = bytes + new.bytes;
+END;
+CREATE TRIGGER runs_removed AFTER DELETE ON runs BEGIN
+  UPDATE run_counts SET runs = runs - 1, bytes = bytes - old.bytes
+    WHERE state = old.state AND pool = old.pool AND owner = old.owner;
+END;
+CREATE TRIGGER runs_moved AFTER UPDATE OF state, bytes ON runs BEGIN
+  UPDATE run_counts SET runs = runs - 1, bytes = bytes - old.bytes
+    WHERE state = old.state AND pool = old.pool AND owner = old.owner;
+  INSERT INTO run_counts (owner, pool, state, runs, bytes) VALUES (new.owner, new.pool, new.state, 1, new.bytes)
+    ON CONFLICT DO UPDATE SET runs = runs + 1, bytes = bytes + new.bytes;
+END;
 
 -- What a client's Idempotency-Key stood for.
 CREATE TABLE idempotency (

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/http_server.h"
+
+#include <arpa/inet.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cctype>
+#include <condition_variable>
+#include <cstring>
+#include <map>
+#include <thread>
+
+#include "base/file.h"
+#include "base/mutex.h"
+
+namespace atelier::server {
+namespace {
+
+using Time = std::chrono::steady_clock;
+
+constexpr size_t kHeaderRoom = size_t{32} << 10;
+constexpr size_t kPieceRoom = size_t{16} << 10;
+
+// An address and the socket that listens on it.
+struct Bound {
+  Fd socket;
+  int port = 0;
+};
+
+Result<Bound> bind_to(const std::string& host, int port) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const auto cannot = [&](const std::string& why) {
+    return make_error(Code::invalid_argument,
+                      "The service cannot listen on {}:{} ({}); give another address in its "
+                      "configuration.",
+                      host, port, why);
+  };
+  const int looked = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
+  if (looked != 0) return cannot(::gai_strerror(looked));
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> address(found, &::freeaddrinfo);
+  Fd socket(::socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int yes = 1;
+  if (!socket || ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
+      ::bind(socket.get(), address->ai_addr, address->ai_addrlen) != 0 ||
+      ::listen(socket.get(), SOMAXCONN) != 0) {
+    return cannot(describe_errno(errno));
+  }
+  sockaddr_storage own{};
+  socklen_t size = sizeof own;
+  ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&own), &size);
+  const in_port_t bound = own.ss_family == AF_INET6
+                              ? reinterpret_cast<const sockaddr_in6&>(own).sin6_port
+                              : reinterpret_cast<const sockaddr_in&>(own).sin_port;
+  return Bound{std::move(socket), ntohs(bound)};
+}
+
+Result<std::string> read_pem(const std::string& path) {
+  const auto source = TRY(FileSource::open(path));
+  constexpr uint64_t kMost = uint64_t{1} << 20;
+  if (source->size() > kMost) {
+    return make_error(Code::invalid_argument, "'{}' is too large for a PEM file.", path);
+  }
+  std::string text(source->size(), '\0');
+  const size_t count =
+      TRY(source->read_at(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
+  text.resize(count);
+  return text;
+}
+
+std::string address_of(const sockaddr* address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (address == nullptr) return {};
+  if (address->sa_family == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(address);
+    ::inet_ntop(AF_INET, &v4->sin_addr, text.data(), text.size());
+  } else if (address->sa_family == AF_INET6) {
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(address);
+    ::inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
+  }
+  return text.data();
+}
+
+MHD_Result add_header(void* into, MHD_ValueKind, const char* name, const char* value) {
+  std::string lower = name;
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  static_cast<Call*>(into)->headers.emplace(std::move(lower), value == nullptr ? "" : value);
+  return MHD_YES;
+}
+
+// One request of a connection, from its first line to the last byte of its answer.
+struct Exchange {
+  Call call;
+  int fd = -1;
+  bool target_ok = true;
+  bool begun = false;    // its headers were seen
+  bool counted = false;  // among those being answered
+  bool is_stream = false;
+  Time::time_point deadline;
+};
+
+struct Stream {
+  NextPiece next;
+  std::string rest;
+  std::atomic<bool>* stopping;
+};
+
+ssize_t read_stream(void* of, uint64_t, char* into, size_t room) {
+  auto& stream = *static_cast<Stream*>(of);
+  if (stream.rest.empty()) {
+    if (*stream.stopping) return MHD_CONTENT_READER_END_OF_STREAM;
+    std::optional<std::string> piece = stream.next();
+    if (!piece || piece->empty()) return MHD_CONTENT_READER_END_OF_STREAM;
+    stream.rest = std::move(*piece);
+  }
+  const size_t count = std::min(room, stream.rest.size());
+  std::memcpy(into, stream.rest.data(), count);
+  stream.rest.erase(0, count);
+  return static_cast<ssize_t>(count);
+}
+
+void end_stream(void* of) { delete static_cast<Stream*>(of); }
+
+struct StopDaemon {
+  void operator()(MHD_Daemon* daemon) const { MHD_stop_daemon(daemon); }
+};
+using DaemonPtr = std::unique_ptr<MHD_Daemon, StopDaemon>;
+
+class MicroListener final : public HttpListener {
+ public:
+  MicroListener(ListenerOptions options, std::function<StreamReply(const Call&)> answer)
+      : options_(std::move(options)), answer_(std::move(answer)) {}
+  ~MicroListener() override {
+    MicroListener::stop();
+    watchdog_.request_stop();
+  }
+
+  Result<void> start() {
+    Bound bound = TRY(bind_to(options_.host, options_.port));
+    socket_ = std::move(bound.socket);
+    port_ = bound.port;
+    daemon_ = TRY(start_daemon());
+    watchdog_ = std::jthread([this](const std::stop_token& stop) { cut_overdue(stop); });
+    return {};
+  }
+
+  int port() const override { return port_; }
+
+  Result<void> reload_certificate() override {
+    if (options_.certificate.empty()) return {};
+    DaemonPtr fresh = TRY(start_daemon());
+    MutexLock lock(daemon_mutex_);
+    MHD_quiesce_daemon(daemon_.get());
+    wait_until_answered();
+    daemon_ = std::move(fresh);
+    return {};
+  }
+
+  void stop() override {
+    MutexLock lock(daemon_mutex_);
+    if (!daemon_) return;
+    MHD_quiesce_daemon(daemon_.get());
+    stopping_ = true;
+    wait_until_answered();
+    daemon_.reset();
+    socket_ = Fd();
+  }
+
+  ListenerCounts counts() const override {
+    return {requests_.load(), refused_.load(), too_large_.load(), overdue_.load()};
+  }
+
+ private:
+  // Over a socket of its own, since a daemon closes what it listens on.
+  Result<DaemonPtr> start_daemon() {
+    std::string certificate, key;
+    unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL;
+    std::vector<MHD_OptionItem> more;
+    if (!options_.certificate.empty()) {
+      certificate = TRY(read_pem(options_.certificate));
+      key = TRY(read_pem(options_.key));
+      flags |= MHD_USE_TLS;
+      more.push_back({MHD_OPTION_HTTPS_MEM_CERT, 0, certificate.data()});
+      more.push_back({MHD_OPTION_HTTPS_MEM_KEY, 0, key.data()});
+      more.push_back({MHD_OPTION_HTTPS_PRIORITIES, 0, priorities_.data()});
+    }
+    more.push_back({MHD_OPTION_END, 0, nullptr});
+    const int own = ::dup(socket_.get());
+    MHD_Daemon* daemon = MHD_start_daemon(
+        flags, 0, nullptr, nullptr, &MicroListener::take, this,                    //
+        MHD_OPTION_LISTEN_SOCKET, static_cast<MHD_socket>(own),                    //
+        MHD_OPTION_CONNECTION_LIMIT, static_cast<unsigned>(options_.connections),  //
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        static_cast<unsigned>(options_.connections_of_one_address),                   //
+        MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(options_.idle.count()),  //
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, kHeaderRoom,                              //
+        MHD_OPTION_THREAD_STACK_SIZE, size_t{512} << 10,                              //
+        MHD_OPTION_STRICT_FOR_CLIENT, 1,                                              //
+        MHD_OPTION_URI_LOG_CALLBACK, &MicroListener::begin, this,                     //
+        MHD_OPTION_NOTIFY_COMPLETED, &MicroListener::complete, this,                  //
+        MHD_OPTION_UNESCAPE_CALLBACK, &MicroListener::leave_escapes, nullptr,         //
+        MHD_OPTION_ARRAY, more.data(), MHD_OPTION_END);
+    if (daemon != nullptr) return DaemonPtr(daemon);
+    ::close(own);
+    if (options_.certificate.empty()) {
+      return make_error(Code::invalid_argument, "The service cannot start to listen on {}:{}.",
+                        options_.host, port_);
+    }
+    return make_error(Code::invalid_argument,
+                      "The service cannot use the certificate '{}' with the key '{}'; they must be "
+                      "PEM files that belong together.",
+                      options_.certificate, options_.key);
+  }
+
+  // Escapes are undone by decode_percent, which knows of NUL and of broken ones.
+  static size_t leave_escapes(void*, MHD_Connection*, char* text) { return std::strlen(text); }
+
+  // The first line of a request.
+  static void* begin(void* self, const char* target, MHD_Connection* connection) {
+    return static_cast<MicroListener*>(self)->begin_exchange(target, connection);
+  }
+
+  Exchange* begin_exchange(const char* target, MHD_Connection* connection) {
+    auto* exchange = new Exchange;
+    exchange->target_ok = read_target(target, exchange->call);
+    const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    exchange->fd = info == nullptr ? -1 : info->connect_fd;
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (info != nullptr) exchange->call.address = address_of(info->client_addr);
+    exchange->deadline = Time::now() + options_.request_deadline;
+    MutexLock lock(mutex_);
+    exchanges_[exchange] = true;
+    return exchange;
+  }
+
+  static void complete(void* self, MHD_Connection*, void** of, MHD_RequestTerminationCode) {
+    static_cast<MicroListener*>(self)->end_exchange(static_cast<Exchange*>(*of));
+    *of = nullptr;
+  }
+
+  void end_exchange(Exchange* exchange) {
+    if (exchange == nullptr) return;
+    MutexLock lock(mutex_);
+    exchanges_.erase(exchange);
+    if (exchange->counted) --answering_;
+    delete exchange;
+    changed_.notify_all();
+  }
+
+  static MHD_Result take(void* self, MHD_Connection* connection, const char*, const char* method,
+                         const char*, const char* upload, size_t* upload_size, void** of) {
+    return static_cast<MicroListener*>(self)->take_part(
+        connection, method, std::string_view(upload == nullptr ? "" : upload, *upload_size),
+        upload_size, *static_cast<Exchange*>(*of));
+  }
+
+  // Called once when the headers are there, then for pieces of the body, then at its end.
+  MHD_Result take_part(MHD_Connection* connection, const char* method, std::string_view piece,
+                       size_t* upload_size, Exchange& exchange) {
+    if (!exchange.begun) {
+      exchange.begun = true;
+      exchange.call.method = method;
+      MHD_get_connection_values(connection, MHD_HEADER_KIND, &add_header, &exchange.call);
+      ++requests_;
+      if (const auto refusal = refuse(exchange)) return send(connection, exchange, {*refusal, {}});
+      return MHD_YES;
+    }
+    if (!piece.empty()) {
+      *upload_size = 0;
+      if (exchange.call.body.size() + piece.size() > options_.most_body) {
+        ++too_large_;
+        return MHD_NO;  // closes the connection: a chunked body that does not end
+      }
+      exchange.call.body += piece;
+      return MHD_YES;
+    }
+    return send(connection, exchange, answer_(exchange.call));
+  }
+
+  // What is said to a request before its body is read.
+  std::optional<Reply> refuse(Exchange& exchange) {
+    if (!exchange.target_ok) {
+      return problem(400, "The request's target is not a path with well-formed escapes.");
+    }
+    const std::string length = exchange.call.header("content-length");
+    if (!length.empty() && (length.size() > 12 || std::stoull("0" + length) > options_.most_body)) {
+      ++too_large_;
+      return problem(413, fmt::format("A body may have {} bytes here.", options_.most_body));
+    }
+    MutexLock lock(mutex_);
+    if (answering_ >= options_.at_once) {
+      ++refused_;
+      Reply reply = problem(503, "The service answers as many requests as it can; try again.");
+      reply.headers["Retry-After"] = "1";
+      return reply;
+    }
+    ++answering_;
+    exchange.counted = true;
+    return std::nullopt;
+  }
+
+  MHD_Result send(MHD_Connection* connection, Exchange& exchange, StreamReply said) {
+    MHD_Response* response = nullptr;
+    if (said.next) {
+      {
+        MutexLock lock(mutex_);
+        exchange.is_stream = true;
+        if (std::exchange(exchange.counted, false)) --answering_;
+      }
+      auto stream = std::make_unique<Stream>(Stream{std::move(said.next), {}, &stopping_});
+      response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, kPieceRoom, &read_stream,
+                                                   stream.release(), &end_stream);
+    } else {
+      response = MHD_create_response_from_buffer(said.reply.body.size(), said.reply.body.data(),
+                                                 MHD_RESPMEM_MUST_COPY);
+    }
+    if (response == nullptr) return MHD_NO;
+    add_headers(response, said.reply);
+    const MHD_Result queued =
+        MHD_queue_response(connection, static_cast<unsigned>(said.reply.status), response);
+    MHD_destroy_response(response);
+    return queued;
+  }
+
+  void add_headers(MHD_Response* response, const Reply& reply) const {
+    if (reply.status != 204) MHD_add_response_header(response, "Content-Type", reply.type.c_str());
+    // What is served is data: nothing of it may be run, framed or guessed at by a browser.
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    MHD_add_response_header(response, "Cache-Control", "no-store");
+    if (!options_.certificate.empty()) {
+      MHD_add_response_header(response, "Strict-Transport-Security", "max-age=31536000");
+    }
+    for (const auto& [name, value] : reply.headers) {
+      if (name == "Cache-Control") MHD_del_response_header(response, "Cache-Control", "no-store");
+      MHD_add_response_header(response, name.c_str(), value.c_str());
+    }
+    if (stopping_) MHD_add_response_header(response, "Connection", "close");
+  }
+
+  void wait_until_answered() {
+    const auto deadline = Time::now() + options_.request_deadline;
+    MutexLock lock(mutex_);
+    while (answering_ > 0 && Time::now() < deadline) {
+      changed_.wait_for(mutex_, std::chrono::milliseconds(50));
+    }
+  }
+
+  void cut_overdue(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      MutexLock lock(mutex_);
+      changed_.wait_for(mutex_, stop, std::chrono::milliseconds(200), [] { return false; });
+      const auto now = Time::now();
+      for (auto& [exchange, open] : exchanges_) {
+        if (!open || exchange->is_stream || exchange->deadline > now) continue;
+        open = false;
+        ++overdue_;
+        ::shutdown(exchange->fd, SHUT_RDWR);
+      }
+    }
+  }
+
+  const ListenerOptions options_;
+  // Of GnuTLS: TLS 1.2 and 1.3 alone.
+  std::string priorities_ = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE";
+  const std::function<StreamReply(const Call&)> answer_;
+  Fd socket_;
+  int port_ = 0;
+  std::atomic<bool> stopping_ = false;
+  std::atomic<uint64_t> requests_ = 0, refused_ = 0, too_large_ = 0, overdue_ = 0;
+  Mutex mutex_;
+  std::condition_variable_any changed_;
+  std::map<Exchange*, bool> exchanges_ GUARDED_BY(mutex_);  // whether its connection was left open
+  int answering_ GUARDED_BY(mutex_) = 0;
+  Mutex daemon_mutex_;
+  DaemonPtr daemon_ GUARDED_BY(daemon_mutex_);
+  std::jthread watchdog_;  // last: it ends first
+};
+
+}  // namespace
+
+Result<std::unique_ptr<HttpListener>> HttpListener::open(
+    const ListenerOptions& options, std::function<StreamReply(const Call&)> answer) {
+  auto listener = std::make_unique<MicroListener>(options, std::move(answer));
+  TRY(listener->start());
+  return std::unique_ptr<HttpListener>(std::move(listener));
+}
+
+}  // namespace atelier::server
