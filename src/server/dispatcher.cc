@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/dispatcher.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "server/turn.h"
+
+namespace atelier::server {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::chrono::milliseconds kTick(200);
+constexpr Millis kShortWait = 1000, kFirstWait = 5000, kLongestWait = 300'000;
+constexpr uint64_t kMostLog = uint64_t{8} << 20;
+
+bool exited(int status, int code) { return WIFEXITED(status) && WEXITSTATUS(status) == code; }
+
+std::string sentence_of(const Ended& ended) {
+  if (ended.was_late) return "It took longer than it may (max_seconds).";
+  if (ended.was_costly) return "It cost more than it may (max_cost).";
+  if (ended.was_silent) return "It said nothing for too long and was ended.";
+  const std::string how =
+      WIFSIGNALED(ended.status)
+          ? fmt::format("It was killed by signal {}.", WTERMSIG(ended.status))
+          : fmt::format("It ended with exit code {}.", WEXITSTATUS(ended.status));
+  return ended.last_line.empty() ? how : ended.last_line;
+}
+
+// Of a report.json; what is not as expected counts for nothing.
+int64_t frames_in(const json& report) {
+  const auto frames = report.is_object() ? report.find("frames") : report.end();
+  return frames != report.end() && frames->is_number_integer() ? frames->get<int64_t>() : 0;
+}
+int64_t nodes_in(const json& report) {
+  const json nodes = report.value(json::json_pointer("/engine/nodes"), json());
+  return nodes.is_array() && !nodes.empty() ? static_cast<int64_t>(nodes.size()) : 1;
+}
+
+}  // namespace
+
+AttemptEnd judge(const RunRow& run, const Ended& ended, int64_t max_attempts, Millis now) {
+  AttemptEnd end;
+  end.step = run.step;
+  end.reason = sentence_of(ended);
+  if (WIFEXITED(ended.status)) end.exit_code = WEXITSTATUS(ended.status);
+  if (exited(ended.status, 0)) {
+    end.state = RunState::finished;
+    end.reason.clear();
+  } else if (ended.was_late || ended.was_costly) {
+    end.state = RunState::failed;
+  } else if (run.cancel_asked) {
+    end.state = RunState::cancelled;
+    end.reason = "Cancelled.";
+  } else if (exited(ended.status, 2)) {
+    end.state = RunState::failed;
+  } else if (exited(ended.status, 3)) {
+    end.state = RunState::set_aside;
+  } else if (exited(ended.status, 130) && !ended.was_silent) {
+    end.counts = false;
+    end.not_before = now + kShortWait;
+  } else if (run.attempts >= max_attempts) {
+    end.state = exited(ended.status, 4) ? RunState::failed : RunState::set_aside;
+    end.reason = fmt::format("{} attempts, the last one: {}", run.attempts, end.reason);
+  } else {
+    const auto doublings = std::min<int64_t>(std::max<int64_t>(run.attempts - 1, 0), 16);
+    end.not_before = now + std::min(kLongestWait, kFirstWait << doublings);
+  }
+  return end;
+}
+
+// A run that goes on.
+struct Dispatcher::Job {
+  RunRow run;
+  std::vector<std::vector<std::string>> steps;
+  std::unique_ptr<engine::Program> program;
+  Fd log;
+  uint64_t logged = 0;
+  std::string line;       // what it has said of the next line
+  std::string last_line;  // that was whole and not empty
+  Clock::Duration begun{0}, heard{0};
+  std::optional<Clock::Duration> asked_to_leave;
+  bool was_silent = false, was_late = false, was_costly = false;
+  int64_t nodes = 1;
+  std::optional<AttemptEnd> end;  // that the database does not have yet
+};
+
+Dispatcher::Dispatcher(Database& database, engine::Launcher& launcher, const Clock& clock,
+                       const WallClock& wall, DispatcherSetup setup)
+    : database_(database),
+      launcher_(launcher),
+      clock_(clock),
+      wall_(wall),
+      setup_(std::move(setup)) {}
+Dispatcher::~Dispatcher() = default;
+
+Result<std::unique_ptr<Dispatcher>> Dispatcher::create(Database& database,
+                                                       engine::Launcher& launcher,
+                                                       const Clock& clock, const WallClock& wall,
+                                                       DispatcherSetup setup) {
+  std::error_code error;
+  std::filesystem::create_directories(setup.logs, error);
+  if (error) {
+    return make_error(Code::internal, "The folder '{}' for logs cannot be made: {}.",
+                      setup.logs.string(), error.message());
+  }
+  std::unique_ptr<Dispatcher> made(
+      new Dispatcher(database, launcher, clock, wall, std::move(setup)));
+  TRY(made->recover());
+  return made;
+}
+
+// Nobody works on what was "running" when the service ended.
+Result<void> Dispatcher::recover() {
+  return database_.write([this](Connection& connection) -> Result<void> {
+    RunFilter filter;
+    filter.state = RunState::running;
+    filter.limit = INT64_MAX;
+    for (const RunRow& run : TRY(list_runs(connection, filter))) {
+      AttemptEnd end;
+      end.step = run.step;
+      end.counts = false;
+      end.reason = "The service was started again.";
+      if (run.cancel_asked) {
+        end.state = RunState::cancelled;
+        end.reason = "Cancelled.";
+      }
+      TRY(end_attempt(connection, run.id, end, wall_.now()));
+    }
+    return {};
+  });
+}
+
+Result<void> Dispatcher::step() {
+  TRY(watch());
+  TRY(hear_cancels());
+  if (leaving_) return {};
+  return fill_pools();
+}
+
+void Dispatcher::run(const std::stop_token& stop) {
+  std::string last_error;
+  while (!stop.stop_requested() || !jobs_.empty()) {
+    if (stop.stop_requested()) leave();
+    const Result<void> done = step();
+    if (!done && done.error().message != last_error) setup_.say(done.error().message);
+    last_error = done ? "" : done.error().message;
+    std::vector<engine::Program*> programs;
+    for (const auto& job : jobs_) {
+      if (job->program) programs.push_back(job->program.get());
+    }
+    launcher_.wait(programs, kTick);
+  }
+}
+
+void Dispatcher::leave() {
+  if (std::exchange(leaving_, true)) return;
+  for (const auto& job : jobs_) ask_to_leave(*job);
+}
+
+void Dispatcher::ask_to_leave(Job& job) {
+  if (job.asked_to_leave || !job.program) return;
+  job.asked_to_leave = clock_.now();
+  job.program->ask_to_leave();
+}
+
+Result<void> Dispatcher::watch() {
+  for (size_t i = 0; i < jobs_.size();) {
+    Job& job = *jobs_[i];
+    if (job.program) {
+      TRY(listen(job));
+      check_bounds(job);
+      if (is_overdue(job)) {
+        // Killed with its object; what it started ends with it.
+        job.program.reset();
+        TRY(end_process(job, SIGKILL));
+      }
+    }
+    if (job.program) {
+      // Read again after its end: its last words may have come in between.
+      if (const std::optional<int> status = job.program->ended()) {
+        TRY(listen(job));
+        job.program.reset();
+        TRY(end_process(job, *status));
+      }
+    }
+    if (job.end) TRY(end(job, AttemptEnd(*job.end)));
+    if (!job.end && !job.program) {
+      jobs_.erase(jobs_.begin() + static_cast<std::ptrdiff_t>(i));
+    } else {
+      ++i;
+    }
+  }
+  return {};
+}
+
+Result<void> Dispatcher::listen(Job& job) {
+  const std::string said = job.program->read();
+  if (said.empty()) return {};
+  job.heard = clock_.now();
+  if (job.log && job.logged < kMostLog) {
+    job.logged += said.size();
+    // A log that cannot be written is no reason to end what it tells of.
+    (void)write_fully(job.log.get(), as_bytes(said), "log");
+  }
+  constexpr size_t kLongestLine = 8192;
+  constexpr std::string_view kRun = "Run: ";
+  for (const char c : said) {
+    if (c != '\n' && job.line.size() < kLongestLine) {
+      job.line += c;
+      continue;
+    }
+    if (job.line.starts_with(kRun)) {
+      const std::string url = job.line.substr(kRun.size());
+      job.run.run_urls.push_back(url);
+      TRY(database_.write(
+          [&](Connection& connection) { return note_run_url(connection, job.run.id, url); }));
+    }
+    if (!job.line.empty()) job.last_line = std::exchange(job.line, {});
+  }
+  return {};
+}
+
+double Dispatcher::price_of(const RunRow& run) const {
+  const auto pool = setup_.pools.find(run.pool);
+  return pool == setup_.pools.end() ? 0 : pool->second.price_per_node_hour;
+}
+
+void Dispatcher::check_bounds(Job& job) {
+  const auto now = clock_.now();
+  const double worked = std::chrono::duration<double>(now - job.begun).count();
+  const double seconds = static_cast<double>(job.run.busy_ms) / 1000 + worked;
+  const double cost = job.run.cost + worked / 3600 * price_of(job.run);
+  if (now - job.heard > setup_.silence) job.was_silent = true;
+  if (job.run.max_seconds && seconds > *job.run.max_seconds) job.was_late = true;
+  if (job.run.max_cost && cost > *job.run.max_cost) job.was_costly = true;
+  if (job.was_silent || job.was_late || job.was_costly) ask_to_leave(job);
+}
+
+bool Dispatcher::is_overdue(const Job& job) const {
+  return job.asked_to_leave && clock_.now() - *job.asked_to_leave > setup_.patience;
+}
+
+Result<void> Dispatcher::end_process(Job& job, int status) {
+  if (!job.line.empty()) job.last_line = std::exchange(job.line, {});
+  const auto last = static_cast<size_t>(job.run.step) + 1 >= job.steps.size();
+  Ended ended{status, job.last_line, job.was_silent, job.was_late, job.was_costly};
+  AttemptEnd came = judge(job.run, ended, setup_.max_attempts(job.run), wall_.now());
+  const double seconds = std::chrono::duration<double>(clock_.now() - job.begun).count();
+  came.busy_ms = static_cast<int64_t>(seconds * 1000);
+  if (exited(status, 0) && !job.run.run_urls.empty()) {
+    if (auto report = setup_.read_report(job.run.run_urls.back())) {
+      const json read = json::parse(*report, nullptr, false);
+      if (last) came.frames = frames_in(read);
+      job.nodes = nodes_in(read);
+      came.report = std::move(report);
+    }
+  }
+  came.cost = seconds / 3600 * price_of(job.run) * static_cast<double>(job.nodes);
+  if (came.state == RunState::finished && !last) {
+    came.state = RunState::queued;
+    came.counts = false;
+    came.step = job.run.step + 1;
+    came.reason = "The next step is in the queue.";
+  }
+  job.end = came;
+  return {};
+}
+
+// The job's end is in the database, or stays with the job for the next time.
+Result<void> Dispatcher::end(Job& job, const AttemptEnd& end) {
+  TRY(database_.write([&](Connection& connection) -> Result<void> {
+    if (!TRY(end_attempt(connection, job.run.id, end, wall_.now()))) return {};
+    if (is_over(end.state) && setup_.on_end) {
+      const auto event = TRY(connection.integer("SELECT max(seq) FROM events"));
+      TRY(setup_.on_end(connection, job.run.id, event.value_or(0)));
+    }
+    return {};
+  }));
+  job.end.reset();
+  return {};
+}
+
+Result<void> Dispatcher::hear_cancels() {
+  if (jobs_.empty()) return {};
+  std::vector<std::string> asked;
+  TRY(database_.read([&](Connection& connection) -> Result<void> {
+    Rows rows =
+        TRY(connection.query("SELECT id FROM runs WHERE state = 'running' AND cancel_asked = 1"));
+    while (TRY(rows.next())) asked.push_back(rows.text(0));
+    return {};
+  }));
+  for (const auto& job : jobs_) {
+    if (std::find(asked.begin(), asked.end(), job->run.id) == asked.end()) continue;
+    job->run.cancel_asked = true;
+    ask_to_leave(*job);
+  }
+  return {};
+}
+
+Result<void> Dispatcher::fill_pools() {
+  for (const auto& [name, pool] : setup_.pools) {
+    for (;;) {
+      const auto busy = std::count_if(jobs_.begin(), jobs_.end(), [&name = name](const auto& job) {
+        return job->run.pool == name;
+      });
+      if (busy >= pool.max_running || !TRY(begin_next(name))) break;
+    }
+  }
+  return {};
+}
+
+Result<bool> Dispatcher::begin_next(const std::string& pool) {
+  std::vector<Candidate> candidates;
+  TRY(database_.read([&](Connection& connection) -> Result<void> {
+    candidates = TRY(find_candidates(connection, pool, last_begun_, wall_.now()));
+    return {};
+  }));
+  const Candidate* next = choose_next(candidates, setup_.most_running_of_owner);
+  if (next == nullptr) return false;
+  last_begun_[next->owner] = ++begun_;
+  std::optional<RunRow> run;
+  TRY(database_.write([&](Connection& connection) -> Result<void> {
+    run.reset();
+    if (!TRY(begin_attempt(connection, next->id, wall_.now()))) return {};
+    run = TRY(find_run(connection, next->id));
+    return {};
+  }));
+  if (run) TRY(start(std::move(*run)));
+  return true;
+}
+
+Result<void> Dispatcher::start(RunRow run) {
+  auto job = std::make_unique<Job>();
+  job->run = std::move(run);
+  job->begun = job->heard = clock_.now();
+  const std::filesystem::path log = setup_.logs / (job->run.id + ".log");
+  job->log = Fd(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  struct stat status {};
+  if (job->log && ::fstat(job->log.get(), &status) == 0) {
+    job->logged = static_cast<uint64_t>(status.st_size);
+  }
+  jobs_.push_back(std::move(job));
+  return start_step(*jobs_.back());
+}
+
+Result<void> Dispatcher::start_step(Job& job) {
+  AttemptEnd failed;
+  failed.step = job.run.step;
+  failed.state = RunState::failed;
+  auto steps = setup_.steps_of(job.run);
+  if (!steps.ok()) {
+    failed.reason = steps.error().message;
+    job.end = failed;
+    return {};
+  }
+  job.steps = std::move(steps).value();
+  if (static_cast<size_t>(job.run.step) >= job.steps.size()) {
+    failed.reason = "Its pipeline has no such step any more.";
+    job.end = failed;
+    return {};
+  }
+  auto program = launcher_.start(job.steps[static_cast<size_t>(job.run.step)]);
+  if (!program.ok()) {
+    // Not the run's fault: this machine cannot start processes at the moment.
+    failed.state = RunState::queued;
+    failed.counts = false;
+    failed.reason = program.error().message;
+    failed.not_before = wall_.now() + kFirstWait;
+    job.end = failed;
+    return {};
+  }
+  job.program = std::move(program).value();
+  return {};
+}
+
+}  // namespace atelier::server

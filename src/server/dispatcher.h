@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// Makes queued runs go on: starts a process for each run whose turn it is, watches it, and writes
+// down what came of it.
+//
+// A process is `atelier run` with the arguments of the run's step. The run folder is the truth
+// (DESIGN): what this process, the machine or the service loses is only time, since the same
+// command goes on where it stopped. So a service that starts finds runs "running" that nobody
+// works on, and puts them into the queue again.
+//
+// What an exit code means (cli/console.h):
+//   0       the step is done; after the last one the run is finished
+//   2       failed: command, model or configuration is wrong, and would be again
+//   3       set aside: the input cannot be scored; an operator releases it by `retry`
+//   4       another attempt later; failed after max_attempts
+//   others, signals   another attempt; set aside after max_attempts: an input that ends its workers
+//           each time must not block the next
+//   130     cancelled if that was asked for; else nobody's fault, and not counted
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "engine/launcher.h"
+#include "server/runs.h"
+
+namespace atelier::server {
+
+struct PoolLimits {
+  int64_t max_running = 1;         // runs at the same time
+  double price_per_node_hour = 0;  // in whatever money the configuration counts
+};
+
+// All are called from the dispatcher's thread alone.
+struct DispatcherSetup {
+  std::map<std::string, PoolLimits> pools;
+  std::function<int64_t(const std::string& owner)> most_running_of_owner;
+  // The commands of a run's steps, each a program and its arguments. Errors: those of the run.
+  std::function<Result<std::vector<std::vector<std::string>>>(const RunRow&)> steps_of;
+  // How many attempts a run has.
+  std::function<int64_t(const RunRow&)> max_attempts;
+  // report.json of a run folder; nothing if there is none or it cannot be read.
+  std::function<std::optional<std::string>(const std::string& run_url)> read_report;
+  // Called in the transaction that ends a run, with the event that tells it. May be empty.
+  std::function<Result<void>(Connection&, const std::string& run_id, int64_t event)> on_end;
+  std::filesystem::path logs;  // a folder: what the processes of a run print goes to ID.log
+  std::function<void(const std::string&)> say;
+  // Of a process that is asked to leave, before it is killed.
+  std::chrono::milliseconds patience = std::chrono::seconds(30);
+  // A process that prints nothing for so long hangs; they print every few seconds.
+  std::chrono::milliseconds silence = std::chrono::minutes(30);
+};
+
+// How a process ended.
+struct Ended {
+  int status = 0;                                                 // of waitpid()
+  std::string last_line;                                          // that it printed
+  bool was_silent = false, was_late = false, was_costly = false;  // why we ended it
+};
+
+// Pure: what an attempt at `run` came to that ended so, `now`.
+AttemptEnd judge(const RunRow& run, const Ended& ended, int64_t max_attempts, Millis now);
+
+// One thread, but for wake().
+class Dispatcher {
+ public:
+  // All must outlive it. Errors: those of Database; internal where the folder of logs cannot be
+  // made.
+  static Result<std::unique_ptr<Dispatcher>> create(Database& database, engine::Launcher& launcher,
+                                                    const Clock& clock, const WallClock& wall,
+                                                    DispatcherSetup setup);
+  ~Dispatcher();
+  Dispatcher(const Dispatcher&) = delete;
+  Dispatcher& operator=(const Dispatcher&) = delete;
+
+  // Looks once at processes, wishes and the queue. What the database refuses (it is locked, the
+  // disk is full) is tried again next time.
+  Result<void> step();
+  // Steps until it is asked to stop; then processes are asked to leave, their runs are queued
+  // again, and it returns.
+  void run(const std::stop_token& stop);
+  size_t running() const { return jobs_.size(); }
+
+ private:
+  struct Job;
+  Dispatcher(Database& database, engine::Launcher& launcher, const Clock& clock,
+             const WallClock& wall, DispatcherSetup setup);
+  Result<void> recover();
+  Result<void> watch();
+  Result<void> listen(Job& job);
+  void check_bounds(Job& job);
+  bool is_overdue(const Job& job) const;
+  Result<void> hear_cancels();
+  Result<void> fill_pools();
+  Result<bool> begin_next(const std::string& pool);
+  Result<void> start(RunRow run);
+  Result<void> start_step(Job& job);
+  Result<void> end(Job& job, const AttemptEnd& end);
+  Result<void> end_process(Job& job, int status);
+  void ask_to_leave(Job& job);
+  double price_of(const RunRow& run) const;
+  void leave();
+
+  Database& database_;
+  engine::Launcher& launcher_;
+  const Clock& clock_;
+  const WallClock& wall_;
+  const DispatcherSetup setup_;
+  std::vector<std::unique_ptr<Job>> jobs_;
+  std::map<std::string, uint64_t> last_begun_;
+  uint64_t begun_ = 0;
+  bool leaving_ = false;
+};
+
+}  // namespace atelier::server

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/dispatcher.h"
+
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include <deque>
+#include <fstream>
+
+#include "store/test_folder.h"
+
+namespace atelier::server {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr int exit_status(int code) { return code << 8; }
+
+// A process that a test tells what to say and when to end.
+struct Play {
+  std::vector<std::string> words;
+  std::string says;
+  std::optional<int> status;
+  bool asked = false, gone = false;
+};
+
+class PlayedProgram final : public engine::Program {
+ public:
+  explicit PlayedProgram(Play& play) : play_(play) {}
+  ~PlayedProgram() override { play_.gone = true; }
+  std::string read() override { return std::exchange(play_.says, {}); }
+  std::optional<int> ended() override { return play_.status; }
+  void ask_to_leave() override { play_.asked = true; }
+
+ private:
+  Play& play_;
+};
+
+struct DispatcherTest : ::testing::Test, engine::Launcher {
+  TestFolder folder;
+  FakeClock clock;
+  FakeWallClock wall;
+  std::unique_ptr<Database> database =
+      std::move(Database::open(folder.path() / "atelier.db")).value();
+  std::deque<Play> plays;  // in the order of their start
+  bool startable = true;
+  size_t steps = 1;
+  int64_t most_attempts = 3, most_running = 99;
+  std::map<std::string, std::string> reports;
+  std::vector<std::string> ended, said;
+  DispatcherSetup setup;
+  std::unique_ptr<Dispatcher> dispatcher;
+
+  Result<std::unique_ptr<engine::Program>> start(const std::vector<std::string>& words) override {
+    if (!startable) return make_error(Code::unavailable, "no more processes");
+    plays.push_back({words, "", std::nullopt});
+    return std::unique_ptr<engine::Program>(std::make_unique<PlayedProgram>(plays.back()));
+  }
+  void wait(std::span<engine::Program* const>, std::chrono::milliseconds most) override {
+    clock.advance(most);
+  }
+
+  void SetUp() override {
+    setup.pools["local"] = {1, 3.6};
+    setup.most_running_of_owner = [this](const std::string&) { return most_running; };
+    setup.steps_of = [this](const RunRow& run) -> Result<std::vector<std::vector<std::string>>> {
+      std::vector<std::vector<std::string>> commands;
+      for (size_t i = 0; i < steps; ++i) commands.push_back({"run", run.id, std::to_string(i)});
+      return commands;
+    };
+    setup.max_attempts = [this](const RunRow&) { return most_attempts; };
+    setup.read_report = [this](const std::string& url) -> std::optional<std::string> {
+      const auto found = reports.find(url);
+      if (found == reports.end()) return std::nullopt;
+      return found->second;
+    };
+    setup.on_end = [this](Connection&, const std::string& id, int64_t) -> Result<void> {
+      ended.push_back(id);
+      return {};
+    };
+    setup.logs = folder.path() / "logs";
+    setup.say = [this](const std::string& text) { said.push_back(text); };
+    create();
+  }
+  void create() {
+    dispatcher.reset();
+    auto made = Dispatcher::create(*database, *this, clock, wall, setup);
+    ASSERT_TRUE(made.ok()) << made.error().message;
+    dispatcher = std::move(made).value();
+  }
+  std::string add(const std::string& owner = "ann", std::optional<double> max_seconds = {},
+                  std::optional<double> max_cost = {}) {
+    NewRun run;
+    run.pipeline = "paint";
+    run.owner = owner;
+    run.pool = "local";
+    run.max_seconds = max_seconds;
+    run.max_cost = max_cost;
+    std::string id;
+    EXPECT_TRUE(database
+                    ->write([&](Connection& connection) -> Result<void> {
+                      id = TRY(add_run(connection, run, {}, wall.now()));
+                      return {};
+                    })
+                    .ok());
+    return id;
+  }
+  RunRow find(const std::string& id) {
+    RunRow row;
+    EXPECT_TRUE(database
+                    ->read([&](Connection& connection) -> Result<void> {
+                      row = TRY(find_run(connection, id)).value();
+                      return {};
+                    })
+                    .ok());
+    return row;
+  }
+  void step() { ASSERT_TRUE(dispatcher->step().ok()); }
+  // The last process ends so.
+  void end(int status, const std::string& says = "") {
+    plays.back().says = says;
+    plays.back().status = status;
+    step();
+  }
+};
+
+TEST_F(DispatcherTest, ARunIsStartedWatchedAndFinished) {
+  const std::string id = add();
+  step();
+  ASSERT_THAT(plays, SizeIs(1));
+  EXPECT_THAT(plays[0].words, ElementsAre("run", id, "0"));
+  EXPECT_EQ(find(id).state, RunState::running);
+  plays[0].says = "a.mp4: 9 frames\nRun: file:///runs/1\n";
+  step();
+  EXPECT_THAT(find(id).run_urls, ElementsAre("file:///runs/1"));
+  clock.advance(std::chrono::seconds(2000));
+  reports["file:///runs/1"] = R"({"frames":9,"engine":{"nodes":["n1","n2"]}})";
+  end(exit_status(0), "Painted 9 frames\n");
+  const RunRow row = find(id);
+  EXPECT_EQ(row.state, RunState::finished);
+  EXPECT_EQ(row.frames, 9);
+  EXPECT_EQ(row.busy_ms, 2'000'000);
+  EXPECT_DOUBLE_EQ(row.cost, 4.0);  // two nodes at 3.6 an hour
+  EXPECT_EQ(row.report, reports["file:///runs/1"]);
+  EXPECT_THAT(ended, ElementsAre(id));
+  std::ifstream log(folder.path() / "logs" / (id + ".log"));
+  const std::string text(std::istreambuf_iterator<char>(log), {});
+  EXPECT_EQ(text, "a.mp4: 9 frames\nRun: file:///runs/1\nPainted 9 frames\n");
+}
+
+TEST_F(DispatcherTest, StepsFollowOneAnother) {
+  steps = 2;
+  const std::string id = add();
+  step();
+  end(exit_status(0));
+  EXPECT_EQ(find(id).step, 1);
+  step();
+  ASSERT_THAT(plays, SizeIs(2));
+  EXPECT_THAT(plays[1].words, ElementsAre("run", id, "1"));
+  EXPECT_THAT(ended, IsEmpty());
+  end(exit_status(0));
+  EXPECT_EQ(find(id).state, RunState::finished);
+}
+
+TEST_F(DispatcherTest, APoolHasItsNumberAndOwnersTheirs) {
+  setup.pools["local"].max_running = 2;
+  create();
+  most_running = 1;
+  for (int i = 0; i < 3; ++i) add("ann");
+  const std::string bob = add("bob");
+  step();
+  ASSERT_THAT(plays, SizeIs(2));
+  EXPECT_EQ(plays[1].words[1], bob);
+}
+
+TEST_F(DispatcherTest, PoisonIsSetAsideAndDoesNotBlockTheNext) {
+  most_attempts = 2;
+  const std::string poison = add("ann"), good = add("bob");
+  step();
+  end(SIGSEGV, "what it said last\n");
+  EXPECT_EQ(find(poison).state, RunState::queued);
+  EXPECT_GT(find(poison).not_before, wall.now());
+  // While it waits for its next attempt, the other goes on.
+  ASSERT_THAT(plays, SizeIs(2));
+  EXPECT_EQ(plays[1].words[1], good);
+  end(exit_status(0));
+  EXPECT_EQ(find(good).state, RunState::finished);
+  wall.advance(10'000);
+  step();
+  ASSERT_THAT(plays, SizeIs(3));
+  end(SIGSEGV);
+  EXPECT_EQ(find(poison).state, RunState::set_aside);
+  EXPECT_THAT(find(poison).reason,
+              HasSubstr("2 attempts, the last one: It was killed by signal 11"));
+  EXPECT_THAT(ended, ElementsAre(good, poison));
+  // An operator releases it.
+  ASSERT_TRUE(database
+                  ->write([&](Connection& connection) -> Result<void> {
+                    EXPECT_TRUE(TRY(retry_run(connection, poison, wall.now())));
+                    return {};
+                  })
+                  .ok());
+  step();
+  ASSERT_THAT(plays, SizeIs(4));
+}
+
+TEST_F(DispatcherTest, ExitCodesDecide) {
+  struct Case {
+    int status;
+    RunState state;
+  };
+  for (const Case& one :
+       {Case{exit_status(2), RunState::failed}, Case{exit_status(3), RunState::set_aside},
+        Case{exit_status(4), RunState::queued}, Case{exit_status(1), RunState::queued},
+        Case{exit_status(130), RunState::queued}}) {
+    const std::string id = add();
+    step();
+    end(one.status, "Why it ended.\n");
+    EXPECT_EQ(find(id).state, one.state) << one.status;
+    EXPECT_EQ(find(id).reason, "Why it ended.");
+    EXPECT_EQ(find(id).attempts, one.status == exit_status(130) ? 0 : 1);
+    if (!is_over(find(id).state)) {
+      ASSERT_TRUE(database
+                      ->write([&](Connection& connection) -> Result<void> {
+                        TRY(ask_to_cancel(connection, id, wall.now()));
+                        return {};
+                      })
+                      .ok());
+    }
+    if (dispatcher->running() > 0) end(exit_status(130));
+  }
+}
+
+TEST_F(DispatcherTest, WhatCannotBeReachedFailsInTheEnd) {
+  most_attempts = 1;
+  const std::string id = add();
+  step();
+  end(exit_status(4), "The store does not answer.\n");
+  EXPECT_EQ(find(id).state, RunState::failed);
+  EXPECT_THAT(find(id).reason, HasSubstr("The store does not answer."));
+}
+
+TEST_F(DispatcherTest, CancelledRunsLeaveOrAreKilled) {
+  const std::string id = add();
+  step();
+  ASSERT_TRUE(database
+                  ->write([&](Connection& connection) -> Result<void> {
+                    EXPECT_TRUE(TRY(ask_to_cancel(connection, id, wall.now())));
+                    return {};
+                  })
+                  .ok());
+  step();
+  EXPECT_TRUE(plays[0].asked);
+  EXPECT_FALSE(plays[0].gone);
+  clock.advance(setup.patience + std::chrono::seconds(1));
+  step();
+  EXPECT_TRUE(plays[0].gone);
+  EXPECT_EQ(find(id).state, RunState::cancelled);
+}
+
+TEST_F(DispatcherTest, TimeAndCostAreBounded) {
+  const std::string late = add("ann", 10);
+  step();
+  clock.advance(std::chrono::seconds(11));
+  plays.back().says = "still there\n";
+  step();
+  EXPECT_TRUE(plays.back().asked);
+  end(exit_status(130));
+  EXPECT_EQ(find(late).state, RunState::failed);
+  EXPECT_THAT(find(late).reason, HasSubstr("longer than it may"));
+  const std::string costly = add("ann", {}, 0.5);
+  step();
+  clock.advance(std::chrono::seconds(501));
+  step();
+  end(exit_status(130));
+  EXPECT_EQ(find(costly).state, RunState::failed);
+  EXPECT_THAT(find(costly).reason, HasSubstr("cost more"));
+}
+
+TEST_F(DispatcherTest, ASilentProcessIsEndedAndCountsAsAnAttempt) {
+  most_attempts = 1;
+  const std::string id = add();
+  step();
+  clock.advance(setup.silence + std::chrono::seconds(1));
+  step();
+  end(exit_status(130));
+  EXPECT_EQ(find(id).state, RunState::set_aside);
+  EXPECT_THAT(find(id).reason, HasSubstr("said nothing"));
+}
+
+TEST_F(DispatcherTest, AServiceThatDiedFindsItsRunsAgain) {
+  const std::string id = add();
+  step();
+  EXPECT_EQ(find(id).state, RunState::running);
+  create();
+  EXPECT_EQ(find(id).state, RunState::queued);
+  EXPECT_EQ(find(id).attempts, 0);
+  step();
+  EXPECT_EQ(find(id).state, RunState::running);
+}
+
+TEST_F(DispatcherTest, AServiceThatStopsLeavesItsRunsInTheQueue) {
+  const std::string id = add();
+  step();
+  plays[0].status = exit_status(130);
+  std::stop_source stop;
+  stop.request_stop();
+  dispatcher->run(stop.get_token());
+  EXPECT_EQ(find(id).state, RunState::queued);
+  EXPECT_EQ(find(id).attempts, 0);
+  EXPECT_EQ(dispatcher->running(), 0U);
+}
+
+TEST_F(DispatcherTest, AMachineWithoutProcessesKeepsTheRunWaiting) {
+  startable = false;
+  const std::string id = add();
+  step();
+  step();
+  EXPECT_EQ(find(id).state, RunState::queued);
+  EXPECT_EQ(find(id).attempts, 0);
+  EXPECT_GT(find(id).not_before, wall.now());
+  startable = true;
+  wall.advance(60'000);
+  step();
+  EXPECT_EQ(find(id).state, RunState::running);
+}
+
+TEST_F(DispatcherTest, WhatHasNoCommandsFails) {
+  setup.steps_of = [](const RunRow&) -> Result<std::vector<std::vector<std::string>>> {
+    return make_error(Code::invalid_argument, "Its pipeline is gone.");
+  };
+  create();
+  const std::string id = add();
+  step();
+  step();
+  EXPECT_EQ(find(id).state, RunState::failed);
+  EXPECT_EQ(find(id).reason, "Its pipeline is gone.");
+}
+
+}  // namespace
+}  // namespace atelier::server
