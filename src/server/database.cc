@@ -310,6 +310,7 @@ Result<void> Database::try_commit() {
   if (options_.before_commit) options_.before_commit(++commits_);
   Result<void> done = writer_->run_script("COMMIT");
   if (!done) (void)writer_->run_script("ROLLBACK");
+  if (done && options_.after_commit) options_.after_commit();
   return done;
 }
 

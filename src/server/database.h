@@ -90,6 +90,8 @@ struct DatabaseOptions {
   // Called in the writer's thread with the number of the commit that is next, before it is made:
   // where tests end the process. Unset: nothing.
   std::function<void(uint64_t)> before_commit;
+  // Called there after each commit: for who waits for news. Unset: nothing.
+  std::function<void()> after_commit;
 };
 
 // Safe from several threads.

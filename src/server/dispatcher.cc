@@ -278,7 +278,14 @@ Result<void> Dispatcher::end_process(Job& job, int status) {
 // The job's end is in the database, or stays with the job for the next time.
 Result<void> Dispatcher::end(Job& job, const AttemptEnd& end) {
   TRY(database_.write([&](Connection& connection) -> Result<void> {
-    if (!TRY(end_attempt(connection, job.run.id, end, wall_.now()))) return {};
+    const Millis now = wall_.now();
+    if (!TRY(end_attempt(connection, job.run.id, end, now))) return {};
+    for (int64_t node = 0; node < (end.busy_ms > 0 ? job.nodes : 0); ++node) {
+      TRY(
+          connection.run("INSERT INTO pool_time (pool, node, kind, begin_at, end_at, run_id) "
+                         "VALUES (?, ?, 'busy', ?, ?, ?)",
+                         {job.run.pool, std::to_string(node), now - end.busy_ms, now, job.run.id}));
+    }
     if (is_over(end.state) && setup_.on_end) {
       const auto event = TRY(connection.integer("SELECT max(seq) FROM events"));
       TRY(setup_.on_end(connection, job.run.id, event.value_or(0)));

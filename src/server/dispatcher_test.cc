@@ -145,6 +145,16 @@ TEST_F(DispatcherTest, ARunIsStartedWatchedAndFinished) {
   EXPECT_EQ(row.busy_ms, 2'000'000);
   EXPECT_DOUBLE_EQ(row.cost, 4.0);  // two nodes at 3.6 an hour
   EXPECT_EQ(row.report, reports["file:///runs/1"]);
+  ASSERT_TRUE(
+      database
+          ->read([&](Connection& connection) -> Result<void> {
+            const auto busy = TRY(connection.integer(
+                "SELECT sum(end_at - begin_at) FROM pool_time WHERE pool = 'local' AND run_id = ?",
+                {id}));
+            EXPECT_EQ(busy, 2 * 2'000'000);
+            return {};
+          })
+          .ok());
   EXPECT_THAT(ended, ElementsAre(id));
   std::ifstream log(folder.path() / "logs" / (id + ".log"));
   const std::string text(std::istreambuf_iterator<char>(log), {});

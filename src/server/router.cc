@@ -86,7 +86,7 @@ Router::Match Router::find(const Call& call) const {
 }
 
 Reply Router::answer(Call call, const Operation** chosen) const {
-  if (const Result<void> admitted = gate_.admit_address(call.address); !admitted) {
+  if (const Result<void> admitted = gate_.admit_address(call); !admitted) {
     return too_many(admitted.error());
   }
   Match match = find(call);

@@ -42,11 +42,12 @@ struct Operation {
 class Gate {
  public:
   virtual ~Gate() = default;
-  // Whose token it is. Errors: invalid_argument (none, or not a valid one: 401).
+  // Whose token it is. Errors: invalid_argument (none, or not a valid one: 401); unavailable with
+  // retry_after where too many wrong ones came from there (429).
   virtual Result<Principal> identify(const Call& call) = 0;
   // Whether this address, and then this principal, may ask once more now. Errors: unavailable with
   // retry_after (429).
-  virtual Result<void> admit_address(const std::string& address) = 0;
+  virtual Result<void> admit_address(const Call& call) = 0;
   virtual Result<void> admit(const Principal& who) = 0;
 };
 

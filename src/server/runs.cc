@@ -25,7 +25,8 @@ constexpr std::array<std::pair<RunState, std::string_view>, 6> kStates = {{
 constexpr std::string_view kColumns =
     "seq, id, pipeline, version, sha256, parameters, labels, owner, pool, priority, state, reason, "
     "exit_code, attempts, step, cancel_asked, not_before, created_at, started_at, ended_at, input, "
-    "output, bytes, run_urls, rerun_of, trigger_name, max_cost, max_seconds, busy_ms, cost, frames";
+    "output, bytes, replace_output, run_urls, rerun_of, trigger_name, max_cost, max_seconds, "
+    "busy_ms, cost, frames";
 
 std::optional<int64_t> optional_integer(const Rows& rows, int column) {
   if (rows.is_null(column)) return std::nullopt;
@@ -80,6 +81,7 @@ RunRow read_row(const Rows& rows) {
   run.input = rows.text(c++);
   run.output = rows.text(c++);
   run.bytes = rows.integer(c++);
+  run.replace_output = rows.integer(c++) != 0;
   run.run_urls = texts_of(rows.text(c++));
   run.rerun_of = optional_text(rows, c++);
   run.trigger = optional_text(rows, c++);
@@ -158,11 +160,12 @@ Result<std::string> add_run(Connection& connection, const NewRun& run, const Que
   const std::string id = make_run_name(now);
   TRY(connection.run(
       "INSERT INTO runs (id, pipeline, version, sha256, parameters, labels, owner, pool, priority, "
-      "state, created_at, input, output, bytes, rerun_of, trigger_name, max_cost, max_seconds) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)",
+      "state, created_at, input, output, bytes, replace_output, rerun_of, trigger_name, max_cost, "
+      "max_seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       {id, run.pipeline, run.version, run.sha256, run.parameters, run.labels, run.owner, run.pool,
-       run.priority, now, run.input, run.output, run.bytes, value_of(run.rerun_of),
-       value_of(run.trigger), value_of(run.max_cost), value_of(run.max_seconds)}));
+       run.priority, now, run.input, run.output, run.bytes, int64_t{run.replace_output ? 1 : 0},
+       value_of(run.rerun_of), value_of(run.trigger), value_of(run.max_cost),
+       value_of(run.max_seconds)}));
   TRY(add_event(connection, id, "queued", "{}", now));
   return id;
 }
@@ -197,7 +200,7 @@ Result<std::optional<RunRow>> find_run(Connection& connection, const std::string
       connection.query(fmt::format("SELECT {}, report FROM runs WHERE id = ?", kColumns), {id}));
   if (!TRY(rows.next())) return std::optional<RunRow>();
   RunRow run = read_row(rows);
-  run.report = optional_text(rows, 31);
+  run.report = optional_text(rows, 32);
   return std::optional<RunRow>(std::move(run));
 }
 

@@ -34,7 +34,8 @@ struct NewRun {
   int64_t priority = 0;  // higher goes first
   std::string input;     // URLs
   std::string output;
-  int64_t bytes = 0;  // of the input, where known
+  int64_t bytes = 0;            // of the input, where known
+  bool replace_output = false;  // what is at the output already
   std::optional<std::string> rerun_of;
   std::optional<std::string> trigger;
   std::optional<double> max_cost;     // in the unit of the pool's price

@@ -35,6 +35,7 @@ CREATE TABLE runs (
   attempts INTEGER NOT NULL DEFAULT 0,
   step INTEGER NOT NULL DEFAULT 0,  -- of the pipeline, that is next or goes on
   cancel_asked INTEGER NOT NULL DEFAULT 0,
+  replace_output INTEGER NOT NULL DEFAULT 0,
   not_before INTEGER NOT NULL DEFAULT 0,
   created_at INTEGER NOT NULL,
   started_at INTEGER,               -- first

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/pool_costs.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+
+namespace atelier::server {
+namespace {
+
+constexpr double kForEver = std::numeric_limits<double>::infinity();
+
+TEST(PoolCosts, GapsAreWaitedThroughOrPaidForByAStart) {
+  const std::vector<BusyInterval> busy = {{0, 100}, {150, 250}, {1250, 1350}};
+  const PoolCost kept = cost_of_pool(busy, 2000, kForEver, 60, 36);
+  EXPECT_EQ(kept.starts, 1U);
+  EXPECT_DOUBLE_EQ(kept.busy_seconds, 300);
+  EXPECT_DOUBLE_EQ(kept.idle_seconds, 50 + 1000 + 650);
+  EXPECT_DOUBLE_EQ(kept.cost, (300 + 1700 + 60) * 0.01);
+  const PoolCost brief = cost_of_pool(busy, 2000, 60, 60, 36);
+  EXPECT_EQ(brief.starts, 2U);
+  EXPECT_DOUBLE_EQ(brief.idle_seconds, 50 + 60 + 60);
+  EXPECT_DOUBLE_EQ(brief.starting_seconds, 120);
+  const PoolCost none = cost_of_pool(busy, 2000, 0, 60, 36);
+  EXPECT_EQ(none.starts, 3U);
+  EXPECT_DOUBLE_EQ(none.idle_share, 0);
+}
+
+TEST(PoolCosts, IntervalsThatOverlapTakeNodesOfTheirOwn) {
+  const PoolCost cost = cost_of_pool({{0, 10}, {5, 15}, {20, 30}}, 30, kForEver, 0, 3600);
+  EXPECT_EQ(cost.starts, 2U);
+  EXPECT_DOUBLE_EQ(cost.idle_seconds, 5 + 20);  // the third takes the node that waited 5 s
+}
+
+TEST(PoolCosts, TheCheapestOfTheSweepIsNotBeatenByAnyTimeout) {
+  std::mt19937 random(7);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<BusyInterval> busy;
+    double at = 0;
+    for (int i = 0; i < 30; ++i) {
+      at += std::exponential_distribution(0.01)(random);
+      busy.push_back({at, at + 20});
+    }
+    const CostSweep sweep = sweep_pool_costs(busy, at + 500, 60, 2);
+    for (double timeout = 0; timeout < 1000; timeout += 7) {
+      EXPECT_LE(sweep.choices[sweep.cheapest].cost,
+                cost_of_pool(busy, at + 500, timeout, 60, 2).cost + 1e-9);
+    }
+  }
+}
+
+TEST(PoolCosts, NothingToDoCostsNothing) {
+  const CostSweep sweep = sweep_pool_costs({}, 1000, 60, 2);
+  EXPECT_DOUBLE_EQ(sweep.choices[sweep.cheapest].cost, 0);
+}
+
+}  // namespace
+}  // namespace atelier::server
