@@ -317,7 +317,7 @@ TEST(Pipeline, DamagedTextsGiveASentence) {
   good.finish += "encoder-opts = 'keyint={crf}'\npreset = 'fast'\n";
   std::mt19937_64 random(7);
   int still_good = 0;
-  for (int i = 0; i < 4000; ++i) {
+  for (int i = 0; i < 8000; ++i) {
     const auto parsed = parse_pipeline(damaged(good.text(), random));
     if (!parsed.ok()) {
       EXPECT_EQ(parsed.error().code, Code::invalid_argument);
