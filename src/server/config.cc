@@ -39,8 +39,8 @@ Result<void> read_listeners(TomlReader& reader, Config& config) {
     return reader.wrong("events_listen", "another address than 'listen'");
   }
   if (config.tls || config.allow_plain_http) return {};
-  for (const auto& [key, address] : {std::pair("listen", &config.listen),
-                                     std::pair("events_listen", &config.events_listen)}) {
+  for (const auto& [key, address] :
+       {std::pair("listen", &config.listen), std::pair("events_listen", &config.events_listen)}) {
     if (address->is_loopback()) continue;
     return reader.error_at(
         key, fmt::format("'{}' is not this machine alone, and tokens would be sent in clear; "
@@ -67,8 +67,9 @@ Result<Location> location_from(TomlReader& reader, std::string_view key, const f
   const bool is_url = text.starts_with("file:") || text.find("://") != std::string::npos;
   const auto location = parse_user_location(is_url ? text : path_from(folder, text).native());
   if (location.ok() && location->path != "/" && !text.empty()) return *location;
-  return reader.wrong(key, "folders, as paths or like az://account/container/path or "
-                           "s3://bucket/path, and not all of the machine");
+  return reader.wrong(key,
+                      "folders, as paths or like az://account/container/path or "
+                      "s3://bucket/path, and not all of the machine");
 }
 
 Result<std::vector<Location>> read_locations(TomlReader& reader, std::string_view key,

@@ -15,8 +15,8 @@
 //   key = "server.key"               nobody but the service's user (or root) may read it
 //
 //   [stores]
-//   media = ["/srv/media"]           what runs may read and write, at least one; also az:// and s3://
-//   ops = "/srv/runs"                run folders; apart from media and models [DATA/runs]
+//   media = ["/srv/media"]           what runs may read and write, at least one; also az:// and
+//   s3:// ops = "/srv/runs"                run folders; apart from media and models [DATA/runs]
 //   models = ["/srv/models"]         where models may lie that are given as locations, not as names
 //                                    of installed ones, which are always allowed [none]
 //

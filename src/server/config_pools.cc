@@ -84,7 +84,8 @@ Result<void> read_engine_options(TomlReader& reader, const std::filesystem::path
     return of_other_engine(reader, "workers", "local");
   }
   pool.gang = TRY(reader.boolean("gang", false));
-  if (pool.gang && pool.engine != EngineName::slurm) return of_other_engine(reader, "gang", "slurm");
+  if (pool.gang && pool.engine != EngineName::slurm)
+    return of_other_engine(reader, "gang", "slurm");
   pool.ranks_per_node = static_cast<int>(TRY(reader.integer("ranks_per_node", 0, 1024, 0)));
   if (pool.ranks_per_node > 0 && !is_mpi) return of_other_engine(reader, "ranks_per_node", "mpi");
   if (reader.find("hosts") != nullptr) {

@@ -89,9 +89,9 @@ TEST(Config, TlsHasBothFiles) {
 }
 
 TEST(Config, StoresLieApart) {
-  const Config config =
-      parsed("data = 'd'\n[stores]\nmedia = ['m/', 'az://acct/media', 's3://b/x/']\n"
-             "ops = 'az://acct/runs'\nmodels = ['az://acct/media/styles']\n");
+  const Config config = parsed(
+      "data = 'd'\n[stores]\nmedia = ['m/', 'az://acct/media', 's3://b/x/']\n"
+      "ops = 'az://acct/runs'\nmodels = ['az://acct/media/styles']\n");
   EXPECT_EQ(config.stores.media[0].url(), "file:///etc/atelier/m");
   EXPECT_EQ(config.stores.media[2].url(), "s3://b/x");
   EXPECT_EQ(config.stores.ops.url(), "az://acct/runs");
@@ -107,9 +107,8 @@ TEST(Config, StoresLieApart) {
         "[stores]\nmedia = ['/srv']\nmodels = ['/runs/m']\nops = '/runs'\n",
         "[stores]\nmedia = ['/var/lib']\n", "[stores]\nmedia = ['/var/lib/atelier/m']\n",
         "data = '/'\n[stores]\nmedia = ['/srv']\n", "data = ''\n[stores]\nmedia = ['/srv']\n",
-        "data = 'az://a/b'\n[stores]\nmedia = ['/srv']\n",
-        "[stores]\nmedia = ['/srv', '/srv']\n", "[stores]\nmedia = ['az://acct']\n",
-        "[stores]\nmedia = ['/srv']\nextra = 1\n"}) {
+        "data = 'az://a/b'\n[stores]\nmedia = ['/srv']\n", "[stores]\nmedia = ['/srv', '/srv']\n",
+        "[stores]\nmedia = ['az://acct']\n", "[stores]\nmedia = ['/srv']\nextra = 1\n"}) {
     EXPECT_NE(error_of(bad), "") << bad;
   }
 }
@@ -197,18 +196,37 @@ TEST(Config, WrongPoolsAreRefused) {
   const auto pool = [](const std::string& lines) { return tail("[[pool]]\nname = 'a'\n" + lines); };
   EXPECT_EQ(pool(""), "");
   EXPECT_EQ(pool("engine = 'mpi'\nnodes = '4'\ninterface = 'eth1'"), "");
-  for (const char* bad :
-       {"name = 'a'", "engine = 'ssh'", "engine = 3", "min = 2", "min = -1", "max = 0",
-        "max = 1\nmin = 2", "idle_timeout = 600", "price_per_node_hour = -1",
-        "price_per_node_hour = inf", "preemptible = 'yes'", "workers = -1", "nodes = '2'",
-        "partition = 'p'", "hosts = 'h'", "gang = true", "ranks_per_node = 2", "memory = 8",
-        "engine = 'slurm'\nworkers = 2", "engine = 'slurm'\nnodes = '8..1'",
-        "engine = 'slurm'\nnodes = '0'", "engine = 'slurm'\nnodes = '1..'",
-        "engine = 'slurm'\nnodes = '1..2..3'", "engine = 'slurm'\nnodes = '1025'",
-        "engine = 'slurm'\npartition = ''", "engine = 'slurm'\ninterface = 'eth1'",
-        "engine = 'mpi'\nhosts = 'h'", "engine = 'mpi'\ninterface = 'e'",
-        "engine = 'mpi'\ninterface = 'e'\nhosts = 'h'\nnodes = '2'",
-        "engine = 'mpi'\ninterface = 'e'\nnodes = '1..2'", "sandbox = 'off'"}) {
+  for (const char* bad : {"name = 'a'",
+                          "engine = 'ssh'",
+                          "engine = 3",
+                          "min = 2",
+                          "min = -1",
+                          "max = 0",
+                          "max = 1\nmin = 2",
+                          "idle_timeout = 600",
+                          "price_per_node_hour = -1",
+                          "price_per_node_hour = inf",
+                          "preemptible = 'yes'",
+                          "workers = -1",
+                          "nodes = '2'",
+                          "partition = 'p'",
+                          "hosts = 'h'",
+                          "gang = true",
+                          "ranks_per_node = 2",
+                          "memory = 8",
+                          "engine = 'slurm'\nworkers = 2",
+                          "engine = 'slurm'\nnodes = '8..1'",
+                          "engine = 'slurm'\nnodes = '0'",
+                          "engine = 'slurm'\nnodes = '1..'",
+                          "engine = 'slurm'\nnodes = '1..2..3'",
+                          "engine = 'slurm'\nnodes = '1025'",
+                          "engine = 'slurm'\npartition = ''",
+                          "engine = 'slurm'\ninterface = 'eth1'",
+                          "engine = 'mpi'\nhosts = 'h'",
+                          "engine = 'mpi'\ninterface = 'e'",
+                          "engine = 'mpi'\ninterface = 'e'\nhosts = 'h'\nnodes = '2'",
+                          "engine = 'mpi'\ninterface = 'e'\nnodes = '1..2'",
+                          "sandbox = 'off'"}) {
     EXPECT_NE(pool(bad), "") << bad;
   }
   EXPECT_THAT(tail("[[pool]]\nname='a'\n[[pool]]\nname='a'"), HasSubstr("line 6: 'pool.name'"));
@@ -218,14 +236,15 @@ TEST(Config, WrongPoolsAreRefused) {
 
 std::string with_hook(const std::string& url, const std::string& more = "",
                       const std::string& head = "") {
-  return error_of(head + "\n[webhooks]\nallow = ['h.example:443', 'h.example:80', '127.0.0.1:99']\n"
-                  "[[webhook]]\nname = 'a'\nsecret_file = 's'\nurl = '" + url + "'\n" + more + "\n" +
-                  kStores);
+  return error_of(head +
+                  "\n[webhooks]\nallow = ['h.example:443', 'h.example:80', '127.0.0.1:99']\n"
+                  "[[webhook]]\nname = 'a'\nsecret_file = 's'\nurl = '" +
+                  url + "'\n" + more + "\n" + kStores);
 }
 
 TEST(Config, WebhooksReachOnlyWhatIsAllowed) {
-  for (const char* good : {"https://h.example", "https://H.example:443/a/b?c=d",
-                           "http://127.0.0.1:99/x"}) {
+  for (const char* good :
+       {"https://h.example", "https://H.example:443/a/b?c=d", "http://127.0.0.1:99/x"}) {
     EXPECT_EQ(with_hook(good), "") << good;
   }
   for (const char* bad :
@@ -341,10 +360,10 @@ TEST(Config, TheExamplesPipelineIsOne) {
   const auto parameters = fill_parameters(
       pipeline->parameters, R"({"input":"/srv/media/a.mp4","output":"/srv/media/b.mp4"})");
   ASSERT_TRUE(parameters.ok()) << parameters.error().message;
-  EXPECT_THAT(commands_of(*pipeline, *parameters, {}).value()[0].argv(),
-              ElementsAre("run", "--model=starry-night", "--precision=auto", "--codec=libx264",
-                          "--crf=20", "--preset=veryfast", "--", "/srv/media/a.mp4",
-                          "/srv/media/b.mp4"));
+  EXPECT_THAT(
+      commands_of(*pipeline, *parameters, {}).value()[0].argv(),
+      ElementsAre("run", "--model=starry-night", "--precision=auto", "--codec=libx264", "--crf=20",
+                  "--preset=veryfast", "--", "/srv/media/a.mp4", "/srv/media/b.mp4"));
 }
 
 TEST(Config, DamagedTextsGiveASentence) {
