@@ -39,8 +39,8 @@ Result<StepOptions> read_step(TomlReader& reader, StepKind kind, Pipeline& pipel
     if (!value.empty()) {
       options.emplace(rule.name, std::move(value));
     } else if (rule.needed) {
-      return reader.error_at(rule.name, fmt::format("a step of kind {} needs '{}'.",
-                                                    to_string(kind), rule.name));
+      return reader.error_at(
+          rule.name, fmt::format("a step of kind {} needs '{}'.", to_string(kind), rule.name));
     }
   }
   TRY(reader.finish());
@@ -56,17 +56,19 @@ Result<void> read_steps(TomlReader& reader, Pipeline& pipeline) {
                           : i + 1 == steps.size() ? StepKind::finish
                                                   : StepKind::score;
     if (TRY(step.text("kind")).value_or("") != to_string(kind) || steps.size() < 3) {
-      return step.error_at("kind",
-                           fmt::format("the steps are \"prepare\", then from one to {} \"score\", "
-                                       "then \"finish\"; here belongs \"{}\".",
-                                       kMostScores, to_string(steps.size() < 3 && i == 1
-                                                                  ? StepKind::score
-                                                                  : kind)));
+      return step.error_at(
+          "kind",
+          fmt::format("the steps are \"prepare\", then from one to {} \"score\", "
+                      "then \"finish\"; here belongs \"{}\".",
+                      kMostScores, to_string(steps.size() < 3 && i == 1 ? StepKind::score : kind)));
     }
     auto options = TRY(read_step(step, kind, pipeline));
-    if (kind == StepKind::prepare) pipeline.prepare = std::move(options);
-    else if (kind == StepKind::finish) pipeline.finish = std::move(options);
-    else pipeline.scores.push_back(std::move(options));
+    if (kind == StepKind::prepare)
+      pipeline.prepare = std::move(options);
+    else if (kind == StepKind::finish)
+      pipeline.finish = std::move(options);
+    else
+      pipeline.scores.push_back(std::move(options));
   }
   if (!pipeline.scores.empty()) return {};
   return reader.wrong("steps", "tables [[steps]]: \"prepare\", then \"score\", then \"finish\"");
@@ -90,8 +92,9 @@ Result<void> read_pool(TomlReader& reader, Pipeline& pipeline) {
       return {};
     }
   }
-  return reader.wrong("pool", "a pool's name, or \"{name}\" of a parameter that is a choice of "
-                              "pools and not optional");
+  return reader.wrong("pool",
+                      "a pool's name, or \"{name}\" of a parameter that is a choice of "
+                      "pools and not optional");
 }
 
 void note_used(const Template& pieces, std::set<std::string>& used) {

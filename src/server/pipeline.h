@@ -29,9 +29,9 @@
 // A value is written as TOML has it (crf = 23, deinterlace = true), or is "{name}" of a parameter
 // whose every value the option takes; numbers get the option's bounds where they have none. Two
 // options also take text around parameters: `encoder-opts` integers, numbers, booleans and choices
-// ("keyint={k}"), `output` texts, integers and choices ("/srv/out/{name}.mp4", and after a parameter
-// of type output: "{folder}/{name}.mp4"). "{{" and "}}" are braces. Options whose parameter has no
-// value are left out.
+// ("keyint={k}"), `output` texts, integers and choices ("/srv/out/{name}.mp4", and after a
+// parameter of type output: "{folder}/{name}.mp4"). "{{" and "}}" are braces. Options whose
+// parameter has no value are left out.
 #pragma once
 
 #include <map>

@@ -156,11 +156,11 @@ Result<std::vector<Location>> between(const StepPlaces& places, size_t scores,
   const std::string_view extension = intermediate_extension(output.name());
   std::vector<Location> result;
   for (const std::string& text : places.between) result.push_back(TRY(parse_user_location(text)));
-  const bool good = result.size() + 1 == scores &&
-                    std::all_of(result.begin(), result.end(), [&](const Location& place) {
-                      return place.name().size() > extension.size() &&
-                             place.name().ends_with(extension);
-                    });
+  const bool good =
+      result.size() + 1 == scores &&
+      std::all_of(result.begin(), result.end(), [&](const Location& place) {
+        return place.name().size() > extension.size() && place.name().ends_with(extension);
+      });
   if (good) return result;
   return make_error(Code::invalid_argument,
                     "A run with {} scoring steps needs {} places between them whose names end in "

@@ -28,8 +28,9 @@ RunParameters filled(const Pipeline& pipeline, const std::string& json) {
 
 PipelineText two_steps() {
   PipelineText text;
-  text.parameters += "[parameters.second]\ntype = 'choice'\nchoices = ['wave', '/m/b.onnx']\n"
-                     "default = '/m/b.onnx'\n";
+  text.parameters +=
+      "[parameters.second]\ntype = 'choice'\nchoices = ['wave', '/m/b.onnx']\n"
+      "default = '/m/b.onnx'\n";
   text.prepare += "chunk-seconds = 2.5\nto = '1:30'\n";
   text.score += "[[steps]]\nkind = 'score'\nmodel = '{second}'\nmin-psnr = 30\n";
   text.finish += "preset = 'fast'\nencoder-opts = 'keyint=5{{:aq-mode={crf}'\n";
@@ -49,9 +50,9 @@ TEST(PipelineCommands, OneScoreIsOneCommand) {
 
 TEST(PipelineCommands, ValuesThatAreNotGivenLeaveTheirOptionOut) {
   const Pipeline pipeline = parsed({});
-  const auto parameters = filled(
-      pipeline,
-      R"({"input":"/m/a","output":"/m/b.mp4","from":"1:30","size":"640x0","whole":true})");
+  const auto parameters =
+      filled(pipeline,
+             R"({"input":"/m/a","output":"/m/b.mp4","from":"1:30","size":"640x0","whole":true})");
   EXPECT_THAT(commands_of(pipeline, parameters, {}).value()[0].options,
               ElementsAre("--model=starry-night", "--from=90", "--deinterlace", "--size=640x0",
                           "--precision=f32", "--codec=libx264", "--crf=23"));
@@ -67,11 +68,11 @@ TEST(PipelineCommands, SeveralScoresAreAChain) {
               ElementsAre("run", "--model=starry-night", "--to=1:30", "--chunk-seconds=2.5",
                           "--precision=f32", "--codec=ffv1", "--force", "--", "/m/a b.mp4",
                           "/scratch/1.mov"));
-  EXPECT_THAT(commands[1].argv(),
-              ElementsAre("run", "--model=file:///m/b.onnx", "--chunk-seconds=2.5",
-                          "--min-psnr=30", "--codec=libx264", "--crf=5", "--preset=fast",
-                          "--encoder-opts=keyint=5{:aq-mode=5", "--", "/scratch/1.mov",
-                          "/m/out.mp4"));
+  EXPECT_THAT(
+      commands[1].argv(),
+      ElementsAre("run", "--model=file:///m/b.onnx", "--chunk-seconds=2.5", "--min-psnr=30",
+                  "--codec=libx264", "--crf=5", "--preset=fast",
+                  "--encoder-opts=keyint=5{:aq-mode=5", "--", "/scratch/1.mov", "/m/out.mp4"));
 }
 
 TEST(PipelineCommands, TheOutputIsReplacedOnlyWhereThatIsSaid) {
@@ -86,8 +87,8 @@ TEST(PipelineCommands, ObjectsAreGivenAsUrls) {
   const Pipeline pipeline = parsed(two_steps());
   StepPlaces places;
   places.between = {"az://acct/runs/x y.mkv"};
-  const auto parameters = filled(
-      pipeline, R"({"input":"az://acct/in/a%20b.mp4","output":"s3://bucket/out.webm"})");
+  const auto parameters =
+      filled(pipeline, R"({"input":"az://acct/in/a%20b.mp4","output":"s3://bucket/out.webm"})");
   const auto commands = commands_of(pipeline, parameters, places).value();
   EXPECT_EQ(commands[0].input, "az://acct/in/a%20b.mp4");
   EXPECT_EQ(commands[0].output, "az://acct/runs/x%20y.mkv");
@@ -120,9 +121,9 @@ TEST(PipelineCommands, NoValueBecomesAnOption) {
     const auto parameters =
         filled(pipeline, R"({"input":"/m/--force","output":"/m/-b.mp4","opts":")"s + odd + "\"}");
     const auto argv = commands_of(pipeline, parameters, {}).value()[0].argv();
-    EXPECT_THAT(argv, ElementsAre("run", "--model=starry-night", "--precision=f32",
-                                  "--codec=libx264", "--crf=23", "--encoder-opts="s + odd, "--",
-                                  "/m/--force", "/m/-b.mp4"));
+    EXPECT_THAT(argv,
+                ElementsAre("run", "--model=starry-night", "--precision=f32", "--codec=libx264",
+                            "--crf=23", "--encoder-opts="s + odd, "--", "/m/--force", "/m/-b.mp4"));
   }
   // An empty word would take the next one for its value.
   const auto none = filled(pipeline, R"({"input":"/m/a","output":"/m/b.mp4","opts":""})");
@@ -136,8 +137,8 @@ TEST(PipelineCommands, LocationsAreThoseOfTheRun) {
   EXPECT_EQ(places.input, "file:///m/a%20b.mp4");
   EXPECT_EQ(places.output, "file:///m/out.mp4");
   EXPECT_TRUE(places.is_output_callers);
-  EXPECT_THAT(places.models, ElementsAre(ModelUse{"starry-night", true},
-                                         ModelUse{"file:///m/b.onnx", true}));
+  EXPECT_THAT(places.models,
+              ElementsAre(ModelUse{"starry-night", true}, ModelUse{"file:///m/b.onnx", true}));
 }
 
 TEST(PipelineCommands, WhatTheAuthorFixedIsNotTheCallers) {
@@ -170,11 +171,10 @@ std::string put_together(const std::string& output, const std::string& name) {
 }
 
 TEST(PipelineCommands, ATextIsOneNameInTheOutput) {
-  for (const auto& [output, folder] :
-       {std::pair("/m/out/{name}", "file:///m/out/"), std::pair("{output}/{name}",
-                                                                "file:///m/o%20ut/"),
-        std::pair("az://acct/media/{name}", "az://acct/media/"),
-        std::pair("file:///m/out/{name}", "file:///m/out/")}) {
+  for (const auto& [output, folder] : {std::pair("/m/out/{name}", "file:///m/out/"),
+                                       std::pair("{output}/{name}", "file:///m/o%20ut/"),
+                                       std::pair("az://acct/media/{name}", "az://acct/media/"),
+                                       std::pair("file:///m/out/{name}", "file:///m/out/")}) {
     EXPECT_EQ(put_together(output, "a b%20.mp4"), folder + "a%20b%2520.mp4"s) << output;
     EXPECT_EQ(put_together(output, "-%2e%2e?#"), folder + "-%252e%252e%3F%23"s) << output;
     EXPECT_EQ(put_together(output, "{input}"), folder + "%7Binput%7D"s) << output;

@@ -46,8 +46,8 @@ bool takes_number(const OptionRule& rule, std::string_view text) {
 
 bool is_word(std::string_view text) {
   return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '-' || c == '_' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
   });
 }
 
@@ -70,8 +70,8 @@ bool takes(const OptionRule& rule, const std::string& text) {
     case OptionKind::flag: return text == "true" || text == "false";
     case OptionKind::word: return is_word(text);
     case OptionKind::one_of:
-      return is_word(text) && fmt::format(" {} ", rule.words).find(fmt::format(" {} ", text)) !=
-                                  std::string::npos;
+      return is_word(text) &&
+             fmt::format(" {} ", rule.words).find(fmt::format(" {} ", text)) != std::string::npos;
     case OptionKind::encoder_options: return !text.empty();
   }
   return false;
@@ -96,8 +96,7 @@ std::string wanted_by(const OptionRule& rule) {
       return fmt::format("a whole number from {} to {}, or \"{{name}}\" of a parameter of that",
                          rule.least, rule.most);
     case OptionKind::flag: return "true, false, or \"{name}\" of a parameter of type boolean";
-    case OptionKind::word:
-      return "a word, or \"{name}\" of a parameter of type choice or integer";
+    case OptionKind::word: return "a word, or \"{name}\" of a parameter of type choice or integer";
     case OptionKind::one_of:
       return fmt::format("one of: {}, or \"{{name}}\" of a parameter that is a choice of these",
                          rule.words);
@@ -120,8 +119,7 @@ bool takes_type(const OptionRule& rule, ParameterType type) {
     case OptionKind::model: return type == ParameterType::model;
     case OptionKind::size: return type == ParameterType::size;
     case OptionKind::time: return type == ParameterType::time;
-    case OptionKind::number:
-      return type == ParameterType::number || type == ParameterType::integer;
+    case OptionKind::number: return type == ParameterType::number || type == ParameterType::integer;
     case OptionKind::integer: return type == ParameterType::integer;
     case OptionKind::flag: return type == ParameterType::boolean;
     case OptionKind::word: return type == ParameterType::integer;

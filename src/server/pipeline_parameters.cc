@@ -51,8 +51,8 @@ std::optional<std::string> location_of(const std::string& text) {
 std::optional<std::string> size_of(std::string_view text) {
   std::array<int, 2> sides{};
   const size_t cross = std::min(text.find('x'), text.size());
-  const std::array<std::string_view, 2> parts = {
-      text.substr(0, cross), text.substr(std::min(cross + 1, text.size()))};
+  const std::array<std::string_view, 2> parts = {text.substr(0, cross),
+                                                 text.substr(std::min(cross + 1, text.size()))};
   for (size_t i = 0; i < 2; ++i) {
     const char* end = parts[i].data() + parts[i].size();
     const auto read = std::from_chars(parts[i].data(), end, sides[i]);
@@ -115,8 +115,8 @@ Result<void> read_bounds(TomlReader& reader, Parameter& p) {
   for (auto [key, bound] : {std::pair("min", &p.least), std::pair("max", &p.most)}) {
     if (reader.find(key) == nullptr) continue;
     if (!has_bounds(p.type)) {
-      return reader.error_at(key, fmt::format("'{}' goes with the types integer, number and time.",
-                                              key));
+      return reader.error_at(
+          key, fmt::format("'{}' goes with the types integer, number and time.", key));
     }
     *bound = TRY(reader.number(key, -kLargestInteger, kLargestInteger, 0));
     if (p.type == ParameterType::integer && **bound != std::floor(**bound)) {
@@ -226,9 +226,8 @@ bool is_model_name(std::string_view text) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
   };
   return !text.empty() && text.size() <= 63 && is_plain(text[0]) && !text.ends_with(".onnx") &&
-         std::all_of(text.begin(), text.end(), [&](char c) {
-           return is_plain(c) || c == '.' || c == '_' || c == '-';
-         });
+         std::all_of(text.begin(), text.end(),
+                     [&](char c) { return is_plain(c) || c == '.' || c == '_' || c == '-'; });
 }
 
 std::optional<std::string> canonical_value(const Parameter& p, const RawValue& value) {
@@ -256,9 +255,10 @@ std::string wanted_value(const Parameter& p) {
     case ParameterType::boolean: return "true or false";
     case ParameterType::choice: return fmt::format("one of: {}", fmt::join(p.choices, ", "));
     case ParameterType::size:
-      return fmt::format("a text like \"1280x720\", sides up to {}, one of them 0 to keep the "
-                         "aspect",
-                         kLargestSide);
+      return fmt::format(
+          "a text like \"1280x720\", sides up to {}, one of them 0 to keep the "
+          "aspect",
+          kLargestSide);
     case ParameterType::time: return with_bounds(p, "seconds, or a text like \"1:30\",");
   }
   return "of its type";

@@ -35,10 +35,9 @@ TEST(PipelineParameters, LocationsBecomeUrls) {
     EXPECT_EQ(canonical(type, "file:/m//a%20b.mp4"s), "file:///m/a%20b.mp4");
     EXPECT_EQ(canonical(type, "AZ://acct/media/a%2eb"s), "az://acct/media/a.b");
     EXPECT_EQ(canonical(type, "/m/%06d.png"s), "file:///m/%2506d.png");
-    for (const std::string& bad :
-         {""s, "a.mp4"s, "../a"s, "/m/../a"s, "/"s, "az://acct/media"s, "https://h/a"s, "-"s,
-          "--force"s, "/m/a\nb"s, "/m/\xff"s, "az://acct/media/a?sig=x"s,
-          "/" + std::string(5000, 'a')}) {
+    for (const std::string& bad : {""s, "a.mp4"s, "../a"s, "/m/../a"s, "/"s, "az://acct/media"s,
+                                   "https://h/a"s, "-"s, "--force"s, "/m/a\nb"s, "/m/\xff"s,
+                                   "az://acct/media/a?sig=x"s, "/" + std::string(5000, 'a')}) {
       EXPECT_EQ(canonical(type, bad), "-") << bad;
     }
     EXPECT_EQ(canonical(type, int64_t{5}), "-");
@@ -154,7 +153,8 @@ TEST(PipelineParameters, WrongOnesAreNamed) {
   EXPECT_THAT(with(R"("crf":18446744073709551615)"), HasSubstr("'crf' must be"));
   EXPECT_THAT(with(R"("crf":{})"), HasSubstr("'crf' must be"));
   EXPECT_THAT(with(R"("codec":"x")"), HasSubstr("'codec' must be one of: libx264, libx265"));
-  EXPECT_THAT(with(R"("nobody":1)"), HasSubstr("no parameter 'nobody'; this pipeline takes: codec"));
+  EXPECT_THAT(with(R"("nobody":1)"),
+              HasSubstr("no parameter 'nobody'; this pipeline takes: codec"));
   EXPECT_THAT(with(R"("a\nb":1)"), HasSubstr("'a?b'"));
   EXPECT_THAT(with(R"("crf":1,"crf":2)"), HasSubstr("'crf' is given twice"));
   EXPECT_THAT(with(R"("whole":0)"), HasSubstr("'whole' must be true or false"));

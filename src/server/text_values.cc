@@ -150,8 +150,7 @@ std::optional<double> parse_media_time(std::string_view text) {
 }
 
 bool Address::is_loopback() const {
-  return host == "localhost" || host == "::1" ||
-         (host.starts_with("127.") && is_ip(host, AF_INET));
+  return host == "localhost" || host == "::1" || (host.starts_with("127.") && is_ip(host, AF_INET));
 }
 
 std::string Address::text() const {

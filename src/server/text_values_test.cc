@@ -10,8 +10,8 @@ using namespace std::string_literals;
 using std::chrono::seconds;
 
 TEST(TextValues, CleanTextIsUtf8WithoutControlCharacters) {
-  for (const std::string& good : {""s, "a b"s, "Grüße, 世界 🎨"s, "\xED\x9F\xBF"s,
-                                  "\xEE\x80\x80"s, "\xF4\x8F\xBF\xBF"s}) {
+  for (const std::string& good :
+       {""s, "a b"s, "Grüße, 世界 🎨"s, "\xED\x9F\xBF"s, "\xEE\x80\x80"s, "\xF4\x8F\xBF\xBF"s}) {
     EXPECT_TRUE(is_clean_text(good)) << good;
   }
   for (const std::string& bad :
@@ -33,7 +33,10 @@ TEST(TextValues, NamesAreShortAndPlain) {
 }
 
 TEST(TextValues, WhatIsShownIsPrintableAndShort) {
-  EXPECT_EQ(shown("a\n\x1b[31m\xC3\xA4"), "'a?" "?[31m?" "?'");
+  EXPECT_EQ(shown("a\n\x1b[31m\xC3\xA4"),
+            "'a?"
+            "?[31m?"
+            "?'");
   EXPECT_EQ(shown(std::string(1000, 'x')), "'" + std::string(80, 'x') + "...'");
 }
 
@@ -79,9 +82,9 @@ TEST(TextValues, AddressesAreHostAndPort) {
     EXPECT_EQ(parse_address(text).value().text(), text);
   }
   for (const std::string& bad :
-       {""s, ":80"s, "host"s, "host:"s, "host:0"s, "host:65536"s, "host:-1"s, "host:8o"s,
-        "::1:80"s, "[::1]"s, "[::1:80"s, "[127.0.0.1]:80"s, "a..b:80"s, "-a:80"s, "a-:80"s,
-        "a b:80"s, "a/b:80"s, "u@h:80"s, "h\0x:80"s, "127.0.0.1\0:80"s,
+       {""s, ":80"s, "host"s, "host:"s, "host:0"s, "host:65536"s, "host:-1"s, "host:8o"s, "::1:80"s,
+        "[::1]"s, "[::1:80"s, "[127.0.0.1]:80"s, "a..b:80"s, "-a:80"s, "a-:80"s, "a b:80"s,
+        "a/b:80"s, "u@h:80"s, "h\0x:80"s, "127.0.0.1\0:80"s,
         // What some resolvers take for 127.0.0.1.
         "127.1:80"s, "0x7f000001:80"s, "017700000001:80"s, "2130706433:80"s, "a.1:80"s,
         std::string(300, 'a') + ":80"}) {

@@ -97,7 +97,9 @@ Result<toml::table> parse_toml(std::string_view text, std::string_view what,
 TomlReader::TomlReader(const toml::table& table, std::string what, std::string path)
     : table_(table), what_(std::move(what)), path_(std::move(path)) {}
 
-std::string TomlReader::path_of(std::string_view key) const { return fmt::format("{}{}.", path_, key); }
+std::string TomlReader::path_of(std::string_view key) const {
+  return fmt::format("{}{}.", path_, key);
+}
 
 Error TomlReader::error_at(std::string_view key, std::string_view sentence) const {
   const toml::node* node = table_.get(key);
@@ -108,7 +110,8 @@ Error TomlReader::error_at(std::string_view key, std::string_view sentence) cons
 }
 
 Error TomlReader::wrong(std::string_view key, std::string_view wanted) const {
-  return error_at(key, fmt::format("{} must be {}.", shown(fmt::format("{}{}", path_, key)), wanted));
+  return error_at(key,
+                  fmt::format("{} must be {}.", shown(fmt::format("{}{}", path_, key)), wanted));
 }
 
 const toml::node* TomlReader::find(std::string_view key) {
@@ -242,9 +245,8 @@ Result<std::vector<const toml::table*>> TomlReader::tables(std::string_view key,
 Result<void> TomlReader::finish() const {
   for (const auto& [key, node] : table_) {
     if (known_.contains(key.str())) continue;
-    return error_at(key.str(),
-                    fmt::format("there is no key {}; check its spelling.",
-                                shown(fmt::format("{}{}", path_, key.str()))));
+    return error_at(key.str(), fmt::format("there is no key {}; check its spelling.",
+                                           shown(fmt::format("{}{}", path_, key.str()))));
   }
   return {};
 }

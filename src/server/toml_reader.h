@@ -21,7 +21,7 @@ namespace atelier::server {
 
 struct TomlBounds {
   size_t bytes = 64 << 10;
-  int depth = 8;         // of brackets and of the parts of one key, each
+  int depth = 8;          // of brackets and of the parts of one key, each
   size_t entries = 4096;  // keys and values of lists
 };
 
