@@ -156,9 +156,10 @@ CREATE TABLE deliveries (
   attempts INTEGER NOT NULL DEFAULT 0,
   next_at INTEGER NOT NULL,
   last_error TEXT NOT NULL DEFAULT '',
+  created_at INTEGER NOT NULL,
   UNIQUE (webhook, event_seq)
 );
-CREATE INDEX deliveries_by_state ON deliveries (state, next_at);
+CREATE INDEX deliveries_by_webhook ON deliveries (webhook, state, next_at);
 
 CREATE TABLE pool_time (
   seq INTEGER PRIMARY KEY,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/http/http_client.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 
 #include <algorithm>
@@ -102,9 +103,9 @@ int before_request(void* user, char*, char*, int, int) {
   return ++exchange.tries == 1 || reads ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
-struct HeaderList {
+struct StringList {
   curl_slist* first = nullptr;
-  ~HeaderList() { curl_slist_free_all(first); }
+  ~StringList() { curl_slist_free_all(first); }
   void add(const std::string& line) { first = curl_slist_append(first, line.c_str()); }
 };
 
@@ -136,6 +137,24 @@ void set_options(CURL* easy, const ClientOptions& options) {
   curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 512L << 10);
   if (options.direct) curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
   if (!options.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, options.ca_file.c_str());
+}
+
+enum class Family { none, ipv4, ipv6 };
+
+Family family_of(const std::string& address) {
+  in6_addr ignored{};
+  if (::inet_pton(AF_INET, address.c_str(), &ignored) == 1) return Family::ipv4;
+  return ::inet_pton(AF_INET6, address.c_str(), &ignored) == 1 ? Family::ipv6 : Family::none;
+}
+
+// Whatever host and port, to that address and the port that was asked for. `into` must outlive the
+// request.
+void set_connect_to(CURL* easy, const std::string& address, StringList& into) {
+  into.add(family_of(address) == Family::ipv6 ? "::[" + address + "]:" : "::" + address + ":");
+  curl_easy_setopt(easy, CURLOPT_CONNECT_TO, into.first);
+  curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+  curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+  curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
 }
 
 Error error_of(CURLcode code, const Exchange& exchange, const ClientOptions& options) {
@@ -181,7 +200,7 @@ Error error_of(CURLcode code, const Exchange& exchange, const ClientOptions& opt
 
 Result<Response> perform(CURL* easy, const Request& request, const ClientOptions& options) {
   Exchange exchange(request);
-  HeaderList headers;
+  StringList headers, connect_to;
   // A header without a value takes the one away that libcurl would send.
   headers.add("Expect:");
   headers.add("Accept:");
@@ -194,6 +213,7 @@ Result<Response> perform(CURL* easy, const Request& request, const ClientOptions
   curl_easy_reset(easy);
   set_options(easy, options);
   set_method(easy, request);
+  if (!request.connect_to.empty()) set_connect_to(easy, request.connect_to, connect_to);
   curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.first);
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
@@ -253,6 +273,11 @@ Client::Client(ClientOptions options) : pool_(std::make_unique<Pool>()) {
 Client::~Client() = default;
 
 Result<Response> Client::send(const Request& request) {
+  if (!request.connect_to.empty() && family_of(request.connect_to) == Family::none) {
+    return make_error(Code::invalid_argument,
+                      "A request to {} is to go to what is no IP address; give one, or none.",
+                      origin_of(request.url));
+  }
   CURL* easy = pool_->take();
   if (easy == nullptr) return Error{Code::internal, "libcurl gives no handle; free some memory."};
   auto response = perform(easy, request, pool_->options);

@@ -32,6 +32,10 @@ struct Request {
   std::vector<Header> headers;               // with Content-Type where there is a body
   std::span<const std::byte> body;           // of PUT and POST; must outlive the call
   uint64_t most_bytes = uint64_t{64} << 20;  // of the response's body, or 64 KiB; more is an error
+  // An IP address to connect to in place of the URL's host: whoever checked it is sure that no
+  // other look-up of the name leads elsewhere. Port, Host and the certificate's name stay the
+  // URL's; no proxy is asked, and no connection of another request is used. Empty: by name.
+  std::string connect_to;
 };
 
 struct Response {
@@ -61,8 +65,9 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   // Errors: unavailable (no such host, refused, timed out, cut off, longer or shorter than the
-  // response said: the request may have taken effect), invalid_argument (not a URL, a certificate
-  // that is not to be trusted, an authority file that cannot be read), internal.
+  // response said: the request may have taken effect), invalid_argument (not a URL, connect_to
+  // is no IP address, a certificate that is not to be trusted, an authority file that cannot be
+  // read), internal.
   Result<Response> send(const Request& request);
 
  private:

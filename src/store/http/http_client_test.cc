@@ -82,5 +82,57 @@ TEST(HttpClient, AWriteWhoseAnswerIsLostIsSentOnce) {
   }
 }
 
+// The name leads nowhere; what is sent still bears it.
+TEST(HttpClient, ARequestGoesToTheAddressThatItNames) {
+  TestServer server({http_answer(200), http_answer(200)});
+  Request asked = request(server, "GET");
+  const std::string port = server.url().substr(server.url().rfind(':'));
+  asked.url = "http://no-such-host.invalid" + port + "/";
+  asked.connect_to = "127.0.0.1";
+  Client client;
+  EXPECT_EQ(client.send(asked).value().status, 200);
+  asked.url = "http://192.0.2.1" + port + "/";
+  EXPECT_EQ(client.send(asked).value().status, 200);
+  ASSERT_THAT(server.requests(), SizeIs(2));
+  EXPECT_EQ(server.requests()[0].header("Host"), "no-such-host.invalid" + port);
+  EXPECT_EQ(server.requests()[1].header("Host"), "192.0.2.1" + port);
+}
+
+TEST(HttpClient, AKeptConnectionIsNotUsedForAnotherAddress) {
+  TestServer server({http_answer(200), http_answer(200), http_answer(200)});
+  Request asked = request(server, "GET");
+  Client client;
+  EXPECT_EQ(client.send(asked).value().status, 200);
+  asked.connect_to = "127.0.0.2";  // where nobody listens
+  EXPECT_EQ(client.send(asked).error().code, Code::unavailable);
+  asked.connect_to = "::1";
+  EXPECT_EQ(client.send(asked).error().code, Code::unavailable);
+  asked.connect_to.clear();
+  EXPECT_EQ(client.send(asked).value().status, 200);
+}
+
+TEST(HttpClient, AnAddressThatIsNamedIsReachedPastAnyProxy) {
+  TestServer server({http_answer(200)}), proxy({http_answer(502)});
+  ::setenv("http_proxy", proxy.url().c_str(), 1);
+  Request asked = request(server, "GET");
+  asked.connect_to = "127.0.0.1";
+  Client client;
+  const auto response = client.send(asked);
+  ::unsetenv("http_proxy");
+  EXPECT_EQ(response.value().status, 200);
+  EXPECT_THAT(proxy.requests(), SizeIs(0));
+}
+
+TEST(HttpClient, ANameIsNoAddressToConnectTo) {
+  TestServer server({http_answer(200)});
+  Request asked = request(server, "GET");
+  Client client;
+  for (const char* name : {"localhost", "127.1", "0x7f000001", "127.0.0.1:80", "[::1]", " "}) {
+    asked.connect_to = name;
+    EXPECT_EQ(client.send(asked).error().code, Code::invalid_argument) << name;
+  }
+  EXPECT_THAT(server.requests(), SizeIs(0));
+}
+
 }  // namespace
 }  // namespace atelier::http
