@@ -5,6 +5,8 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "server/operations_policy.h"
+
 namespace atelier::server {
 namespace {
 
@@ -170,7 +172,7 @@ json describe(const Operation& operation) {
   for (const std::string& name : names_in(operation.path)) {
     parameters.push_back({{"name", name}, {"in", "path"}, {"required", true}, {"schema", text()}});
   }
-  for (const Parameter& parameter : operation.parameters) {
+  for (const OperationParameter& parameter : operation.parameters) {
     parameters.push_back({{"name", parameter.name},
                           {"in", parameter.in},
                           {"description", parameter.summary},
@@ -193,7 +195,7 @@ json describe(const Operation& operation) {
     made["security"] = json::array();
   } else {
     made["description"] =
-        fmt::format("For tokens of the role {} or above.", to_string(operation.role));
+        fmt::format("For tokens of the role {} or above.", name_of(operation.role));
   }
   if (!operation.request_type.empty()) {
     made["requestBody"] = {{"required", true},

@@ -2,17 +2,11 @@
 #include "server/router.h"
 
 #include <algorithm>
-#include <array>
+
+#include "server/operations_policy.h"
 
 namespace atelier::server {
 namespace {
-
-constexpr std::array<std::pair<Role, std::string_view>, 5> kRoles = {
-    {{Role::nobody, "nobody"},
-     {Role::reader, "reader"},
-     {Role::submitter, "submitter"},
-     {Role::operator_, "operator"},
-     {Role::admin, "admin"}}};
 
 // The next part of a path, which is taken off it.
 std::string_view take_part(std::string_view& path) {
@@ -32,24 +26,6 @@ Reply too_many(const Error& error) {
 }
 
 }  // namespace
-
-bool is_enough(Role role, Role needed) {
-  return static_cast<int>(role) >= static_cast<int>(needed);
-}
-
-std::string_view to_string(Role role) {
-  for (const auto& [value, text] : kRoles) {
-    if (value == role) return text;
-  }
-  return "nobody";
-}
-
-std::optional<Role> role_from(std::string_view text) {
-  for (const auto& [value, name] : kRoles) {
-    if (name == text) return value;
-  }
-  return std::nullopt;
-}
 
 bool match_path(std::string_view pattern, std::string_view path,
                 std::map<std::string, std::string>& into) {
@@ -115,9 +91,9 @@ Reply Router::check_and_call(Call& call, const Operation& operation) const {
     if (const Result<void> admitted = gate_.admit(call.who); !admitted) {
       return too_many(admitted.error());
     }
-    if (!is_enough(call.who.role, operation.role)) {
+    if (!may(call.who, operation.role)) {
       return problem(403, fmt::format("'{}' is {}, and this needs {}.", call.who.name,
-                                      to_string(call.who.role), to_string(operation.role)));
+                                      name_of(call.who.role), name_of(operation.role)));
     }
   }
   const std::string type = call.header("content-type");

@@ -14,7 +14,7 @@
 namespace atelier::server {
 
 // A parameter of the path or the query.
-struct Parameter {
+struct OperationParameter {
   std::string name;
   std::string in;    // path, query or header
   std::string type;  // string, integer, number or boolean
@@ -27,11 +27,11 @@ struct Operation {
   std::string path;     // "/v1/runs/{id}"
   std::string summary;  // a sentence
   std::string tag;
-  Role role = Role::admin;            // at least; nobody: without a token
-  std::vector<Parameter> parameters;  // besides those of the path
-  std::string request_type;           // media type of the body; empty: there is none
-  std::string request_schema;         // name of a schema in openapi.cc; empty: any
-  int status = 200;                   // of success
+  Role role = Role::admin;                     // at least; nobody: without a token
+  std::vector<OperationParameter> parameters;  // besides those of the path
+  std::string request_type;                    // media type of the body; empty: there is none
+  std::string request_schema;                  // name of a schema in openapi.cc; empty: any
+  int status = 200;                            // of success
   std::string response_type = "application/json";
   std::string response_schema;  // name of a schema
   // Answers it; on an Error the router answers problem(error). Any thread.
@@ -76,10 +76,5 @@ class Router {
 // A parameter is one part, not empty.
 bool match_path(std::string_view pattern, std::string_view path,
                 std::map<std::string, std::string>& into);
-
-// Whether a role may do what needs `needed`.
-bool is_enough(Role role, Role needed);
-std::string_view to_string(Role role);
-std::optional<Role> role_from(std::string_view text);
 
 }  // namespace atelier::server

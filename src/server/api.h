@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operations of the service, in groups: each function makes a part of the router's table. They
+// refer to `parts`, which must outlive the router.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/event_bell.h"
+#include "server/http_server.h"
+#include "server/metrics.h"
+#include "server/router.h"
+#include "server/run_folders.h"
+#include "server/submission.h"
+#include "server/tokens.h"
+
+namespace atelier::server {
+
+// A pool as it is configured, for who asks.
+struct PoolInfo {
+  std::string name, engine;
+  int64_t min = 0, max = 1;
+  double idle_timeout = 0;  // seconds
+  double start_seconds = 0;
+  double price_per_node_hour = 0;
+  bool preemptible = false;
+};
+
+struct ApiParts {
+  Database& database;
+  const WallClock& wall;
+  Submissions& submissions;
+  RunFolders& folders;
+  Tokens& tokens;
+  EventBell& bell;
+  Metrics& metrics;
+  std::filesystem::path logs;     // of the dispatcher
+  std::filesystem::path backups;  // where backups are put
+  std::vector<PoolInfo> pools;
+  std::string version;         // of the program
+  std::string events_address;  // where streams are served, "http://127.0.0.1:8081"
+  // Whether the service can work: empty, or a sentence that says why not.
+  std::function<std::string()> why_not_ready;
+  std::function<ListenerCounts()> listener_counts;
+  // A picture of a run before and after: its path once it is there, nothing while it is made.
+  // Errors: unavailable (others are being made), those of making it.
+  std::function<Result<std::optional<std::filesystem::path>>(const RunRow&)> preview_of;
+};
+
+std::vector<Operation> run_operations(ApiParts& parts);
+std::vector<Operation> pipeline_operations(ApiParts& parts);
+std::vector<Operation> token_operations(ApiParts& parts);
+std::vector<Operation> pool_operations(ApiParts& parts);
+// Health, readiness, metrics, audit, backup, OpenAPI and the page. `describe` gives the document.
+std::vector<Operation> system_operations(ApiParts& parts, std::function<std::string()> describe);
+
+// Streams have a table of their own, since they are served elsewhere: `handle` of an operation
+// checks that there is what is asked for, and `open_stream` gives the pieces.
+std::vector<Operation> stream_operations(ApiParts& parts);
+// For an operation of that table whose handle() succeeded.
+NextPiece open_stream(ApiParts& parts, const Operation& operation, const Call& call);
+
+}  // namespace atelier::server

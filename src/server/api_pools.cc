@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operations on pools: what they are, what they do, what they cost.
+#include <cmath>
+
+#include "server/api.h"
+#include "server/api_json.h"
+#include "server/pool_costs.h"
+
+namespace atelier::server {
+namespace {
+
+using nlohmann::json;
+
+json number_or_null(double value) { return std::isfinite(value) ? json(value) : json(); }
+
+json cost_json(const PoolCost& cost) {
+  return {{"idle_timeout", number_or_null(cost.idle_timeout)},
+          {"busy_seconds", cost.busy_seconds},
+          {"idle_seconds", cost.idle_seconds},
+          {"starting_seconds", cost.starting_seconds},
+          {"starts", cost.starts},
+          {"idle_share", cost.idle_share},
+          {"cost", cost.cost}};
+}
+
+// Times when a pool's runs worked, in seconds from `since`.
+Result<std::vector<BusyInterval>> busy_of(Connection& connection, const std::string& pool,
+                                          Millis since, Millis now) {
+  Rows rows = TRY(connection.query(
+      "SELECT begin_at, end_at FROM pool_time WHERE pool = ? AND kind = 'busy' AND "
+      "coalesce(end_at, ?) > ? AND begin_at < ?",
+      {pool, now, since, now}));
+  std::vector<BusyInterval> busy;
+  while (TRY(rows.next())) {
+    const Millis begin = std::max(rows.integer(0), since);
+    const Millis end = rows.is_null(1) ? now : rows.integer(1);
+    busy.push_back({static_cast<double>(begin - since) / 1000,
+                    static_cast<double>(std::max(begin, end) - since) / 1000});
+  }
+  return busy;
+}
+
+Result<json> pool_json(Connection& connection, const PoolInfo& pool) {
+  Rows rows = TRY(connection.query(
+      "SELECT state, sum(runs) FROM run_counts WHERE pool = ? AND state IN ('queued', 'running') "
+      "GROUP BY state",
+      {pool.name}));
+  json counts = {{"queued", 0}, {"running", 0}};
+  while (TRY(rows.next())) counts[rows.text(0)] = rows.integer(1);
+  return json{{"name", pool.name},
+              {"engine", pool.engine},
+              {"min", pool.min},
+              {"max", pool.max},
+              {"idle_timeout", number_or_null(pool.idle_timeout)},
+              {"price_per_node_hour", pool.price_per_node_hour},
+              {"preemptible", pool.preemptible},
+              {"runs", std::move(counts)}};
+}
+
+}  // namespace
+
+std::vector<Operation> pool_operations(ApiParts& parts) {
+  const auto list = [&parts](const Call&) -> Result<Reply> {
+    json pools = json::array();
+    TRY(parts.database.read([&](Connection& connection) -> Result<void> {
+      for (const PoolInfo& pool : parts.pools) pools.push_back(TRY(pool_json(connection, pool)));
+      return {};
+    }));
+    return json_reply({{"pools", std::move(pools)}});
+  };
+  const auto costs = [&parts](const Call& call) -> Result<Reply> {
+    constexpr Millis kDay = Millis{24} * 3600 * 1000;
+    const Millis now = parts.wall.now();
+    const Millis since = now - kDay * TRY(integer_of_query(call, "days", 1, 366, 30));
+    json pools = json::array();
+    TRY(parts.database.read([&](Connection& connection) -> Result<void> {
+      for (const PoolInfo& pool : parts.pools) {
+        const auto busy = TRY(busy_of(connection, pool.name, since, now));
+        const double until = static_cast<double>(now - since) / 1000;
+        const PoolCost own = cost_of_pool(busy, until, pool.idle_timeout, pool.start_seconds,
+                                          pool.price_per_node_hour);
+        const CostSweep sweep =
+            sweep_pool_costs(busy, until, pool.start_seconds, pool.price_per_node_hour);
+        pools.push_back({{"pool", pool.name},
+                         {"since", time_text(since)},
+                         {"as_configured", cost_json(own)},
+                         {"cheapest", cost_json(sweep.choices[sweep.cheapest])}});
+      }
+      return {};
+    }));
+    return json_reply({{"pools", std::move(pools)}});
+  };
+  std::vector<Operation> table;
+  table.push_back({"listPools",
+                   "GET",
+                   "/v1/pools",
+                   "The pools and how many runs are in each.",
+                   "pools",
+                   Role::reader,
+                   {},
+                   "",
+                   "",
+                   200,
+                   "application/json",
+                   "PoolList",
+                   list});
+  table.push_back({"getCosts",
+                   "GET",
+                   "/v1/costs",
+                   "Node-seconds busy, idle and starting, what they cost, and which idle time-out "
+                   "would have been the "
+                   "cheapest for the runs that there were.",
+                   "pools",
+                   Role::operator_,
+                   {{"days", "query", "integer", "Of the last days; 30"}},
+                   "",
+                   "",
+                   200,
+                   "application/json",
+                   "CostList",
+                   costs});
+  return table;
+}
+
+}  // namespace atelier::server

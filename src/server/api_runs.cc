@@ -1,0 +1,536 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operations on runs: submit, list, look at, cancel, retry, repeat, delete, lineage.
+#include <fcntl.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "server/api.h"
+#include "server/api_json.h"
+#include "server/audit.h"
+#include "server/operations_policy.h"
+
+namespace atelier::server {
+namespace {
+
+using nlohmann::json;
+
+constexpr uint64_t kMostLog = uint64_t{4} << 20;
+
+class RunApi {
+ public:
+  explicit RunApi(ApiParts& parts) : parts_(parts) {}
+
+  Result<Reply> submit(const Call& call) {
+    const SubmissionRequest request = TRY(parse_submission(call.body));
+    const std::string key = call.header("idempotency-key");
+    constexpr size_t kLongestKey = 256;
+    if (key.size() > kLongestKey) {
+      return make_error(Code::invalid_argument, "An Idempotency-Key has at most 256 bytes.");
+    }
+    NewRun run;
+    TRY(parts_.database.read([&](Connection& connection) -> Result<void> {
+      run = TRY(parts_.submissions.check(connection, request, call.who));
+      return {};
+    }));
+    return add(call, run, key, "submitRun");
+  }
+
+  Result<Reply> list(const Call& call) {
+    RunFilter filter;
+    if (const std::string state = call.query_value("state"); !state.empty()) {
+      filter.state = run_state_from(state);
+      if (!filter.state) {
+        return make_error(Code::invalid_argument,
+                          "'state' must be queued, running, finished, failed, cancelled or "
+                          "set_aside.");
+      }
+    }
+    filter.pipeline = call.query_value("pipeline");
+    filter.pipelines = call.who.pipelines;
+    filter.owner = call.query_value("owner");
+    filter.trigger = call.query_value("trigger");
+    TRY(read_time(call, "since", filter.since));
+    TRY(read_time(call, "until", filter.until));
+    filter.limit = TRY(integer_of_query(call, "limit", 1, 1000, 50));
+    filter.before = TRY(integer_of_query(call, "before", 1, INT64_MAX, INT64_MAX));
+    return page_of(filter);
+  }
+
+  Result<Reply> get(const Call& call) {
+    const auto run = TRY(find(call));
+    if (!run) return not_found("run of that name");
+    return json_reply(to_json(*run));
+  }
+
+  Result<Reply> cancel(const Call& call) {
+    return change(call, "cancelRun", "is over, or is being cancelled already", &ask_to_cancel);
+  }
+  Result<Reply> retry(const Call& call) {
+    return change(call, "retryRun", "is not failed, cancelled or set aside", &retry_run);
+  }
+  Result<Reply> remove(const Call& call) {
+    Reply reply = TRY(change(call, "deleteRun", "is not over; cancel it first",
+                             [](Connection& connection, const std::string& id, Millis) {
+                               return delete_run(connection, id);
+                             }));
+    if (reply.status == 200) {
+      std::error_code ignored;
+      std::filesystem::remove(log_of(call.path_parameters.at("id")), ignored);
+      return Reply{204, "", "", {}};
+    }
+    return reply;
+  }
+
+  // The same version of the pipeline with the same parameters, again.
+  Result<Reply> rerun(const Call& call) {
+    const auto run = TRY(find(call));
+    if (!run) return not_found("run of that name");
+    SubmissionRequest request;
+    request.pipeline = run->pipeline;
+    request.version = run->version;
+    request.parameters = run->parameters;
+    request.labels = run->labels;
+    request.pool = run->pool;
+    request.replace_output = true;
+    request.max_cost = run->max_cost;
+    request.max_seconds = run->max_seconds;
+    NewRun again;
+    TRY(parts_.database.read([&](Connection& connection) -> Result<void> {
+      again = TRY(parts_.submissions.check(connection, request, call.who));
+      return {};
+    }));
+    again.rerun_of = run->id;
+    return add(call, again, call.header("idempotency-key"), "rerunRun");
+  }
+
+  Result<Reply> report(const Call& call) {
+    const auto run = TRY(find(call));
+    if (!run || !run->report) return not_found("report of that run");
+    return Reply{200, "application/json", *run->report, {}};
+  }
+
+  Result<Reply> events(const Call& call) {
+    if (!TRY(find(call))) return not_found("run of that name");
+    const int64_t after = TRY(integer_of_query(call, "after", 0, INT64_MAX, 0));
+    json list = json::array();
+    TRY(parts_.database.read([&](Connection& connection) -> Result<void> {
+      const auto& id = call.path_parameters.at("id");
+      for (const EventRow& event : TRY(list_events(connection, id, after, 1000))) {
+        list.push_back(to_json(event));
+      }
+      return {};
+    }));
+    return json_reply({{"events", std::move(list)}});
+  }
+
+  // As the run folders of the run's steps have them.
+  Result<Reply> chunks(const Call& call) {
+    const auto run = TRY(find(call));
+    if (!run) return not_found("run of that name");
+    json steps = json::array();
+    for (const std::string& url : run->run_urls) {
+      const auto state = TRY(parts_.folders.state(url));
+      steps.push_back(state ? json::parse(*state, nullptr, false) : json());
+    }
+    return json_reply({{"id", run->id}, {"steps", std::move(steps)}});
+  }
+
+  // What the run's processes printed, then what workers did.
+  Result<Reply> logs(const Call& call) {
+    const auto run = TRY(find(call));
+    if (!run) return not_found("run of that name");
+    const std::string worker = call.query_value("worker");
+    std::string text;
+    if (!call.query_value("offset").empty()) {
+      const auto offset = TRY(integer_of_query(call, "offset", 0, INT64_MAX, 0));
+      text = TRY(read_from(log_of(run->id), static_cast<uint64_t>(offset)));
+      return Reply{200, "text/plain; charset=utf-8", std::move(text), {}};
+    }
+    if (worker.empty()) text = TRY(read_end(log_of(run->id)));
+    for (const std::string& url : run->run_urls) {
+      for (const LogPiece& piece : TRY(parts_.folders.logs(url, worker, kMostLog))) {
+        text += worker.empty() ? prefixed(piece) : piece.text;
+      }
+    }
+    return Reply{200, "text/plain; charset=utf-8", std::move(text), {}};
+  }
+
+  Result<Reply> preview(const Call& call) {
+    const auto run = TRY(find(call));
+    if (!run) return not_found("run of that name");
+    const auto path = TRY(parts_.preview_of(*run));
+    if (!path) {
+      Reply reply = json_reply({{"state", "being made"}}, 202);
+      reply.headers["Retry-After"] = "1";
+      return reply;
+    }
+    return Reply{200, "image/png", TRY(read_end(*path)), {}};
+  }
+
+  // Where a run's input came from and what its output went into, by URL.
+  Result<Reply> lineage(const Call& call) {
+    const auto run = TRY(find(call));
+    if (!run) return not_found("run of that name");
+    RunFilter made_input, used_output;
+    made_input.pipelines = used_output.pipelines = call.who.pipelines;
+    made_input.output = run->input;
+    used_output.input = run->output;
+    json sources = json::array(), uses = json::array();
+    TRY(parts_.database.read([&](Connection& connection) -> Result<void> {
+      for (const RunRow& row : TRY(list_runs(connection, made_input)))
+        sources.push_back(to_json(row));
+      for (const RunRow& row : TRY(list_runs(connection, used_output)))
+        uses.push_back(to_json(row));
+      return {};
+    }));
+    return json_reply({{"run", to_json(*run)},
+                       {"input_was_made_by", std::move(sources)},
+                       {"output_was_used_by", std::move(uses)}});
+  }
+
+  // Which runs made an object, and which used it.
+  Result<Reply> lineage_of_object(const Call& call) {
+    RunFilter made, used;
+    made.pipelines = used.pipelines = call.who.pipelines;
+    made.output = used.input = TRY(parse_user_location(call.query_value("url"))).url();
+    json makers = json::array(), users = json::array();
+    TRY(parts_.database.read([&](Connection& connection) -> Result<void> {
+      for (const RunRow& row : TRY(list_runs(connection, made))) makers.push_back(to_json(row));
+      for (const RunRow& row : TRY(list_runs(connection, used))) users.push_back(to_json(row));
+      return {};
+    }));
+    return json_reply({{"url", made.output},
+                       {"was_made_by", std::move(makers)},
+                       {"was_used_by", std::move(users)}});
+  }
+
+ private:
+  static Result<void> read_time(const Call& call, const std::string& name,
+                                std::optional<Millis>& into) {
+    const std::string text = call.query_value(name);
+    if (text.empty()) return {};
+    into = parse_time_text(text);
+    if (into) return {};
+    return make_error(Code::invalid_argument,
+                      "'{}' must be a time like 2026-11-30T03:04:05Z (RFC 3339).", name);
+  }
+
+  // A run of a pipeline that the caller may not see is not there.
+  Result<std::optional<RunRow>> find(const Call& call) {
+    std::optional<RunRow> run;
+    TRY(parts_.database.read([&](Connection& connection) -> Result<void> {
+      run = TRY(find_run(connection, call.path_parameters.at("id")));
+      return {};
+    }));
+    if (run && !may_use_pipeline(call.who, run->pipeline)) run.reset();
+    return run;
+  }
+
+  // Submitters change their own runs; operators all.
+  static bool may_change(const Principal& who, const RunRow& run) {
+    return may(who, Role::operator_) || run.owner == who.name;
+  }
+
+  Result<Reply> add(const Call& call, const NewRun& run, const std::string& key,
+                    std::string_view action) {
+    Added added;
+    const QueueLimits limits = parts_.submissions.limits_of(run.owner);
+    const std::string hash = sha256_hex(as_bytes(call.path + "\n" + call.body));
+    const Result<void> written = parts_.database.write([&](Connection& connection) -> Result<void> {
+      const Millis now = parts_.wall.now();
+      if (key.empty()) {
+        added = {TRY(add_run(connection, run, limits, now)), true};
+      } else {
+        added = TRY(add_run_once(connection, run, key, hash, limits, now));
+      }
+      if (!added.is_new) return {};
+      return audit(connection, call, parts_.wall, action, added.id);
+    });
+    if (!written && written.error().code == Code::unavailable) {
+      Reply refusal = problem(written.error());
+      Reply full = problem(429, written.error().message);
+      full.headers = std::move(refusal.headers);
+      return full;
+    }
+    TRY(Result<void>(written));
+    Reply reply = json_reply({{"id", added.id}, {"state", "queued"}}, added.is_new ? 201 : 200);
+    reply.headers["Location"] = "/v1/runs/" + added.id;
+    return reply;
+  }
+
+  template <class Change>
+  Result<Reply> change(const Call& call, std::string_view action, const char* otherwise,
+                       Change make) {
+    const auto run = TRY(find(call));
+    if (!run) return not_found("run of that name");
+    if (!may_change(call.who, *run)) {
+      return problem(
+          403, fmt::format("'{}' is {}'s run; operators may change it, too.", run->id, run->owner));
+    }
+    bool changed = false;
+    TRY(parts_.database.write([&](Connection& connection) -> Result<void> {
+      changed = TRY(make(connection, run->id, parts_.wall.now()));
+      if (!changed) return {};
+      return audit(connection, call, parts_.wall, action, run->id);
+    }));
+    if (!changed) return problem(409, fmt::format("'{}' {}.", run->id, otherwise));
+    const auto after = TRY(find(call));
+    return after ? json_reply(to_json(*after)) : json_reply(json::object());
+  }
+
+  Result<Reply> page_of(const RunFilter& filter) {
+    std::vector<RunRow> runs;
+    TRY(parts_.database.read([&](Connection& connection) -> Result<void> {
+      runs = TRY(list_runs(connection, filter));
+      return {};
+    }));
+    json list = json::array();
+    for (const RunRow& run : runs) list.push_back(to_json(run));
+    const bool more = static_cast<int64_t>(runs.size()) == filter.limit;
+    return json_reply({{"runs", std::move(list)}, {"next", more ? json(runs.back().seq) : json()}});
+  }
+
+  std::filesystem::path log_of(const std::string& id) const { return parts_.logs / (id + ".log"); }
+
+  // The last of a file; nothing if there is none.
+  static Result<std::string> read_end(const std::filesystem::path& path) {
+    const auto source = FileSource::open(path);
+    if (!source.ok()) return std::string();
+    const uint64_t size = (*source)->size();
+    return read_from(path, size - std::min(size, kMostLog));
+  }
+
+  static Result<std::string> read_from(const std::filesystem::path& path, uint64_t offset) {
+    const auto source = FileSource::open(path);
+    if (!source.ok() || (*source)->size() <= offset) return std::string();
+    std::string text(std::min((*source)->size() - offset, kMostLog), '\0');
+    const size_t count = TRY(
+        (*source)->read_at(offset, std::as_writable_bytes(std::span(text.data(), text.size()))));
+    text.resize(count);
+    return text;
+  }
+
+  static std::string prefixed(const LogPiece& piece) {
+    std::string text;
+    for (size_t at = 0; at < piece.text.size();) {
+      const size_t end = std::min(piece.text.find('\n', at), piece.text.size());
+      text += fmt::format("[{}] {}\n", piece.worker, piece.text.substr(at, end - at));
+      at = end + 1;
+    }
+    return text;
+  }
+
+  ApiParts& parts_;
+};
+
+const OperationParameter kIdempotencyKey = {"Idempotency-Key", "header", "string",
+                                            "Makes the request safe to repeat: it starts one run."};
+
+}  // namespace
+
+std::vector<Operation> run_operations(ApiParts& parts) {
+  const auto api = std::make_shared<RunApi>(parts);
+  const auto by = [&api](Result<Reply> (RunApi::*method)(const Call&)) {
+    return [api, method](const Call& call) { return (api.get()->*method)(call); };
+  };
+  std::vector<Operation> table;
+  table.push_back({"submitRun",
+                   "POST",
+                   "/v1/runs",
+                   "Puts a run into the queue; on disk when it is answered.",
+                   "runs",
+                   Role::submitter,
+                   {kIdempotencyKey},
+                   "application/json",
+                   "Submission",
+                   201,
+                   "application/json",
+                   "Submitted",
+                   by(&RunApi::submit)});
+  table.push_back(
+      {"listRuns",
+       "GET",
+       "/v1/runs",
+       "Runs, the newest first.",
+       "runs",
+       Role::reader,
+       {{"state", "query", "string", "queued, running, finished, failed, cancelled or set_aside"},
+        {"pipeline", "query", "string", "Of this pipeline"},
+        {"owner", "query", "string", "Of this owner"},
+        {"trigger", "query", "string", "Started by this trigger"},
+        {"since", "query", "string", "Submitted at this time (RFC 3339) or later"},
+        {"until", "query", "string", "Submitted before this time"},
+        {"limit", "query", "integer", "At most so many, up to 1000"},
+        {"before", "query", "integer", "`next` of the page before"}},
+       "",
+       "",
+       200,
+       "application/json",
+       "RunPage",
+       by(&RunApi::list)});
+  table.push_back({"getRun",
+                   "GET",
+                   "/v1/runs/{id}",
+                   "A run.",
+                   "runs",
+                   Role::reader,
+                   {},
+                   "",
+                   "",
+                   200,
+                   "application/json",
+                   "Run",
+                   by(&RunApi::get)});
+  table.push_back({"deleteRun",
+                   "DELETE",
+                   "/v1/runs/{id}",
+                   "Forgets a run that is over; its output stays.",
+                   "runs",
+                   Role::submitter,
+                   {},
+                   "",
+                   "",
+                   204,
+                   "",
+                   "",
+                   by(&RunApi::remove)});
+  table.push_back({"cancelRun",
+                   "POST",
+                   "/v1/runs/{id}/cancel",
+                   "Ends a run; what was done is kept.",
+                   "runs",
+                   Role::submitter,
+                   {},
+                   "",
+                   "",
+                   200,
+                   "application/json",
+                   "Run",
+                   by(&RunApi::cancel)});
+  table.push_back({"retryRun",
+                   "POST",
+                   "/v1/runs/{id}/retry",
+                   "Puts a run that failed, was cancelled or set aside into the queue again; it "
+                   "goes on where it stopped.",
+                   "runs",
+                   Role::submitter,
+                   {},
+                   "",
+                   "",
+                   200,
+                   "application/json",
+                   "Run",
+                   by(&RunApi::retry)});
+  table.push_back({"rerunRun",
+                   "POST",
+                   "/v1/runs/{id}/rerun",
+                   "A new run of the same version of the pipeline with the same parameters.",
+                   "runs",
+                   Role::submitter,
+                   {kIdempotencyKey},
+                   "",
+                   "",
+                   201,
+                   "application/json",
+                   "Submitted",
+                   by(&RunApi::rerun)});
+  table.push_back({"getReport",
+                   "GET",
+                   "/v1/runs/{id}/report",
+                   "The report of a run: frames, rates, precision.",
+                   "runs",
+                   Role::reader,
+                   {},
+                   "",
+                   "",
+                   200,
+                   "application/json",
+                   "",
+                   by(&RunApi::report)});
+  table.push_back({"listRunEvents",
+                   "GET",
+                   "/v1/runs/{id}/events",
+                   "What happened to a run.",
+                   "runs",
+                   Role::reader,
+                   {{"after", "query", "integer", "After the event of this number"}},
+                   "",
+                   "",
+                   200,
+                   "application/json",
+                   "EventList",
+                   by(&RunApi::events)});
+  table.push_back({"getChunks",
+                   "GET",
+                   "/v1/runs/{id}/chunks",
+                   "State, chunks and workers of each scoring step.",
+                   "runs",
+                   Role::reader,
+                   {},
+                   "",
+                   "",
+                   200,
+                   "application/json",
+                   "",
+                   by(&RunApi::chunks)});
+  table.push_back({"getLogs",
+                   "GET",
+                   "/v1/runs/{id}/logs",
+                   "What the run and its workers printed.",
+                   "runs",
+                   Role::reader,
+                   {{"worker", "query", "string", "Of this worker alone"},
+                    {"offset", "query", "integer",
+                     "Of the run's own processes alone, from this byte on: to follow them"}},
+                   "",
+                   "",
+                   200,
+                   "text/plain",
+                   "",
+                   by(&RunApi::logs)});
+  table.push_back({"getPreview",
+                   "GET",
+                   "/v1/runs/{id}/preview",
+                   "A picture of three frames before and after; 202 while it is made.",
+                   "runs",
+                   Role::submitter,
+                   {},
+                   "",
+                   "",
+                   200,
+                   "image/png",
+                   "",
+                   by(&RunApi::preview)});
+  table.push_back({"getLineage",
+                   "GET",
+                   "/v1/runs/{id}/lineage",
+                   "The runs that made a run's input, and those that used its output.",
+                   "runs",
+                   Role::reader,
+                   {},
+                   "",
+                   "",
+                   200,
+                   "application/json",
+                   "",
+                   by(&RunApi::lineage)});
+  table.push_back({"getObjectLineage",
+                   "GET",
+                   "/v1/lineage",
+                   "The runs that made an object, and those that used it.",
+                   "runs",
+                   Role::reader,
+                   {{"url", "query", "string", "Its location"}},
+                   "",
+                   "",
+                   200,
+                   "application/json",
+                   "",
+                   by(&RunApi::lineage_of_object)});
+  return table;
+}
+
+}  // namespace atelier::server
