@@ -123,14 +123,14 @@ Result<void> read_retention(TomlReader& reader, Retention& retention) {
   return own.finish();
 }
 
-Result<void> read_triggers(TomlReader& reader, std::vector<TriggerText>& triggers) {
+Result<void> read_triggers(TomlReader& reader, std::vector<TriggerTable>& triggers) {
   for (const toml::table* table : TRY(reader.tables("trigger", kMostTriggers))) {
     TomlReader one(*table, reader.what(), "trigger.");
-    TriggerText trigger;
+    TriggerTable trigger;
     trigger.name = TRY(one.name("name"));
     const bool is_known =
         std::any_of(triggers.begin(), triggers.end(),
-                    [&](const TriggerText& other) { return other.name == trigger.name; });
+                    [&](const TriggerTable& other) { return other.name == trigger.name; });
     if (is_known) return one.wrong("name", "another than that of the triggers before");
     std::ostringstream text;
     text << *table << '\n';

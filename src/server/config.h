@@ -149,7 +149,7 @@ struct Retention {
 };
 
 // A table [[trigger]] as a text of its own: its keys are at the top.
-struct TriggerText {
+struct TriggerTable {
   std::string name;
   std::string toml;
 };
@@ -167,7 +167,7 @@ struct Config {
   std::vector<Address> webhooks_allow;
   Retention retention;
   std::vector<std::filesystem::path> pipelines;
-  std::vector<TriggerText> triggers;
+  std::vector<TriggerTable> triggers;
 };
 
 inline constexpr size_t kLongestConfig = 256 << 10;

@@ -121,7 +121,7 @@ CREATE TABLE receipts (
   detail TEXT NOT NULL DEFAULT '{}',
   PRIMARY KEY (trigger_name, url, etag)
 ) WITHOUT ROWID;
-CREATE INDEX receipts_by_state ON receipts (state, seen_at);
+CREATE INDEX receipts_by_state ON receipts (state, trigger_name, seen_at);
 
 CREATE TABLE tokens (
   id TEXT PRIMARY KEY,

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,6 +25,9 @@ struct ObjectInfo {
   uint64_t size = 0;
   std::string etag;  // opaque; changes whenever the content does
   std::chrono::system_clock::time_point modified;
+  // What whoever put it wrote beside it, names in lower case: said by head of Azure and S3, never
+  // by list.
+  std::map<std::string, std::string> metadata{};
 };
 
 // What must hold for a put or an upload's commit to write.

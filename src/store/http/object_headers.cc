@@ -5,6 +5,28 @@
 #include <charconv>
 
 namespace atelier::http {
+namespace {
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  std::transform(result.begin(), result.end(), result.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  return result;
+}
+
+std::map<std::string, std::string> metadata_of(const Response& response) {
+  std::map<std::string, std::string> metadata;
+  for (const Header& header : response.headers) {
+    const std::string name = lower(header.name);
+    for (const std::string_view prefix : {"x-ms-meta-", "x-amz-meta-"}) {
+      if (name.starts_with(prefix)) metadata.emplace(name.substr(prefix.size()), header.value);
+    }
+  }
+  return metadata;
+}
+
+}  // namespace
 
 std::string unquoted(std::string_view etag) {
   if (etag.starts_with("W/")) etag.remove_prefix(2);
@@ -38,6 +60,7 @@ std::optional<ObjectInfo> info_of(const Response& response) {
   if (response.status != 200 || !size || !modified || info.etag.empty()) return std::nullopt;
   info.size = *size;
   info.modified = *modified;
+  info.metadata = metadata_of(response);
   return info;
 }
 

@@ -24,8 +24,8 @@ void add_condition(const Condition& condition, std::vector<Header>& headers);
 // Decimal digits and nothing else.
 std::optional<uint64_t> parse_number(std::string_view text);
 
-// Etag, size and date of the answer to a HEAD; nothing if one of them is not there. The key is left
-// empty.
+// Etag, size, date and metadata (x-ms-meta-NAME, x-amz-meta-NAME) of the answer to a HEAD; nothing
+// if one of the first three is not there. The key is left empty.
 std::optional<ObjectInfo> info_of(const Response& response);
 
 // The size of the whole object as the answer to a ranged request from `offset` on tells it; nothing
