@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "server/run_folders.h"
 #include "server/submission.h"
 #include "server/tokens.h"
+#include "server/triggers/trigger_service.h"
 
 namespace atelier::server {
 
@@ -54,6 +56,16 @@ std::vector<Operation> run_operations(ApiParts& parts);
 std::vector<Operation> pipeline_operations(ApiParts& parts);
 std::vector<Operation> token_operations(ApiParts& parts);
 std::vector<Operation> pool_operations(ApiParts& parts);
+
+struct TriggerTools {
+  TriggerService& service;
+  std::set<std::string> configured;  // names of those in the configuration, which only it changes
+  // Whether its places are the service's to watch. Errors: invalid_argument.
+  std::function<Result<void>(const Trigger&)> check;
+  // Makes the service run what is configured and what is in the database.
+  std::function<Result<void>()> reload;
+};
+std::vector<Operation> trigger_operations(ApiParts& parts, TriggerTools& triggers);
 // Health, readiness, metrics, audit, backup, OpenAPI and the page. `describe` gives the document.
 std::vector<Operation> system_operations(ApiParts& parts, std::function<std::string()> describe);
 

@@ -164,7 +164,7 @@ class RunApi {
     const auto path = TRY(parts_.preview_of(*run));
     if (!path) {
       Reply reply = json_reply({{"state", "being made"}}, 202);
-      reply.headers["Retry-After"] = "1";
+      reply.headers.emplace("Retry-After", "1");
       return reply;
     }
     return Reply{200, "image/png", TRY(read_end(*path)), {}};

@@ -293,6 +293,7 @@ Result<void> Dispatcher::end(Job& job, const AttemptEnd& end) {
     return {};
   }));
   job.end.reset();
+  if (is_over(end.state) && setup_.after_end) setup_.after_end(job.run, end.state);
   return {};
 }
 

@@ -48,6 +48,8 @@ struct DispatcherSetup {
   std::function<std::optional<std::string>(const std::string& run_url)> read_report;
   // Called in the transaction that ends a run, with the event that tells it. May be empty.
   std::function<Result<void>(Connection&, const std::string& run_id, int64_t event)> on_end;
+  // Called after that transaction. May be empty.
+  std::function<void(const RunRow&, RunState)> after_end;
   std::filesystem::path logs;  // a folder: what the processes of a run print goes to ID.log
   std::function<void(const std::string&)> say;
   // Of a process that is asked to leave, before it is killed.

@@ -61,7 +61,7 @@ Router::Match Router::find(const Call& call) const {
   return match;
 }
 
-Reply Router::answer(Call call, const Operation** chosen) const {
+Reply Router::answer(Call& call, const Operation** chosen) const {
   if (const Result<void> admitted = gate_.admit_address(call); !admitted) {
     return too_many(admitted.error());
   }
@@ -100,7 +100,7 @@ Reply Router::check_and_call(Call& call, const Operation& operation) const {
   const std::string_view plain = std::string_view(type).substr(0, type.find(';'));
   if (!operation.request_type.empty() && !call.body.empty() && !plain.empty() &&
       plain != operation.request_type && plain != "application/octet-stream" &&
-      plain != "application/x-www-form-urlencoded") {
+      plain != "application/x-www-form-urlencoded" && !plain.ends_with("+json")) {
     return problem(415, fmt::format("The body must be {}.", operation.request_type));
   }
   Result<Reply> reply = operation.handle(call);

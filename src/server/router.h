@@ -56,9 +56,9 @@ class Router {
  public:
   Router(std::vector<Operation> operations, Gate& gate);
   const std::vector<Operation>& operations() const { return operations_; }
-  // Never fails: what goes wrong is in the reply. `chosen`, if given, is set to the operation that
-  // was asked for, where there is one.
-  Reply answer(Call call, const Operation** chosen = nullptr) const;
+  // Never fails: what goes wrong is in the reply. Sets the call's path parameters and who calls;
+  // `chosen`, if given, is set to the operation that was asked for, where there is one.
+  Reply answer(Call& call, const Operation** chosen = nullptr) const;
 
  private:
   struct Match {

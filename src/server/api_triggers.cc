@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operations on triggers.
+#include <set>
+
+#include "server/api.h"
+#include "server/api_json.h"
+#include "server/audit.h"
+
+namespace atelier::server {
+namespace {
+
+using nlohmann::json;
+
+class TriggerApi {
+ public:
+  TriggerApi(ApiParts& parts, TriggerTools& triggers) : parts_(parts), triggers_(triggers) {}
+
+  Result<Reply> list(const Call&) {
+    json list = json::array();
+    for (const TriggerReport& report : TRY(triggers_.service.reports())) {
+      list.push_back(json::parse(to_json(report), nullptr, false));
+    }
+    return json_reply({{"triggers", std::move(list)}});
+  }
+
+  Result<Reply> put(const Call& call) {
+    const std::string& name = call.path_parameters.at("name");
+    const Trigger trigger = TRY(parse_trigger(call.body));
+    if (trigger.name != name) {
+      return make_error(Code::invalid_argument,
+                        "The text is of the trigger '{}', and was put as '{}'; they must be the "
+                        "same.",
+                        trigger.name, name);
+    }
+    if (triggers_.configured.contains(name)) return configured(name);
+    TRY(triggers_.check(trigger));
+    TRY(parts_.database.write([&](Connection& connection) -> Result<void> {
+      TRY(
+          connection.run("INSERT INTO triggers (name, toml, changed_at, changed_by) VALUES (?, ?, "
+                         "?, ?) ON CONFLICT DO UPDATE SET toml = excluded.toml, changed_at = "
+                         "excluded.changed_at, changed_by = excluded.changed_by",
+                         {name, call.body, parts_.wall.now(), call.who.name}));
+      return audit(connection, call, parts_.wall, "putTrigger", name);
+    }));
+    TRY(triggers_.reload());
+    return json_reply({{"name", name}});
+  }
+
+  Result<Reply> remove(const Call& call) {
+    const std::string& name = call.path_parameters.at("name");
+    if (triggers_.configured.contains(name)) return configured(name);
+    int64_t removed = 0;
+    TRY(parts_.database.write([&](Connection& connection) -> Result<void> {
+      removed = TRY(connection.run("DELETE FROM triggers WHERE name = ?", {name}));
+      if (removed == 0) return {};
+      return audit(connection, call, parts_.wall, "deleteTrigger", name);
+    }));
+    if (removed == 0) return not_found("trigger of that name");
+    TRY(triggers_.reload());
+    return Reply{204, "", "", {}};
+  }
+
+  Result<Reply> receipts(const Call& call) {
+    const std::string& name = call.path_parameters.at("name");
+    const int64_t limit = TRY(integer_of_query(call, "limit", 1, 1000, 100));
+    const auto found = TRY(triggers_.service.receipts().list(
+        name, call.query_value("state"), call.query_value("after_url"),
+        call.query_value("after_etag"), static_cast<size_t>(limit)));
+    json list = json::array();
+    for (const Receipt& receipt : found) {
+      list.push_back(json::parse(to_json(receipt), nullptr, false));
+    }
+    return json_reply({{"receipts", std::move(list)}});
+  }
+
+  Result<Reply> take_events(const Call& call) {
+    return triggers_.service.handle_event(call.path_parameters.at("name"), call);
+  }
+
+ private:
+  static Reply configured(const std::string& name) {
+    return problem(409, fmt::format("The trigger '{}' is in the configuration of the service; "
+                                    "change it there and send the service SIGHUP.",
+                                    name));
+  }
+  ApiParts& parts_;
+  TriggerTools& triggers_;
+};
+
+}  // namespace
+
+std::vector<Operation> trigger_operations(ApiParts& parts, TriggerTools& triggers) {
+  const auto api = std::make_shared<TriggerApi>(parts, triggers);
+  const auto by = [&api](Result<Reply> (TriggerApi::*method)(const Call&)) {
+    return [api, method](const Call& call) { return (api.get()->*method)(call); };
+  };
+  std::vector<Operation> table;
+  table.push_back({"listTriggers",
+                   "GET",
+                   "/v1/triggers",
+                   "The triggers, what they saw and started.",
+                   "triggers",
+                   Role::reader,
+                   {},
+                   "",
+                   "",
+                   200,
+                   "application/json",
+                   "TriggerList",
+                   by(&TriggerApi::list)});
+  table.push_back({"putTrigger",
+                   "PUT",
+                   "/v1/triggers/{name}",
+                   "Makes or changes a trigger; it works at once.",
+                   "triggers",
+                   Role::operator_,
+                   {},
+                   "application/toml",
+                   "",
+                   200,
+                   "application/json",
+                   "",
+                   by(&TriggerApi::put)});
+  table.push_back({"deleteTrigger",
+                   "DELETE",
+                   "/v1/triggers/{name}",
+                   "Ends a trigger; what it saw stays known.",
+                   "triggers",
+                   Role::operator_,
+                   {},
+                   "",
+                   "",
+                   204,
+                   "",
+                   "",
+                   by(&TriggerApi::remove)});
+  table.push_back({"listReceipts",
+                   "GET",
+                   "/v1/triggers/{name}/receipts",
+                   "The blobs that a trigger saw, and what became of them.",
+                   "triggers",
+                   Role::reader,
+                   {{"state", "query", "string", "seen, submitted or ignored"},
+                    {"after_url", "query", "string", "The last URL of the page before"},
+                    {"after_etag", "query", "string", "The last etag of the page before"},
+                    {"limit", "query", "integer", "At most so many, up to 1000"}},
+                   "",
+                   "",
+                   200,
+                   "application/json",
+                   "",
+                   by(&TriggerApi::receipts)});
+  table.push_back({"takeEvents",
+                   "POST",
+                   "/v1/triggers/{name}/events",
+                   "Takes events of Azure Event Grid, of S3, or CloudEvents, and their handshake.",
+                   "triggers",
+                   Role::submitter,
+                   {},
+                   "application/json",
+                   "",
+                   200,
+                   "application/json",
+                   "",
+                   by(&TriggerApi::take_events)});
+  table.push_back({"greetEvents",
+                   "OPTIONS",
+                   "/v1/triggers/{name}/events",
+                   "The handshake of CloudEvents' webhooks.",
+                   "triggers",
+                   Role::nobody,
+                   {},
+                   "",
+                   "",
+                   200,
+                   "",
+                   "",
+                   by(&TriggerApi::take_events)});
+  return table;
+}
+
+}  // namespace atelier::server

@@ -1,0 +1,509 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/service.h"
+
+#include <sys/stat.h>
+
+#include <thread>
+
+#include "base/clock.h"
+#include "server/api.h"
+#include "server/dispatcher.h"
+#include "server/housekeeping.h"
+#include "server/openapi.h"
+#include "server/previews.h"
+#include "server/service_steps.h"
+#include "server/token_gate.h"
+#include "server/webhooks.h"
+#include "store/secret.h"
+
+namespace atelier::server {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::chrono::minutes kHousekeeping(30), kPreviewTimeout(3);
+constexpr uint64_t kLeastSpace = uint64_t{64} << 20;
+
+// What DNS would make of it on every machine; listeners take numbers.
+std::string numeric(const std::string& host) { return host == "localhost" ? "127.0.0.1" : host; }
+
+Result<void> make_private_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error || ::chmod(folder.c_str(), 0700) != 0) {
+    return make_error(Code::invalid_argument,
+                      "The folder '{}' of the service cannot be made its own ({}); give its user "
+                      "the rights, or name another one as `data`.",
+                      folder.string(), error ? error.message() : describe_errno(errno));
+  }
+  return {};
+}
+
+QueueLimits queue_limits(const Config& config, const std::string& owner) {
+  QueueLimits limits;
+  limits.max_queued = config.limits.max_queued;
+  limits.max_queued_of_owner = config.limits.of(owner).max_queued;
+  return limits;
+}
+
+// Of files, which is a matter of microseconds; stores elsewhere are asked by who scores.
+std::optional<int64_t> size_of_file(const std::string& url) {
+  const auto place = parse_location(url);
+  if (!place.ok() || !place->is_file()) return std::nullopt;
+  std::error_code error;
+  const auto size = fs::file_size(place->path, error);
+  if (error) return std::nullopt;
+  return static_cast<int64_t>(size);
+}
+
+SubmissionRules rules_of(const Config& config) {
+  SubmissionRules rules;
+  rules.places = policy_of(config);
+  rules.resolve = &resolve_links;
+  for (const PoolConfig& pool : config.pools) rules.pools.insert(pool.name);
+  rules.default_pool = config.pools.front().name;
+  rules.limits_of = [config](const std::string& owner) { return queue_limits(config, owner); };
+  rules.max_input_bytes_of = [limits = config.limits](const std::string& owner) {
+    return static_cast<int64_t>(std::min<uint64_t>(limits.of(owner).max_input_bytes, INT64_MAX));
+  };
+  rules.size_of = &size_of_file;
+  return rules;
+}
+
+RateLimits rates_of(const ServiceLimits& limits) {
+  RateLimits rates;
+  rates.address = {limits.requests_per_second_per_address,
+                   2 * limits.requests_per_second_per_address};
+  rates.token = {limits.each.requests_per_second, 2 * limits.each.requests_per_second};
+  return rates;
+}
+
+std::vector<PoolInfo> pools_of(const Config& config) {
+  std::vector<PoolInfo> pools;
+  for (const PoolConfig& pool : config.pools) {
+    PoolInfo info;
+    info.name = pool.name;
+    info.engine = to_string(pool.engine);
+    info.min = pool.min;
+    info.max = pool.max;
+    info.idle_timeout = static_cast<double>(pool.idle_timeout.count());
+    info.price_per_node_hour = pool.price_per_node_hour;
+    info.preemptible = pool.preemptible;
+    pools.push_back(std::move(info));
+  }
+  return pools;
+}
+
+std::vector<Webhook> webhooks_of(const Config& config) {
+  std::vector<Webhook> webhooks;
+  for (const WebhookConfig& one : config.webhooks) {
+    Webhook webhook{one.name, one.url, Secret::file(one.secret_file), {}};
+    if (one.on_finished) webhook.kinds.emplace_back("finished");
+    if (one.on_failed) webhook.kinds.emplace_back("failed");
+    if (one.on_set_aside) webhook.kinds.emplace_back("set_aside");
+    webhooks.push_back(std::move(webhook));
+  }
+  return webhooks;
+}
+
+Result<std::vector<AllowedTarget>> targets_of(const Config& config) {
+  std::vector<AllowedTarget> targets;
+  for (const Address& address : config.webhooks_allow) {
+    targets.push_back(TRY(parse_allowed_target(address.text())));
+  }
+  return targets;
+}
+
+Result<std::vector<Trigger>> configured_triggers(const Config& config) {
+  std::vector<Trigger> triggers;
+  for (const TriggerTable& table : config.triggers) {
+    auto trigger = parse_trigger(table.toml);
+    if (!trigger.ok()) {
+      return make_error(trigger.error().code, "In the trigger '{}': {}", table.name,
+                        trigger.error().message);
+    }
+    triggers.push_back(std::move(trigger).value());
+  }
+  return triggers;
+}
+
+http::ClientOptions webhook_client() {
+  http::ClientOptions options;
+  options.connect_timeout = std::chrono::seconds(5);
+  options.stall_timeout = std::chrono::seconds(10);
+  options.direct = true;  // a proxy would connect to whatever it likes
+  return options;
+}
+
+}  // namespace
+
+// In the order in which they are made; they end in the opposite one.
+struct Service::Parts {
+  explicit Parts(ServiceSetup given) : setup(std::move(given)), config(setup.config) {}
+
+  Result<void> make_database();
+  Result<void> make_api();
+  Result<void> make_dispatcher();
+  Result<void> make_triggers();
+  Result<void> make_listeners();
+  Result<void> publish_configured();
+  Result<std::string> submit_triggered(Connection& connection, const TriggeredRun& wanted);
+  Result<void> run_triggers();
+  Result<std::vector<std::vector<std::string>>> steps_of(const RunRow& run);
+  Result<Submissions::Of> read_back(const RunRow& run);
+  std::string why_not_ready() const;
+  StreamReply answer(Call call);
+  StreamReply answer_stream(Call call);
+  Result<void> tell_end(Connection& connection, const std::string& run_id, int64_t event);
+  void forget_between(const RunRow& run);
+  void say(const std::string& text) const { setup.log->line(LogLevel::info, text); }
+
+  ServiceSetup setup;
+  const Config& config;
+  SystemClock clock;
+  SystemWallClock wall;
+  fs::path logs, backups;
+  EventBell bell;
+  Metrics metrics;
+  std::unique_ptr<ObjectStore> ops;
+  std::unique_ptr<Database> database;
+  std::unique_ptr<RunFolders> folders;
+  std::unique_ptr<Tokens> tokens;
+  std::unique_ptr<RateGate> rates;
+  std::unique_ptr<TokenGate> gate;
+  std::unique_ptr<Submissions> submissions;
+  std::unique_ptr<engine::Commands> commands;
+  std::unique_ptr<Previews> previews;
+  std::vector<Webhook> webhooks;
+  http::Client webhook_client_{webhook_client()};
+  SystemResolver resolver;
+  std::unique_ptr<HttpWebhookSender> sender;
+  std::unique_ptr<Deliveries> deliveries;
+  std::unique_ptr<DeliveryThreads> delivery_threads;
+  Mutex triggers_mutex;
+  std::vector<Trigger> from_config GUARDED_BY(triggers_mutex);
+  std::unique_ptr<TriggerService> triggers;
+  std::unique_ptr<TriggerTools> trigger_tools;
+  std::unique_ptr<ApiParts> api;
+  std::unique_ptr<Router> router, streams;
+  std::unique_ptr<engine::Launcher> launcher;
+  std::unique_ptr<Dispatcher> dispatcher;
+  std::unique_ptr<HttpListener> listener, stream_listener;
+};
+
+Result<void> Service::Parts::make_database() {
+  TRY(check_apart(policy_of(config), &resolve_links));
+  TRY(make_private_folder(config.data));
+  for (const fs::path& file : private_files(config)) TRY(open_private_file(file, "a secret"));
+  logs = config.data / "logs";
+  backups = config.data / "backups";
+  ops = TRY(setup.open_store(config.stores.ops, false));
+  DatabaseOptions options;
+  options.before_commit = setup.before_commit;
+  options.after_commit = [this] { bell.ring(); };
+  database = TRY(Database::open(config.data / "atelier.db", std::move(options)));
+  folders = std::make_unique<RunFolders>(*ops);
+  tokens = std::make_unique<Tokens>(*database, clock, wall);
+  const fs::path file = config.data / "admin.token";
+  const bool made = TRY(tokens->make_first_admin_token(
+      [&](const std::string& secret) { return write_secret_file(file, secret); }));
+  if (made) say(fmt::format("The token of an admin is in '{}'.", file.string()));
+  return publish_configured();
+}
+
+Result<void> Service::Parts::publish_configured() {
+  for (const fs::path& path : config.pipelines) {
+    const auto source = TRY(FileSource::open(path));
+    std::string text(std::min<uint64_t>(source->size(), kLongestPipeline + 1), '\0');
+    text.resize(
+        TRY(source->read_at(0, std::as_writable_bytes(std::span(text.data(), text.size())))));
+    std::optional<Publication> publication;
+    const Result<void> done = database->write([&](Connection& connection) -> Result<void> {
+      publication = TRY(publish_pipeline(connection, text, "", "configuration", wall.now()));
+      return {};
+    });
+    if (!done) {
+      return make_error(done.error().code, "In '{}': {}", path.string(), done.error().message);
+    }
+    if (publication->is_new) {
+      say(fmt::format("The pipeline '{}' is published as version {}.", publication->pipeline.name,
+                      publication->pipeline.version));
+    }
+  }
+  return {};
+}
+
+Result<void> Service::Parts::make_api() {
+  rates = std::make_unique<RateGate>(clock, rates_of(config.limits));
+  gate = std::make_unique<TokenGate>(*tokens, *rates);
+  submissions = std::make_unique<Submissions>(rules_of(config));
+  commands = engine::make_commands(kPreviewTimeout);
+  previews = std::make_unique<Previews>(
+      *commands, config.data / "previews",
+      [this](const RunRow& run, const fs::path& path) -> Result<std::vector<std::string>> {
+        return preview_command(setup.program, TRY(read_back(run)), path);
+      });
+  TRY(make_triggers());
+  api = std::make_unique<ApiParts>(
+      ApiParts{*database, wall, *submissions, *folders, *tokens, bell, metrics, logs, backups,
+               pools_of(config), setup.version, "", [this] { return why_not_ready(); },
+               [this] { return listener ? listener->counts() : ListenerCounts{}; },
+               [this](const RunRow& run) { return previews->of(run); }});
+  std::vector<Operation> table;
+  const auto add = [&table](std::vector<Operation> more) {
+    for (Operation& operation : more) table.push_back(std::move(operation));
+  };
+  add(run_operations(*api));
+  add(pipeline_operations(*api));
+  add(trigger_operations(*api, *trigger_tools));
+  add(pool_operations(*api));
+  add(token_operations(*api));
+  add(system_operations(*api, [this] {
+    return make_openapi(router->operations(), streams->operations(), setup.version,
+                        api->events_address);
+  }));
+  router = std::make_unique<Router>(std::move(table), *gate);
+  streams = std::make_unique<Router>(stream_operations(*api), *gate);
+  return {};
+}
+
+Result<void> Service::Parts::make_triggers() {
+  from_config = TRY(configured_triggers(config));
+  triggers = std::make_unique<TriggerService>(
+      TriggerParts{*database, clock, wall,
+                   [this](const Location& place) { return setup.open_store(place, true); },
+                   [this](Connection& connection, const TriggeredRun& wanted) {
+                     return submit_triggered(connection, wanted);
+                   }});
+  trigger_tools = std::make_unique<TriggerTools>(
+      TriggerTools{*triggers,
+                   {},
+                   [this](const Trigger& trigger) {
+                     return check_location(policy_of(config), &resolve_links, {},
+                                           trigger.location.url(), LocationUse::read);
+                   },
+                   [this] { return run_triggers(); }});
+  for (const Trigger& trigger : from_config) {
+    trigger_tools->configured.insert(trigger.name);
+    TRY(trigger_tools->check(trigger));
+  }
+  return {};
+}
+
+// Those of the configuration and those of the database.
+Result<void> Service::Parts::run_triggers() {
+  MutexLock lock(triggers_mutex);
+  std::vector<Trigger> all = from_config;
+  TRY(database->read([&](Connection& connection) -> Result<void> {
+    Rows rows = TRY(connection.query("SELECT name, toml FROM triggers"));
+    while (TRY(rows.next())) {
+      const bool is_configured = std::any_of(
+          from_config.begin(), from_config.end(),
+          [name = rows.text(0)](const Trigger& trigger) { return trigger.name == name; });
+      auto trigger = parse_trigger(rows.text(1));
+      if (!is_configured && trigger.ok()) all.push_back(std::move(trigger).value());
+    }
+    return {};
+  }));
+  return triggers->replace(std::move(all));
+}
+
+Result<std::string> Service::Parts::submit_triggered(Connection& connection,
+                                                     const TriggeredRun& wanted) {
+  SubmissionRequest request;
+  request.pipeline = wanted.pipeline;
+  request.parameters = wanted.parameters;
+  Principal owner;
+  owner.name = wanted.owner;
+  owner.role = Role::submitter;
+  NewRun run = TRY(submissions->check(connection, request, owner));
+  run.trigger = wanted.trigger;
+  if (run.bytes == 0) run.bytes = static_cast<int64_t>(wanted.bytes);
+  return add_run(connection, run, submissions->limits_of(run.owner), wall.now());
+}
+
+Result<Submissions::Of> Service::Parts::read_back(const RunRow& run) {
+  std::optional<Submissions::Of> of;
+  TRY(database->read([&](Connection& connection) -> Result<void> {
+    of = TRY(submissions->read_back(connection, run));
+    return {};
+  }));
+  return *std::move(of);
+}
+
+Result<std::vector<std::vector<std::string>>> Service::Parts::steps_of(const RunRow& run) {
+  return run_commands(config, setup.program, TRY(read_back(run)), run);
+}
+
+Result<void> Service::Parts::tell_end(Connection& connection, const std::string& run_id,
+                                      int64_t event) {
+  for (const EventRow& row : TRY(list_events(connection, run_id, event - 1, 1))) {
+    TRY(queue_deliveries(connection, webhooks, {row.seq, row.run_id, row.at, row.kind, row.detail},
+                         wall));
+  }
+  return {};
+}
+
+// What steps handed to each other is of no use when the run is finished.
+void Service::Parts::forget_between(const RunRow& run) {
+  for (size_t step = 0; step + 1 < run.run_urls.size(); ++step) {
+    for (const char* extension : {".mov", ".mkv"}) {
+      (void)ops->remove(between_key(run.id, step, extension));
+    }
+  }
+}
+
+Result<void> Service::Parts::make_dispatcher() {
+  webhooks = webhooks_of(config);
+  sender = std::make_unique<HttpWebhookSender>(webhook_client_, resolver, TRY(targets_of(config)));
+  deliveries = std::make_unique<Deliveries>(*database, *sender, wall, *setup.log);
+  TRY(deliveries->give_up_removed(webhooks));
+  delivery_threads = std::make_unique<DeliveryThreads>(*deliveries, wall, *setup.log, webhooks);
+  DispatcherSetup made;
+  for (const PoolConfig& pool : config.pools) {
+    made.pools[pool.name] = {runs_at_once(pool), pool.price_per_node_hour};
+  }
+  made.most_running_of_owner = [this](const std::string& owner) {
+    return config.limits.of(owner).max_running;
+  };
+  made.steps_of = [this](const RunRow& run) { return steps_of(run); };
+  made.max_attempts = [this](const RunRow& run) -> int64_t {
+    const auto of = read_back(run);
+    return of.ok() ? of->pipeline->max_attempts : 1;
+  };
+  made.read_report = [this](const std::string& url) -> std::optional<std::string> {
+    auto report = folders->report(url);
+    if (!report.ok()) return std::nullopt;
+    return std::move(report).value();
+  };
+  made.on_end = [this](Connection& connection, const std::string& id, int64_t event) {
+    return tell_end(connection, id, event);
+  };
+  made.after_end = [this](const RunRow& run, RunState state) {
+    delivery_threads->wake();
+    if (state == RunState::finished) forget_between(run);
+  };
+  made.logs = logs;
+  made.say = [this](const std::string& text) { setup.log->line(LogLevel::warning, text); };
+  launcher = engine::make_launcher();
+  dispatcher = TRY(Dispatcher::create(*database, *launcher, clock, wall, std::move(made)));
+  return {};
+}
+
+std::string Service::Parts::why_not_ready() const {
+  const auto space = free_space(config.data);
+  if (!space.ok()) return space.error().message;
+  if (*space < kLeastSpace) {
+    return fmt::format("There are {} MiB left where '{}' lies; make room.", *space >> 20,
+                       config.data.string());
+  }
+  return {};
+}
+
+StreamReply Service::Parts::answer(Call call) {
+  const auto begin = clock.now();
+  const Operation* operation = nullptr;
+  Reply reply = router->answer(call, &operation);
+  metrics.count_request(operation == nullptr ? "" : operation->id, reply.status,
+                        std::chrono::duration<double>(clock.now() - begin).count());
+  return {std::move(reply), {}};
+}
+
+StreamReply Service::Parts::answer_stream(Call call) {
+  const Operation* operation = nullptr;
+  StreamReply made;
+  made.reply = streams->answer(call, &operation);
+  if (operation == nullptr || made.reply.status != 200) return made;
+  made.reply.type = operation->response_type;
+  made.next = open_stream(*api, *operation, call);
+  return made;
+}
+
+Result<void> Service::Parts::make_listeners() {
+  ListenerOptions options;
+  options.host = numeric(config.listen.host);
+  options.port = config.listen.port;
+  options.most_body = config.limits.max_body_bytes;
+  options.request_deadline = config.limits.request_timeout;
+  if (config.tls) {
+    options.certificate = config.tls->certificate.string();
+    options.key = config.tls->key.string();
+  }
+  listener = TRY(HttpListener::open(options, [this](const Call& call) { return answer(call); }));
+  options.host = numeric(config.events_listen.host);
+  options.port = config.events_listen.port;
+  options.connections = static_cast<int>(config.limits.max_streams);
+  stream_listener =
+      TRY(HttpListener::open(options, [this](const Call& call) { return answer_stream(call); }));
+  return {};
+}
+
+Service::Service(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Service::~Service() = default;
+
+Result<std::unique_ptr<Service>> Service::start(ServiceSetup setup) {
+  auto parts = std::make_unique<Parts>(std::move(setup));
+  TRY(parts->make_database());
+  TRY(parts->make_api());
+  TRY(parts->make_dispatcher());
+  TRY(parts->make_listeners());
+  std::unique_ptr<Service> service(new Service(std::move(parts)));
+  service->parts_->api->events_address = service->events_address();
+  TRY(service->parts_->run_triggers());
+  return service;
+}
+
+namespace {
+
+std::string url_of(const Config& config, const Address& address, int port) {
+  Address bound = address;
+  bound.port = static_cast<uint16_t>(port);
+  return fmt::format("{}://{}", config.tls ? "https" : "http", bound.text());
+}
+
+}  // namespace
+
+std::string Service::address() const {
+  return url_of(parts_->config, parts_->config.listen, parts_->listener->port());
+}
+
+std::string Service::events_address() const {
+  return url_of(parts_->config, parts_->config.events_listen, parts_->stream_listener->port());
+}
+
+void Service::run(const std::stop_token& stop) {
+  std::jthread keeper([this](const std::stop_token& end) {
+    Mutex mutex;
+    std::condition_variable_any never;
+    while (!end.stop_requested()) {
+      const auto done =
+          forget_old(*parts_->database, parts_->config.retention, parts_->logs, parts_->wall);
+      if (!done.ok()) parts_->setup.log->line(LogLevel::warning, done.error().message);
+      MutexLock lock(mutex);
+      never.wait_for(mutex, end, kHousekeeping, [] { return false; });
+    }
+  });
+  parts_->dispatcher->run(stop);
+  keeper.request_stop();
+  // Streams wait for news.
+  parts_->bell.ring();
+  parts_->listener->stop();
+  parts_->stream_listener->stop();
+}
+
+Result<void> Service::reload(const Config& config) {
+  std::vector<Trigger> fresh = TRY(configured_triggers(config));
+  for (const Trigger& trigger : fresh) TRY(parts_->trigger_tools->check(trigger));
+  {
+    MutexLock lock(parts_->triggers_mutex);
+    parts_->from_config = std::move(fresh);
+  }
+  TRY(parts_->run_triggers());
+  TRY(parts_->listener->reload_certificate());
+  TRY(parts_->stream_listener->reload_certificate());
+  parts_->say("Triggers and certificates were read again; all else waits for a new start.");
+  return {};
+}
+
+}  // namespace atelier::server
