@@ -9,7 +9,6 @@
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <ranges>
 #include <set>
 
 #include "server/location_policy.h"
@@ -195,6 +194,12 @@ Error missing(const Parameter& p) {
                     wanted_value(p));
 }
 
+std::string names_of(const std::map<std::string, Parameter>& parameters) {
+  std::string names;
+  for (const auto& [name, parameter] : parameters) names += (names.empty() ? "" : ", ") + name;
+  return names.empty() ? "none" : names;
+}
+
 // The canonical text of one parameter; nothing if it is optional and was left out.
 Result<std::optional<std::string>> value_of(const Parameter& p, const Json& object) {
   const auto given = object.find(p.name);
@@ -311,7 +316,7 @@ Result<RunParameters> fill_parameters(const std::map<std::string, Parameter>& pa
   for (const auto& [name, value] : request.object.items()) {
     if (parameters.contains(name)) continue;
     return make_error(Code::invalid_argument, "There is no parameter {}; this pipeline takes: {}.",
-                      shown(name), fmt::join(std::views::keys(parameters), ", "));
+                      shown(name), names_of(parameters));
   }
   RunParameters filled;
   for (const auto& [name, parameter] : parameters) {

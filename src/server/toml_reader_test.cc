@@ -27,6 +27,17 @@ TEST(TomlReader, WhatIsNoTomlNamesItsLine) {
   EXPECT_THAT(error_of("a = \"\xff\""), HasSubstr("not TOML"));
 }
 
+// What the library's own assertions do not expect.
+TEST(TomlReader, OddBeginningsAreNoToml) {
+  for (const char* text :
+       {"[%]",     "[[%]]",     "[.a]",    "[",          "[[",         "[a.]",
+        "[a.%]",   "a. = 1",    ".a = 1",  "% = 1",      "= 1",        "a = ]",
+        "a = }",   "a = ,",     "a = [,]", "a = [1,,2]", "a = {b = }", "a = {b = ,}",
+        "a = {,}", "a = {%=1}", "a = [}",  "a = #",      "a",          "a."}) {
+    EXPECT_THAT(error_of(text), StartsWith("The text, line 1: it is not TOML (")) << text;
+  }
+}
+
 TEST(TomlReader, LengthIsBounded) {
   EXPECT_EQ(error_of("a='" + std::string(96, 'x') + "'", {.bytes = 100}), "");
   EXPECT_THAT(error_of("a='" + std::string(97, 'x') + "'", {.bytes = 100}), HasSubstr("long"));
