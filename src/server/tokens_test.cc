@@ -137,7 +137,8 @@ TEST_F(TokensTest, ARevokedTokenIsNobodyAtOnce) {
   EXPECT_FALSE(tokens.revoke(admin, "unknown").value());
 }
 
-// Who read the row just before it was revoked must not remember it just after.
+// Who read the row just before it was revoked must not remember it just after: by
+// chance, since that moment is short.
 TEST_F(TokensTest, ARevokedTokenStaysNobodyHoweverOftenItIsTried) {
   std::atomic<bool> done = false;
   for (int round = 0; round < 30; ++round) {
