@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <random>
 
 namespace atelier::server {
 namespace {
@@ -239,6 +240,35 @@ TEST_F(AddressGuard, OddUrlsAreRefused) {
        }) {
     EXPECT_FALSE(parse_target_url(url).ok()) << url;
   }
+}
+
+// URLs by chance, of the pieces with which others were fooled.
+TEST_F(AddressGuard, WhatIsAcceptedIsPlainAndReadTheSameAgain) {
+  const std::vector<std::string> pieces = {
+      "http", "https",     "://",        ":",     "/",    "//",  "@",     "#",
+      "?",    "\\",        "a.com",      "b.com", ".",    "..",  "1",     "127",
+      "0x7f", "127.0.0.1", "2130706433", "[",     "]",    "::1", "[::1]", "80",
+      ":80",  ":0",        "%",          "%2e",   "%00",  "\t",  "\n",    " ",
+      "-",    "_",         "\xc3\xbc",   "xn--a", "user", "&",   ";",     "A.Com"};
+  std::mt19937 random(20261130);
+  int accepted = 0;
+  for (int i = 0; i < 200'000; ++i) {
+    std::string url = random() % 4 != 0 ? "http://" : "";
+    for (size_t n = random() % 8; n > 0; --n) url += pieces[random() % pieces.size()];
+    const auto parsed = parse_target_url(url);
+    if (!parsed) continue;
+    ++accepted;
+    const auto again = parse_target_url(parsed->url());
+    ASSERT_TRUE(again.ok()) << url;
+    EXPECT_EQ(again->url(), parsed->url()) << url;
+    EXPECT_EQ(again->host, parsed->host) << url;
+    EXPECT_EQ(again->port, parsed->port) << url;
+    const std::string plain = "abcdefghijklmnopqrstuvwxyz0123456789-.";
+    const std::string allowed = parsed->address ? plain + ":" : plain;
+    EXPECT_EQ(parsed->host.find_first_not_of(allowed), std::string::npos) << url;
+    EXPECT_EQ(parsed->address.has_value(), parse_ip(parsed->host).has_value()) << url;
+  }
+  EXPECT_GT(accepted, 1000);
 }
 
 TEST_F(AddressGuard, APathThatLooksLikeAnotherHostIsAPath) {

@@ -108,17 +108,25 @@ TEST_F(WebhooksTest, OneRowForEachWebhookThatWantsTheKind) {
   ASSERT_TRUE(add_event(*database, hooks, clock, 1, "finished").ok());
   ASSERT_TRUE(add_event(*database, hooks, clock, 2, "progress").ok());
   ASSERT_TRUE(add_event(*database, hooks, clock, 3, "cancelled").ok());
-  // The same event again, by a writer that could not know.
-  ASSERT_TRUE(database
-                  ->write([&](Connection& connection) {
-                    return queue_deliveries(connection, hooks,
-                                            {1, "run", clock.now(), "finished", "{}"}, clock);
-                  })
-                  .ok());
   std::vector<std::pair<std::string, int64_t>> keys;
   for (const auto& [key, ignored] : delivery_rows(*database)) keys.push_back(key);
   using Key = std::pair<std::string, int64_t>;
   EXPECT_THAT(keys, ElementsAre(Key("all", 1), Key("all", 3), Key("hook", 1), Key("none", 3)));
+}
+
+TEST_F(WebhooksTest, AnEventThatIsAddedAgainIsNotToldAgain) {
+  queue(1);
+  deliver();
+  ASSERT_TRUE(database
+                  ->write([&](Connection& connection) {
+                    return queue_deliveries(connection, std::span(&hook, 1),
+                                            {1, "other", clock.now(), "failed", "{}"}, clock);
+                  })
+                  .ok());
+  deliver();
+  EXPECT_THAT(sender.sent, SizeIs(1));
+  EXPECT_EQ(row().state, "delivered");
+  EXPECT_EQ(row().attempts, 1);
 }
 
 TEST_F(WebhooksTest, AnEventThatIsTakenBackIsNotTold) {
