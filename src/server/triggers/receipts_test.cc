@@ -57,8 +57,7 @@ TEST_F(ReceiptsTest, ABlobStartsOneRunHoweverOftenItIsSeen) {
   EXPECT_EQ(record({blob("a.mp4")}), 0);
   EXPECT_EQ(start().submitted, 0);
   EXPECT_EQ(runs(), 1);
-  EXPECT_EQ(only(), (Receipt{"s3://b/in/a.mp4", "e1", clock.now(), "submitted",
-                             "t|s3://b/in/a.mp4|e1", ""}));
+  EXPECT_EQ(only(), (Receipt{"s3://b/in/a.mp4", "e1", clock.now(), "submitted", "run-1", ""}));
   EXPECT_EQ(number_of(*database, "SELECT bytes FROM runs"), 10);
 }
 

@@ -14,10 +14,10 @@
 
 namespace atelier::server {
 
-// Adds the row that a queue would; `id` is made of URL and etag, so that a second run of one blob
-// breaks a rule of the table.
+// Adds the row that a queue would. Every run has another id, so that two of one blob are two rows.
 inline Result<std::string> submit_row(Connection& connection, const TriggeredRun& run) {
-  const std::string id = run.trigger + "|" + run.input + "|" + run.etag;
+  const auto last = TRY(connection.integer("SELECT max(seq) FROM runs"));
+  const std::string id = fmt::format("run-{}", last.value_or(0) + 1);
   TRY(connection.run(
       "INSERT INTO runs (id, pipeline, version, sha256, parameters, owner, pool, state, "
       "created_at, input, bytes, trigger_name) VALUES (?, ?, 1, '', ?, ?, 'p', 'queued', 0, ?, ?, "
