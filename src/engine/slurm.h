@@ -36,6 +36,10 @@ struct SlurmRequest {
   // For workers to leave by themselves when everything is done.
   std::chrono::milliseconds patience = std::chrono::seconds(5);
   int most_submissions = 5;
+  // Into the queue after an sbatch that did not answer: so often while Slurm is silent, and so
+  // often without a job of that name until there is none.
+  int most_looks = 5;
+  int looks_without_job = 2;
 };
 
 struct SlurmOutcome {
@@ -56,11 +60,13 @@ Result<std::map<std::string, int>> nodes_by_state(Commands& commands, const std:
 // counts, one that is down, drained or does not answer does not.
 bool is_usable_node(std::string_view state);
 
-// Blocks until nothing is unsettled. An error and a stop cancel the job; what is done is kept. If
-// this process dies, the job goes on without it and ends by itself. Errors: cancelled (also where
-// somebody cancelled the job); unavailable (Slurm refuses the job, cannot run it or keeps silent;
-// no node can start the program or reach the stores); those of a worker that ended with a verdict,
-// with its node and its words; internal.
+// Blocks until nothing is unsettled. An sbatch whose answer does not come may have submitted its
+// job: the job is looked for by its name and taken for ours, or there is none and that name is
+// cancelled, so that no job is left without an owner. An error and a stop cancel the job; what is
+// done is kept. If this process dies, the job goes on without it and ends by itself. Errors:
+// cancelled (also where somebody cancelled the job); unavailable (Slurm refuses the job, cannot run
+// it or keeps silent; no node can start the program or reach the stores); those of a worker that
+// ended with a verdict, with its node and its words; internal.
 Result<SlurmOutcome> run_slurm_workers(const SlurmRequest& request, Commands& commands,
                                        Clock& clock, std::stop_token stop);
 

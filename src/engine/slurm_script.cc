@@ -103,7 +103,11 @@ std::string batch_script(const SlurmSetup& setup, int tasks) {
       kBefore, setup.most_restarts, worker_command(setup, tasks), kAfter);
 }
 
-std::vector<std::string> submit_command(const SlurmSetup& setup, int tasks,
+std::string job_name(const SlurmSetup& setup, int submission) {
+  return fmt::format("atelier-{}-{}.{}", setup.run_id, setup.name, submission);
+}
+
+std::vector<std::string> submit_command(const SlurmSetup& setup, const std::string& job, int tasks,
                                         const std::vector<std::string>& variables) {
   std::string environment = "NIL";
   for (size_t i = 0; i < variables.size(); ++i) {
@@ -111,7 +115,7 @@ std::vector<std::string> submit_command(const SlurmSetup& setup, int tasks,
   }
   std::vector<std::string> words = {"sbatch",
                                     "--parsable",
-                                    "--job-name=atelier-" + setup.run_id,
+                                    "--job-name=" + job,
                                     "--requeue",
                                     "--open-mode=append",
                                     "--output=/dev/null",

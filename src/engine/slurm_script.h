@@ -12,7 +12,7 @@ struct SlurmSetup {
   std::string program;                 // its path on every node
   std::vector<std::string> arguments;  // of every worker; --worker, --name and --threads are added
   std::string name;                    // workers are "NAME.JOB.RESTART", in a gang with ".RANK"
-  std::string run_id;                  // the job is "atelier-RUN"
+  std::string run_id;
 
   std::string partition;  // as all up to `time` handed on to sbatch; empty: Slurm's default
   std::string account;
@@ -37,10 +37,14 @@ struct SlurmSetup {
 // folder for that.
 std::string batch_script(const SlurmSetup& setup, int tasks);
 
+// No other job has it, as long as no other command has the setup's name: by it a job is found whose
+// number never came. `submission`: from 1.
+std::string job_name(const SlurmSetup& setup, int submission);
+
 // The command that submits it, the script on its stdin: an array of so many tasks of one node each,
-// or a gang. `variables` of the environment go along; everything else of it stays here, since Slurm
-// would keep it in files.
-std::vector<std::string> submit_command(const SlurmSetup& setup, int tasks,
+// or a gang, called `job`. `variables` of the environment go along; everything else of it stays
+// here, since Slurm would keep it in files.
+std::vector<std::string> submit_command(const SlurmSetup& setup, const std::string& job, int tasks,
                                         const std::vector<std::string>& variables);
 
 // Those that may go along and are set: places of programs and files, and no secret.

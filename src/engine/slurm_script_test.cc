@@ -36,19 +36,25 @@ TEST(SlurmScript, AnArrayOfWorkersIsSubmittedWithoutTheEnvironment) {
   setup.constraint = "fast&big";
   setup.gres = "gpu:1";
   setup.time = "2:00:00";
-  EXPECT_THAT(
-      submit_command(setup, 3, {"PATH", "HOME"}),
-      ElementsAre("sbatch", "--parsable", "--job-name=atelier-0123456789abcdef", "--requeue",
-                  "--open-mode=append", "--output=/dev/null", "--export=PATH,HOME", "--array=1-3",
-                  "--nodes=1", "--ntasks=1", "--exclusive", "--mem=0", "--partition=spot",
-                  "--account=film", "--constraint=fast&big", "--gres=gpu:1", "--time=2:00:00"));
-  EXPECT_THAT(submit_command(setup_of("/a"), 1, {}), Contains("--export=NIL"));
+  EXPECT_THAT(submit_command(setup, "atelier-0123456789abcdef-head-7.1", 3, {"PATH", "HOME"}),
+              ElementsAre("sbatch", "--parsable", "--job-name=atelier-0123456789abcdef-head-7.1",
+                          "--requeue", "--open-mode=append", "--output=/dev/null",
+                          "--export=PATH,HOME", "--array=1-3", "--nodes=1", "--ntasks=1",
+                          "--exclusive", "--mem=0", "--partition=spot", "--account=film",
+                          "--constraint=fast&big", "--gres=gpu:1", "--time=2:00:00"));
+  EXPECT_THAT(submit_command(setup_of("/a"), "j", 1, {}), Contains("--export=NIL"));
+}
+
+TEST(SlurmScript, EachSubmissionHasANameOfItsOwn) {
+  SlurmSetup setup = setup_of("/opt/atelier");
+  EXPECT_EQ(job_name(setup, 1), "atelier-0123456789abcdef-head-7.1");
+  EXPECT_NE(job_name(setup, 1), job_name(setup, 2));
 }
 
 TEST(SlurmScript, ThreadsAreProcessorsOfANodeThatOthersShare) {
   SlurmSetup setup = setup_of("/opt/atelier");
   setup.threads = 4;
-  const auto words = submit_command(setup, 3, {});
+  const auto words = submit_command(setup, "j", 3, {});
   EXPECT_THAT(words, Contains("--cpus-per-task=4"));
   EXPECT_THAT(words, Not(Contains("--exclusive")));
 }
@@ -57,7 +63,7 @@ TEST(SlurmScript, AGangIsOneJobOfManyNodes) {
   SlurmSetup setup = setup_of("/opt/atelier");
   setup.gang = true;
   setup.least_nodes = 2;
-  const auto words = submit_command(setup, 3, {});
+  const auto words = submit_command(setup, "j", 3, {});
   EXPECT_THAT(words, Contains("--nodes=2-3"));
   EXPECT_THAT(words, Contains("--ntasks-per-node=1"));
   EXPECT_THAT(words, Not(Contains(StartsWith("--array"))));

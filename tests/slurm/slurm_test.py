@@ -100,6 +100,21 @@ class Elastic(slurm_case.SlurmCase):
             controller.send_signal(signal.SIGCONT)
         self.assertIn("Slurm does not answer", self.texts(report))
 
+    def test_a_job_whose_number_does_not_come(self):
+        """sbatch submits it and says that nobody answered: the job is found by its name."""
+        folder = self.folder / "bin"
+        folder.mkdir()
+        sbatch = folder / "sbatch"
+        sbatch.write_text(f"#!/bin/sh\n{shutil.which('sbatch', path=slurmlab.PATH)} \"$@\" >/dev/null || exit\n"
+                          "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation'"
+                          " >&2\nexit 1\n")
+        sbatch.chmod(0o755)
+        environment = {**self.lab.environment, "PATH": f"{folder}:{self.lab.environment['PATH']}"}
+        report = self.finish(self.begin("--partition", "spot", "--nodes", "2", environment=environment))
+        self.assertIn("sbatch did not say so, but Slurm has job ", self.texts(report))
+        self.assertEqual((report["engine"]["workers"], report["engine"]["restarts"]), (2, 0))
+        wait_until(lambda: not self.lab.jobs(), 30, "the end of its tasks")
+
     def test_cancelled_by_somebody_else(self):
         process = self.begin("--partition", "spot", "--nodes", "2")
         self.wait_for_commits(process, 1)
