@@ -56,6 +56,12 @@ Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::Run
   for (const char* word : {"--prepared-by", ATELIER_VERSION}) {
     slurm.setup.arguments.emplace_back(word);
   }
+  if (request.more_arguments) {
+    for (std::string& more : request.more_arguments(0)) {
+      slurm.setup.arguments.push_back(std::move(more));
+    }
+    slurm.setup.tells_life = true;
+  }
   slurm.setup.name = request.name;
   slurm.setup.run_id = folder.run_id();
   slurm.setup.partition = options.partition;

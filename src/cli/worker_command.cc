@@ -57,7 +57,11 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   const auto opened = TRY(open_folder(location.folder()));
   std::unique_ptr<run::DrilledWorker> drill;
   if (!options.drill.empty()) {
-    drill = TRY(run::DrilledWorker::create(options.drill, *opened, run_id, clock));
+    run::DrillOrders orders = TRY(run::drill_orders_from_json(options.drill));
+    if (options.drilled_life >= 0) {
+      orders = run::orders_of_life(std::move(orders), share.k + 1, options.drilled_life);
+    }
+    drill = TRY(run::DrilledWorker::create(orders, *opened, run_id, clock));
   }
   std::optional<RetryingStore> drilled;
   if (drill) drilled.emplace(drill->store(), clock, drill->retries());

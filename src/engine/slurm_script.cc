@@ -35,8 +35,9 @@ std::string worker_command(const SlurmSetup& setup, int tasks) {
   if (!setup.gang) {
     return fmt::format(
         "{} --worker \"$SLURM_ARRAY_TASK_ID/{}\" --name {}\".$SLURM_JOB_ID.$restart\" "
-        "--threads \"$SLURM_CPUS_ON_NODE\"",
-        quoted(words), tasks, quoted(setup.name));
+        "--threads \"$SLURM_CPUS_ON_NODE\"{}",
+        quoted(words), tasks, quoted(setup.name),
+        setup.tells_life ? " --drilled-life \"$restart\"" : "");
   }
   const std::string rank =
       "exec \"$@\" --worker \"$((SLURM_PROCID + 1))/$SLURM_NTASKS\" "

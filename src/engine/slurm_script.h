@@ -23,6 +23,8 @@ struct SlurmSetup {
   int most_nodes = 1;
   int threads = 0;  // of each worker; 0: whole nodes, and as many threads as Slurm gives processors
   bool gang = false;
+  // Independent workers get --drilled-life: how often Slurm has started that task before.
+  bool tells_life = false;
   // What a gang is started by, in one step of the whole job.
   std::vector<std::string> launcher = {"srun", "--mpi=none", "--kill-on-bad-exit=1",
                                        "--cpu-bind=none"};

@@ -15,6 +15,7 @@ namespace {
 
 using testing::Contains;
 using testing::ElementsAre;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
@@ -120,6 +121,7 @@ class ScriptTest : public testing::Test {
     program("worker", worker);
     std::filesystem::remove(folder_ / "log");
     SlurmSetup setup = setup_of((folder_ / "worker").string());
+    setup.tells_life = tells_life_;
     std::vector<std::string> words = {"env",
                                       "PATH=" + folder_.string() + ":/usr/bin:/bin",
                                       "LOG=" + (folder_ / "log").string(),
@@ -139,6 +141,7 @@ class ScriptTest : public testing::Test {
   }
 
   std::filesystem::path folder_;
+  bool tells_life_ = false;
 };
 
 TEST_F(ScriptTest, TheWorkerIsToldWhoItIs) {
@@ -148,6 +151,12 @@ TEST_F(ScriptTest, TheWorkerIsToldWhoItIs) {
             "<worker>\n<file:///a b/it's>\n<--quiet>\n<--worker>\n<2/3>\n<--name>\n"
             "<head-7.31.0>\n<--threads>\n<6>\n");
   EXPECT_EQ(ended.log, "update JobId=30_2 Comment=atelier 0 0 n1 verdict \n");
+}
+
+TEST_F(ScriptTest, AWorkerOfADrillIsToldItsLife) {
+  tells_life_ = true;
+  run("echo \"$@\" >\"$FOLDER/words\"; exit 0", "RUNNING None", "4");
+  EXPECT_THAT(read("words"), EndsWith(" --drilled-life 4\n"));
 }
 
 TEST_F(ScriptTest, AVerdictEndsTheTaskWithItsWords) {
