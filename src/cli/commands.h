@@ -66,6 +66,17 @@ struct WorkerOptions {
 };
 Result<void> worker_command(const WorkerOptions& options, Console& console, std::stop_token stop);
 
+struct FinishOptions {
+  std::string run_url;
+  std::string input;   // where it is now; empty: where it was when the run was prepared
+  std::string output;  // empty: where the command that prepared the run wanted it
+  bool force = false;
+};
+// Again it publishes the same bits, or finds them there. Errors: those of open_output and publish;
+// corrupt (chunks are not scored, or were given up), invalid_argument (no such run, nobody said
+// where to), conflict (the input changed).
+Result<void> finish_command(const FinishOptions& options, Console& console, std::stop_token stop);
+
 struct DrillOptions {
   RunOptions run;  // without output; with 0 workers there are three
   double kill = 0.02;

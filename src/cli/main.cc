@@ -22,6 +22,7 @@ struct Options {
   bool quiet = false;
   RunOptions run;
   WorkerOptions worker;
+  FinishOptions finish;
   DrillOptions drill;
   PreviewOptions preview;
   BenchOptions bench;
@@ -211,6 +212,13 @@ void add_others(CLI::App& app, Options& o) {
   worker->add_option("--drill", o.worker.drill)->group("");  // what `atelier drill` says
   worker->add_option("--drilled-life", o.worker.drilled_life)
       ->group("");  // of an engine that counts
+  CLI::App* finish =
+      app.add_subcommand("finish", "Join and publish a run whose chunks are all scored");
+  finish->add_option("RUN-URL", o.finish.run_url, "As `atelier run` printed it")->required();
+  finish->add_option("--output", o.finish.output,
+                     "Where the result goes [where the command that prepared the run wanted it]");
+  finish->add_option("--input", o.finish.input, "The run's input, if it was moved");
+  finish->add_flag("--force", o.finish.force, "Replace an existing output");
   CLI::App* probe = app.add_subcommand("probe", "What Atelier sees in a file");
   probe->add_option("INPUT", o.probe_input)->required();
   CLI::App* models =
@@ -292,6 +300,7 @@ Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
   const std::string name = app.get_subcommands().front()->get_name();
   if (name == "run") return run_command(o.run, console, stop);
   if (name == "drill") return drill_command(o.drill, console, stop);
+  if (name == "finish") return finish_command(o.finish, console, stop);
   if (name == "worker") return worker_command(o.worker, console, stop);
   if (name == "preview") return preview_command(o.preview, console, stop);
   if (name == "probe") return probe_command(o.probe_input, console);
