@@ -32,16 +32,6 @@ Result<run::Share> parse_share(const std::string& text) {
   return share;
 }
 
-// Another version may compute other bits from the same manifest.
-Result<void> check_version(const std::string& prepared_by) {
-  if (prepared_by.empty() || prepared_by == ATELIER_VERSION) return {};
-  return make_error(
-      Code::unavailable,
-      "This is Atelier {}, but the run was prepared by {}; install the same version on "
-      "every node.",
-      ATELIER_VERSION, prepared_by);
-}
-
 }  // namespace
 
 Result<void> worker_command(const WorkerOptions& options, Console& console, std::stop_token stop) {

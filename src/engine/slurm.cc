@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <sstream>
 
 #include "engine/slurm_watch.h"
@@ -101,6 +102,7 @@ class Engine {
     job_ = number.ok() ? *number : TRY(find_lost(name, number.error()));
     if (workers_ == 0) workers_ = request_.setup.gang ? request_.setup.most_nodes : tasks;
     watch_.submitted(job_);
+    lives_before_ = lives_over_;
     heard_ = clock_.now();
     if (request_.submitted) request_.submitted(job_);
     return {};
@@ -186,6 +188,10 @@ class Engine {
 
   void tell() {
     silent_ = false;
+    for (; lives_over_ < watch_.restarts(); ++lives_over_) {
+      const int restart = lives_over_ - lives_before_;
+      if (request_.setup.gang && request_.bury) request_.bury(job_, restart);
+    }
     for (const std::string& text : watch_.take_events()) happened(text);
     for (const std::string& text : watch_.take_news()) {
       if (request_.say) request_.say(text);
@@ -241,6 +247,8 @@ class Engine {
   int64_t job_ = 0;
   int submissions_ = 0;
   int workers_ = 0;
+  int lives_over_ = 0;    // restarts that were looked after, of all jobs
+  int lives_before_ = 0;  // of jobs before this one
   Clock::Duration heard_{};
   Clock::Duration answering_{};
   bool silent_ = false;
@@ -256,6 +264,18 @@ Result<void> check_slurm(Commands& commands, const std::string& partition, std::
   return make_error(Code::unavailable,
                     "Slurm has no partition '{}' with nodes; `sinfo` lists those it has.",
                     partition);
+}
+
+Result<bool> has_pmix(Commands& commands, std::stop_token stop) {
+  const auto answer = TRY(commands.run({"srun", "--mpi=list"}, {}, std::move(stop)));
+  if (answer.code != 0) {
+    return make_error(Code::unavailable, "Slurm's 'srun --mpi=list' fails ({}).",
+                      last_words(answer));
+  }
+  // A plug-in a line, with blanks before it.
+  std::istringstream words(answer.out + "\n" + answer.err);
+  return std::find(std::istream_iterator<std::string>(words), {}, "pmix") !=
+         std::istream_iterator<std::string>();
 }
 
 Result<std::map<std::string, int>> nodes_by_state(Commands& commands, const std::string& partition,

@@ -27,7 +27,9 @@ struct SlurmRequest {
   SlurmSetup setup;
   // How much is left to do: no more tasks than that are submitted, and with 0 the work is over.
   std::function<Result<size_t>()> unsettled;
-  std::function<void(int64_t job)> submitted;          // may be unset, as the next two
+  std::function<void(int64_t job)> submitted;  // may be unset, as the next three
+  // That life of the job, a gang's, is over: its workers are gone, whatever they last said.
+  std::function<void(int64_t job, int restart)> bury;
   std::function<void(const std::string& text)> event;  // "n2 was lost: task 3 was requeued."
   std::function<void(const std::string& text)> say;    // of passing interest
   std::chrono::milliseconds interval = std::chrono::seconds(2);  // between looks
@@ -51,6 +53,9 @@ struct SlurmOutcome {
 // Whether Slurm answers and has that partition; empty: its default. Errors: unavailable with what
 // to do.
 Result<void> check_slurm(Commands& commands, const std::string& partition, std::stop_token stop);
+
+// Whether its srun can start ranks of Open MPI (--mpi=pmix). Errors: unavailable.
+Result<bool> has_pmix(Commands& commands, std::stop_token stop);
 
 // The nodes of a partition, counted by Slurm's own word for their state: "idle", "down*". Errors:
 // unavailable, corrupt.

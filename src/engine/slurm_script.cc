@@ -6,6 +6,8 @@
 #include <array>
 #include <cstdlib>
 
+#include "engine/mpi_command.h"
+
 namespace atelier::engine {
 namespace {
 
@@ -39,12 +41,29 @@ std::string worker_command(const SlurmSetup& setup, int tasks) {
         quoted(words), tasks, quoted(setup.name),
         setup.tells_life ? " --drilled-life \"$restart\"" : "");
   }
-  const std::string rank =
-      "exec \"$@\" --worker \"$((SLURM_PROCID + 1))/$SLURM_NTASKS\" "
-      "--name \"$0.$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}.$SLURM_PROCID\" "
-      "--threads \"$SLURM_CPUS_ON_NODE\"";
-  return fmt::format("{} bash -c {} {} {}", quoted(setup.launcher), quoted(rank),
-                     quoted(setup.name), quoted(words));
+  const bool ranks = !setup.interface.empty();
+  const std::string life = "$0.$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}";
+  const std::string who = ranks ? fmt::format("--gang \"{}\"", life)
+                                : fmt::format(
+                                      "--worker \"$((SLURM_PROCID + 1))/$SLURM_NTASKS\" "
+                                      "--name \"{}.$SLURM_PROCID\"",
+                                      life);
+  return fmt::format(
+      "srun --mpi={} --kill-on-bad-exit=1 --cpu-bind=none bash -c {} {} {}",
+      // What sbatch was told to export would go for this step, too, and leave out the transport.
+      ranks ? "pmix --export=ALL" : "none",
+      quoted("exec \"$@\" " + who + " --threads \"$SLURM_CPUS_ON_NODE\""), quoted(setup.name),
+      quoted(words));
+}
+
+// Ranks find these in their environment; without mpirun there is nothing else to tell them.
+std::string transport_of_ranks(const SlurmSetup& setup) {
+  if (!setup.gang || setup.interface.empty()) return {};
+  std::string text;
+  for (const auto& [name, value] : transport_parameters(setup.interface)) {
+    text += fmt::format("export OMPI_MCA_{}={}\n", name, quoted(value));
+  }
+  return text;
 }
 
 constexpr const char* kBefore = R"(#!/bin/bash
@@ -100,8 +119,9 @@ exit "$code"
 std::string batch_script(const SlurmSetup& setup, int tasks) {
   return fmt::format(
       "{}again() {{ [ \"$restart\" -ge {} ] || scontrol requeue \"$me\"; }}\n\n"
-      "{} >/dev/null 2>\"$words\"\n{}",
-      kBefore, setup.most_restarts, worker_command(setup, tasks), kAfter);
+      "{}{} >/dev/null 2>\"$words\"\n{}",
+      kBefore, setup.most_restarts, transport_of_ranks(setup), worker_command(setup, tasks),
+      kAfter);
 }
 
 std::string job_name(const SlurmSetup& setup, int submission) {

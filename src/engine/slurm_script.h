@@ -23,11 +23,12 @@ struct SlurmSetup {
   int most_nodes = 1;
   int threads = 0;  // of each worker; 0: whole nodes, and as many threads as Slurm gives processors
   bool gang = false;
+  // Of a gang of ranks (atelier-rank, by srun --mpi=pmix), which get --gang, what their names begin
+  // with: the only network interface by which they speak. Empty: workers that start and end
+  // together and know nothing of each other.
+  std::string interface;
   // Independent workers get --drilled-life: how often Slurm has started that task before.
   bool tells_life = false;
-  // What a gang is started by, in one step of the whole job.
-  std::vector<std::string> launcher = {"srun", "--mpi=none", "--kill-on-bad-exit=1",
-                                       "--cpu-bind=none"};
   // After so many a task that is not Slurm's to requeue is left to the engine.
   int most_restarts = 20;
 };

@@ -68,9 +68,25 @@ TEST(SlurmScript, AGangIsOneJobOfManyNodes) {
   EXPECT_THAT(words, Contains("--nodes=2-3"));
   EXPECT_THAT(words, Contains("--ntasks-per-node=1"));
   EXPECT_THAT(words, Not(Contains(StartsWith("--array"))));
-  EXPECT_THAT(batch_script(setup, 3), HasSubstr("'srun' '--mpi=none' '--kill-on-bad-exit=1' "
-                                                "'--cpu-bind=none' bash -c 'exec \"$@\" --worker "
-                                                "\"$((SLURM_PROCID + 1))/$SLURM_NTASKS\""));
+  EXPECT_THAT(batch_script(setup, 3),
+              HasSubstr("srun --mpi=none --kill-on-bad-exit=1 --cpu-bind=none bash -c 'exec \"$@\" "
+                        "--worker \"$((SLURM_PROCID + 1))/$SLURM_NTASKS\""));
+  EXPECT_THAT(batch_script(setup, 3), Not(HasSubstr("OMPI_MCA")));
+}
+
+TEST(SlurmScript, RanksOfAGangSpeakByOneInterfaceOnly) {
+  SlurmSetup setup = setup_of("/opt/atelier-rank");
+  setup.gang = true;
+  setup.interface = "ib0";
+  const std::string script = batch_script(setup, 3);
+  EXPECT_THAT(script, HasSubstr("export OMPI_MCA_btl_tcp_if_include='ib0'\n"));
+  EXPECT_THAT(script, HasSubstr("export OMPI_MCA_btl='self,vader,tcp'\n"));
+  EXPECT_THAT(
+      script,
+      HasSubstr(
+          "srun --mpi=pmix --export=ALL --kill-on-bad-exit=1 --cpu-bind=none bash -c 'exec \"$@\" "
+          "--gang \"$0.$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}\" --threads "
+          "\"$SLURM_CPUS_ON_NODE\"' 'head-7' '/opt/atelier-rank'"));
 }
 
 TEST(SlurmScript, NothingSecretGoesAlong) {

@@ -115,6 +115,31 @@ TEST_F(SlurmTest, ALostNodeIsAskedAfterAndReported) {
   EXPECT_THAT(events_, ElementsAre("n1 was lost: task 1 was requeued."));
 }
 
+TEST_F(SlurmTest, RanksOfAGangThatWasRequeuedAreBuried) {
+  std::vector<std::pair<int64_t, int>> buried;
+  request_.bury = [&](int64_t job, int restart) { buried.emplace_back(job, restart); };
+  request_.setup.gang = true;
+  left_ = {2, 2, 2, 2, 0};
+  slurm_.answer("squeue", queue("RUNNING", R"(, "nodes": "n[1-2]")"));
+  slurm_.answer("squeue", queue("COMPLETING", R"(, "restart_cnt": 1)"));
+  slurm_.answer("squeue", queue("PENDING", R"(, "restart_cnt": 2)"));
+  slurm_.answer("squeue", queue("COMPLETED", R"(, "restart_cnt": 2)"));
+  ASSERT_TRUE(run().ok());
+  EXPECT_THAT(buried, ElementsAre(std::pair(12, 0), std::pair(12, 1)));
+}
+
+TEST_F(SlurmTest, ItIsKnownWhetherRanksCanBeStarted) {
+  slurm_.answers["srun"] = {{0,
+                             "MPI plugin types are...\n\tnone\n\tpmi2\n\tpmix\n"
+                             "specific pmix plugin versions available: pmix_v4\n",
+                             ""}};
+  EXPECT_TRUE(has_pmix(slurm_, {}).value());
+  slurm_.answers["srun"] = {{0, "", "MPI plugin types are...\n\tnone\n\tpmi2\n"}};
+  EXPECT_FALSE(has_pmix(slurm_, {}).value());
+  slurm_.answers["srun"] = {{1, "", "srun: fatal: no configuration\n"}};
+  EXPECT_EQ(has_pmix(slurm_, {}).error().code, Code::unavailable);
+}
+
 TEST_F(SlurmTest, WhatIsLeftIsSubmittedAgain) {
   left_ = {9, 9, 2, 2, 0};
   slurm_.answers["sbatch"] = {{0, "12\n", ""}, {0, "13\n", ""}};
