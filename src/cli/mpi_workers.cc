@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "cli/folders.h"
 #include "engine/mpi.h"
+#include "engine/worker_process.h"
 #include "run/broker.h"
 #include "run/worker_beats.h"
 
@@ -46,17 +47,10 @@ Result<std::vector<engine::MpiHost>> read_hosts(const MpiOptions& options) {
   return engine::parse_hosts(as_text(*text), options.hosts, options.ranks_per_node);
 }
 
-// What a worker may need of this environment. No name here holds a secret: what ranks are given
-// crosses the network in clear.
+// mpirun passes on its own of these.
 std::vector<std::string> variables_of_ranks() {
-  std::vector<std::string> names;
-  for (const char* name :
-       {"ATELIER_CREDENTIALS", "ATELIER_CA_FILE", "ATELIER_MODELS", "XDG_CONFIG_HOME",
-        "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "AWS_PROFILE", "AWS_CONFIG_FILE",
-        "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE", "AWS_REGION", "AWS_DEFAULT_REGION",
-        "OMP_WAIT_POLICY", "SVT_LOG", "LANG", "LC_ALL"}) {
-    if (std::getenv(name) != nullptr) names.emplace_back(name);
-  }
+  std::vector<std::string> names = engine::harmless_variables();
+  std::erase_if(names, [](const std::string& name) { return name == "PATH" || name == "HOME"; });
   return names;
 }
 

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "engine/slurm_watch.h"
+#include "engine/worker_process.h"
 
 namespace atelier::engine {
 namespace {

@@ -3,9 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <array>
-#include <cstdlib>
-
 #include "engine/mpi_command.h"
 
 namespace atelier::engine {
@@ -162,30 +159,6 @@ std::vector<std::string> submit_command(const SlurmSetup& setup, const std::stri
     if (!value->empty()) words.push_back(fmt::format("{}={}", option, *value));
   }
   return words;
-}
-
-std::vector<std::string> harmless_variables() {
-  constexpr std::array<const char*, 16> kNames = {"PATH",
-                                                  "HOME",
-                                                  "LANG",
-                                                  "ATELIER_CREDENTIALS",
-                                                  "ATELIER_CA_FILE",
-                                                  "ATELIER_MODELS",
-                                                  "XDG_CACHE_HOME",
-                                                  "XDG_STATE_HOME",
-                                                  "XDG_DATA_HOME",
-                                                  "XDG_CONFIG_HOME",
-                                                  "AWS_PROFILE",
-                                                  "AWS_CONFIG_FILE",
-                                                  "AWS_SHARED_CREDENTIALS_FILE",
-                                                  "AWS_REGION",
-                                                  "AWS_DEFAULT_REGION",
-                                                  "AWS_CA_BUNDLE"};
-  std::vector<std::string> names;
-  for (const char* name : kNames) {
-    if (std::getenv(name) != nullptr) names.emplace_back(name);
-  }
-  return names;
 }
 
 }  // namespace atelier::engine

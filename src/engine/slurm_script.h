@@ -50,7 +50,4 @@ std::string job_name(const SlurmSetup& setup, int submission);
 std::vector<std::string> submit_command(const SlurmSetup& setup, const std::string& job, int tasks,
                                         const std::vector<std::string>& variables);
 
-// Those that may go along and are set: places of programs and files, and no secret.
-std::vector<std::string> harmless_variables();
-
 }  // namespace atelier::engine

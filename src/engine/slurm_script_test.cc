@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "engine/commands.h"
+#include "engine/worker_process.h"
 
 namespace atelier::engine {
 namespace {
