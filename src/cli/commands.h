@@ -59,14 +59,26 @@ struct WorkerOptions {
   std::string sandbox = "on";
   bool trace = false;
   Limits limits;
-  std::string drill;  // run::DrillOrders; empty: in earnest
+  std::string drill;      // run::DrillOrders; empty: in earnest
+  int drilled_life = -1;  // run::orders_of_life(); -1: the orders are for this worker alone
   // The version of the program that prepared the run on another machine; empty: whatever it was.
   std::string prepared_by;
 };
 Result<void> worker_command(const WorkerOptions& options, Console& console, std::stop_token stop);
 
+struct FinishOptions {
+  std::string run_url;
+  std::string input;   // where it is now; empty: where it was when the run was prepared
+  std::string output;  // empty: where the command that prepared the run wanted it
+  bool force = false;
+};
+// Again it publishes the same bits, or finds them there. Errors: those of open_output and publish;
+// corrupt (chunks are not scored, or were given up), invalid_argument (no such run, nobody said
+// where to), conflict (the input changed).
+Result<void> finish_command(const FinishOptions& options, Console& console, std::stop_token stop);
+
 struct DrillOptions {
-  RunOptions run;  // without output and runs
+  RunOptions run;  // without output; with 0 workers there are three
   double kill = 0.02;
   double freeze = 0.02;
   double store_faults = 0.05;
@@ -76,7 +88,8 @@ struct DrillOptions {
   bool keep = false;
 };
 // Errors: those of run_command for the undisturbed run; internal if one that was disturbed gave
-// other bits or did not end, or a step of the ledger was never met.
+// other bits or did not end, or a step of the ledger was never met; invalid_argument where the
+// engine cannot be drilled as it is to be.
 Result<void> drill_command(const DrillOptions& options, Console& console, std::stop_token stop);
 
 struct PreviewOptions {

@@ -30,6 +30,7 @@ using run::DrillStep;
 constexpr uint64_t kManySeeds = 20;
 // A worker's deaths; the engine gives up after 100 of all together.
 constexpr int kMostDeaths = 80;
+constexpr int kWorkers = 3;
 
 struct Seeds {
   uint64_t first = 1;
@@ -60,12 +61,16 @@ Result<Seeds> parse_seeds(const std::string& text) {
 // Removed with all that is in it, unless it is to be kept.
 class DrillFolder {
  public:
-  static Result<std::unique_ptr<DrillFolder>> create(bool keep) {
-    std::string name = (TRY(scratch_folder()) / "atelier-drill-XXXXXX").string();
+  static Result<std::unique_ptr<DrillFolder>> create(const fs::path& parent, bool keep) {
+    std::string name = (parent / "atelier-drill-XXXXXX").string();
+    std::error_code error;
+    fs::create_directories(parent, error);
     if (::mkdtemp(name.data()) == nullptr) {
-      return make_error(Code::invalid_argument,
-                        "Cannot make a folder '{}' ({}); set TMPDIR to a writable place.", name,
-                        describe_errno(errno));
+      return make_error(
+          Code::invalid_argument,
+          "Cannot make a folder '{}' ({}); set TMPDIR, or with --engine slurm --runs, "
+          "to a writable place.",
+          name, describe_errno(errno));
     }
     return std::unique_ptr<DrillFolder>(new DrillFolder(name, keep));
   }
@@ -188,6 +193,7 @@ class DrillRuns {
   Result<void> undisturbed() {
     RunOptions options = options_.run;
     options.tune = "off";  // the plan must be that of the other runs
+    options.engine = EngineOptions();
     options.workers = 1;
     options.runs = (folder_.path() / "undisturbed").string();
     options.output = wanted().string();
@@ -216,9 +222,12 @@ class DrillRuns {
     for (const DrillEvent& event : events) {
       table_.add(event);
       happened.add(event);
-      console_.say(fmt::format("  {:7.3f} s  {}",
-                               std::chrono::duration<double>(event.at - begin).count(),
-                               run::describe(event)));
+      // Clocks of other machines say nothing here.
+      const std::string when =
+          options_.run.engine.is_local()
+              ? fmt::format("  {:7.3f} s", std::chrono::duration<double>(event.at - begin).count())
+              : std::string();
+      console_.say(fmt::format("{}  {}", when, run::describe(event)));
     }
     console_.say(fmt::format("Seed {}: {} after {} in {:.1f} s.", seed,
                              wrong.empty() ? "the same bits" : wrong, happened.total(),
@@ -241,7 +250,9 @@ class DrillRuns {
   }
 
   Result<Location> runs_of(const fs::path& place) const {
-    if (options_.run.runs.empty()) return parse_location((place / "runs").string());
+    if (options_.run.runs.empty() || !options_.run.engine.is_local()) {
+      return parse_location((place / "runs").string());
+    }
     // The folder's name is this drill's alone.
     const Location all = TRY(parse_location(options_.run.runs));
     return all.child(folder_.path().filename().string()).child(place.filename().string());
@@ -263,13 +274,16 @@ class DrillRuns {
     std::map<int, int> lives;
     RunOptions options = options_.run;
     options.tune = "off";  // the plan must be that of the other runs
+    if (options.engine.is_local() && options.workers == 0) options.workers = kWorkers;
     const Location runs = TRY(runs_of(place));
     options.runs = runs.url();
     options.output = (place / "out.mkv").string();
     options.worker_arguments = [&](int k) {
-      orders.worker = k;
-      orders.life = lives[k]++;
-      orders.mortal = orders.life < kMostDeaths / options_.run.workers;
+      if (k > 0) {  // else each finds out for itself
+        orders.worker = k;
+        orders.life = lives[k]++;
+        orders.mortal = orders.life < kMostDeaths / options.workers;
+      }
       return std::vector<std::string>{"--drill", run::to_json(orders)};
     };
     Console quiet(false, true);
@@ -304,6 +318,24 @@ Result<void> check_chances(const DrillOptions& options) {
                     "--kill, --freeze and --store-faults are together more than 1.");
 }
 
+// Where all that the drill makes is to lie. What happens to a worker is written down by itself,
+// so its node must see that place.
+Result<fs::path> place_of(const DrillOptions& options) {
+  const EngineOptions& engine = options.run.engine;
+  if (engine.is_local()) return scratch_folder();
+  if (engine.name != "slurm" || engine.gang) {
+    return make_error(Code::invalid_argument,
+                      "The drill is for workers that die one by one: --engine local, or slurm "
+                      "without --gang.");
+  }
+  if (!options.run.runs.empty()) {
+    const Location runs = TRY(parse_location(options.run.runs));
+    if (runs.is_file()) return fs::path(runs.path);
+  }
+  return make_error(Code::invalid_argument,
+                    "With --engine slurm the drill needs --runs FOLDER, which all nodes share.");
+}
+
 std::string joined(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
@@ -315,7 +347,9 @@ std::string joined(const std::vector<std::string>& names) {
 Result<void> drill_command(const DrillOptions& options, Console& console, std::stop_token stop) {
   TRY(check_chances(options));
   const Seeds seeds = TRY(parse_seeds(options.seeds));
-  const auto folder = TRY(DrillFolder::create(options.keep));
+  const fs::path place = TRY(place_of(options));
+  TRY(check_engine(options.run.engine, options.run.workers, stop));
+  const auto folder = TRY(DrillFolder::create(place, options.keep));
   if (options.keep)
     console.note(fmt::format("What the drill makes is kept in '{}'.", folder->path().string()));
   DrillRuns drill(options, *folder, console, stop);
@@ -347,6 +381,7 @@ Result<void> drill_command(const DrillOptions& options, Console& console, std::s
                           drill.table().total()));
   if (!never.empty()) console.say(fmt::format("Never met: {}.", joined(never)));
   const nlohmann::json report = {{"state", "done"},
+                                 {"engine", options.run.engine.name},
                                  {"seeds", drill.seeds()},
                                  {"steps", drill.table().to_json()},
                                  {"never_met", never}};

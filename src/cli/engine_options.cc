@@ -24,9 +24,11 @@ void add_slurm(CLI::App& command, EngineOptions& engine) {
   command.add_option("--partition", engine.partition, "Where its nodes are [Slurm's default]")
       ->group(kGroup);
   command
-      .add_flag("--gang", engine.gang,
-                "All workers in one step that starts and ends as a whole; otherwise each works by "
-                "itself, from the first node on")
+      .add_flag(
+          "--gang", engine.gang,
+          "All workers in one step that starts and ends as a whole, as ranks of MPI where "
+          "Slurm has PMIx (then with --interface and --gang-timeout); otherwise each works by "
+          "itself, from the first node on")
       ->group(kGroup);
   command.add_option("--gres", engine.gres, "Handed on to sbatch, as the next three")
       ->group(kGroup);
@@ -97,7 +99,7 @@ Result<void> check_alone(const EngineOptions& engine) {
   const MpiOptions& mpi = engine.mpi;
   using Given = std::vector<std::pair<const char*, bool>>;
   const Given mpi_is = {std::pair("--hosts", !mpi.hosts.empty()),
-                        std::pair("--interface", !mpi.interface.empty()),
+                        std::pair("--interface", !mpi.interface.empty() && !engine.gang),
                         std::pair("--ranks-per-node", mpi.ranks_per_node > 0)};
   const Given slurm_is = {std::pair("--partition", !engine.partition.empty()),
                           std::pair("--gang", engine.gang),

@@ -13,7 +13,7 @@ class App;
 
 namespace atelier::cli {
 
-// Of --engine mpi.
+// Of --engine mpi; interface and gang_timeout also of a gang of Slurm's.
 struct MpiOptions {
   std::string hosts;  // a file; empty: EngineOptions::nodes of an allocation
   std::string interface;

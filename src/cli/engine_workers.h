@@ -33,7 +33,8 @@ struct WorkersRequest {
   std::function<bool()> goes_on;          // engine::LocalSetup
   // Chunks that are neither committed nor given up.
   std::function<Result<size_t>()> unsettled;
-  // Further arguments of worker k, asked for at each of its starts; may be unset.
+  // Further arguments of worker k, asked for at each of its starts, or (Slurm) once for all of them
+  // with k 0; may be unset. For drills.
   std::function<std::vector<std::string>(int k)> more_arguments;
 };
 

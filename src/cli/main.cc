@@ -22,6 +22,7 @@ struct Options {
   bool quiet = false;
   RunOptions run;
   WorkerOptions worker;
+  FinishOptions finish;
   DrillOptions drill;
   PreviewOptions preview;
   BenchOptions bench;
@@ -143,14 +144,15 @@ void add_drill(CLI::App& app, Options& o) {
       "Score a video while workers are killed and frozen and store calls fail, and compare the "
       "bits with those of an undisturbed run");
   DrillOptions& d = o.drill;
-  d.run.workers = 3;
   d.run.chunk_seconds = 1;
   const CLI::Range chance(0.0, 1.0);
   drill->add_option("INPUT", d.run.input, "The video to score")->required();
   drill->add_option("--model", d.run.model, "An installed model's name, or an .onnx file")
       ->required();
-  drill->add_option("--runs", d.run.runs,
-                    "Where the disturbed runs lie, each in a folder of its own [scratch files]");
+  drill->add_option(
+      "--runs", d.run.runs,
+      "Where the disturbed runs lie, each in a folder of its own [scratch files]; with "
+      "--engine slurm a folder that all nodes share");
   drill->add_option("--kill", d.kill, "Chance, at each step of the ledger, of a SIGKILL")
       ->check(chance)
       ->capture_default_str();
@@ -176,7 +178,9 @@ void add_drill(CLI::App& app, Options& o) {
   add_workers(*drill, d.run);
   drill->get_option("--workers")
       ->description("Processes that score chunks at the same time")
-      ->check(CLI::Range(1, 1024));
+      ->check(CLI::Range(1, 1024))
+      ->default_str("3");
+  add_engine(*drill, d.run.engine);
   add_result(*drill, d.run);
 }
 
@@ -206,6 +210,15 @@ void add_others(CLI::App& app, Options& o) {
   add_limits(*worker, o.worker.limits);
   worker->add_option("--prepared-by", o.worker.prepared_by)->group("");  // likewise
   worker->add_option("--drill", o.worker.drill)->group("");  // what `atelier drill` says
+  worker->add_option("--drilled-life", o.worker.drilled_life)
+      ->group("");  // of an engine that counts
+  CLI::App* finish =
+      app.add_subcommand("finish", "Join and publish a run whose chunks are all scored");
+  finish->add_option("RUN-URL", o.finish.run_url, "As `atelier run` printed it")->required();
+  finish->add_option("--output", o.finish.output,
+                     "Where the result goes [where the command that prepared the run wanted it]");
+  finish->add_option("--input", o.finish.input, "The run's input, if it was moved");
+  finish->add_flag("--force", o.finish.force, "Replace an existing output");
   CLI::App* probe = app.add_subcommand("probe", "What Atelier sees in a file");
   probe->add_option("INPUT", o.probe_input)->required();
   CLI::App* models =
@@ -287,6 +300,7 @@ Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
   const std::string name = app.get_subcommands().front()->get_name();
   if (name == "run") return run_command(o.run, console, stop);
   if (name == "drill") return drill_command(o.drill, console, stop);
+  if (name == "finish") return finish_command(o.finish, console, stop);
   if (name == "worker") return worker_command(o.worker, console, stop);
   if (name == "preview") return preview_command(o.preview, console, stop);
   if (name == "probe") return probe_command(o.probe_input, console);

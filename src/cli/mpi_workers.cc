@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "cli/folders.h"
 #include "engine/mpi.h"
+#include "engine/worker_process.h"
 #include "run/broker.h"
 #include "run/worker_beats.h"
 
@@ -37,14 +38,6 @@ Result<void> check_root() {
                     "another user.");
 }
 
-Result<std::string> rank_program() {
-  const fs::path path = program_folder() / kRankProgram;
-  if (::access(path.c_str(), X_OK) == 0) return path.string();
-  return make_error(Code::invalid_argument,
-                    "There is no '{}'; --engine mpi needs a program built with -DATELIER_MPI=ON.",
-                    path.string());
-}
-
 Result<std::vector<engine::MpiHost>> read_hosts(const MpiOptions& options) {
   constexpr uint64_t kLargest = 1u << 20;
   const auto source = FileSource::open(options.hosts);
@@ -54,39 +47,15 @@ Result<std::vector<engine::MpiHost>> read_hosts(const MpiOptions& options) {
   return engine::parse_hosts(as_text(*text), options.hosts, options.ranks_per_node);
 }
 
-// What a worker may need of this environment. No name here holds a secret: what ranks are given
-// crosses the network in clear.
+// mpirun passes on its own of these.
 std::vector<std::string> variables_of_ranks() {
-  std::vector<std::string> names;
-  for (const char* name :
-       {"ATELIER_CREDENTIALS", "ATELIER_CA_FILE", "ATELIER_MODELS", "XDG_CONFIG_HOME",
-        "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "AWS_PROFILE", "AWS_CONFIG_FILE",
-        "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE", "AWS_REGION", "AWS_DEFAULT_REGION",
-        "OMP_WAIT_POLICY", "SVT_LOG", "LANG", "LC_ALL"}) {
-    if (std::getenv(name) != nullptr) names.emplace_back(name);
-  }
+  std::vector<std::string> names = engine::harmless_variables();
+  std::erase_if(names, [](const std::string& name) { return name == "PATH" || name == "HOME"; });
   return names;
 }
 
 std::string gang_name(const WorkersRequest& request, int gang) {
   return fmt::format("{}.{}", request.name, gang);
-}
-
-std::vector<std::string> rank_arguments(const WorkersRequest& request, const std::string& url,
-                                        int gang) {
-  std::vector<std::string> arguments{"score",
-                                     url,
-                                     "--gang=" + gang_name(request, gang),
-                                     "--input=" + request.input,
-                                     "--model=" + request.model,
-                                     fmt::format("--threads={}", request.threads),
-                                     "--sandbox=" + request.sandbox};
-  for (const std::string& file : request.model_beside) arguments.push_back("--beside=" + file);
-  if (request.trace) arguments.emplace_back("--trace");
-  for (std::string& limit : to_arguments_elsewhere(request.limits)) {
-    arguments.push_back(std::move(limit));
-  }
-  return arguments;
 }
 
 Result<std::map<int, std::string>> beats_of_gang(const WorkersRequest& request,
@@ -132,6 +101,25 @@ Result<engine::MpiJob> job_on_hosts(const EngineOptions& engine) {
 
 }  // namespace
 
+Result<std::string> rank_program() {
+  const fs::path path = program_folder() / kRankProgram;
+  if (::access(path.c_str(), X_OK) == 0) return path.string();
+  return make_error(Code::invalid_argument,
+                    "There is no '{}'; a gang needs a program built with -DATELIER_MPI=ON.",
+                    path.string());
+}
+
+std::vector<std::string> rank_arguments(const WorkersRequest& request, const std::string& url) {
+  std::vector<std::string> arguments{"score", url, "--input=" + request.input,
+                                     "--model=" + request.model, "--sandbox=" + request.sandbox};
+  for (const std::string& file : request.model_beside) arguments.push_back("--beside=" + file);
+  if (request.trace) arguments.emplace_back("--trace");
+  for (std::string& limit : to_arguments_elsewhere(request.limits)) {
+    arguments.push_back(std::move(limit));
+  }
+  return arguments;
+}
+
 Result<std::vector<engine::HostTrouble>> look_at_mpi_hosts(const EngineOptions& engine,
                                                            ObjectStore& runs,
                                                            std::stop_token stop) {
@@ -153,7 +141,12 @@ Result<run::EngineReport> score_by_mpi(const WorkersRequest& request, run::RunFo
                                        Console& console, std::stop_token stop) {
   const MpiOptions& options = request.engine.mpi;
   engine::MpiJob job = TRY(job_on_hosts(request.engine));
-  job.rank_arguments = [&](int gang) { return rank_arguments(request, folder.url(), gang); };
+  job.rank_arguments = [&](int gang) {
+    std::vector<std::string> arguments = rank_arguments(request, folder.url());
+    arguments.push_back("--gang=" + gang_name(request, gang));
+    arguments.push_back(fmt::format("--threads={}", request.threads));
+    return arguments;
+  };
   job.host_arguments = {"host", folder.url(), "--sees=" + request.name};
   job.restarts = options.restarts;
   job.gang_timeout = milliseconds_of(options.gang_timeout);

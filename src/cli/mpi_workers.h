@@ -7,6 +7,11 @@
 
 namespace atelier::cli {
 
+// atelier-rank, beside this program. Errors: invalid_argument.
+Result<std::string> rank_program();
+// What a rank is called with, but for --gang and --threads.
+std::vector<std::string> rank_arguments(const WorkersRequest& request, const std::string& url);
+
 // Blocks until a gang has settled every chunk. Errors: those of engine::run_mpi_gang;
 // invalid_argument (the file of hosts, a program without MPI, root that Open MPI does not take).
 Result<run::EngineReport> score_by_mpi(const WorkersRequest& request, run::RunFolder& folder,

@@ -9,6 +9,7 @@
 #include "cli/inputs.h"
 #include "cli/worker_job.h"
 #include "run/clean_up.h"
+#include "run/gang_record.h"
 #include "run/model_parcel.h"
 #include "run/work.h"
 #include "run/worker_beats.h"
@@ -125,11 +126,18 @@ class Rank {
 }  // namespace
 
 Result<std::map<std::string, double>> score_as_rank(const RankOptions& options, engine::Gang& gang,
-                                                    const std::function<void()>& complete,
+                                                    const std::function<void()>& met,
                                                     std::stop_token stop) {
   TRY(gang.meet(stop));
-  if (gang.rank() == 0) complete();
+  met();
   return Rank(options, gang, std::move(stop)).run();
+}
+
+Result<void> keep_statistics(const RankOptions& options,
+                             const std::map<std::string, double>& statistics) {
+  const Location location = TRY(parse_location(options.run_url));
+  const auto store = TRY(open_folder(location.folder()));
+  return run::put_gang(*store, location.name(), {options.gang, statistics});
 }
 
 Result<bool> sees_run(const std::string& run_url, const std::string& worker) {

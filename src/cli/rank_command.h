@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `atelier-rank` does: the worker of a run that is one rank of a gang. mpirun starts it.
+// What `atelier-rank` does: the worker of a run that is one rank of a gang. mpirun or srun starts
+// it.
 #pragma once
 
 #include <functional>
@@ -28,11 +29,15 @@ struct RankOptions {
 };
 
 // Meets the others, gets manifest and model from rank 0, takes its even share of the chunks, then
-// helps. `complete` is called at rank 0 when all have met, and before anything is claimed. What all
-// did together, by name, is the answer at rank 0. Errors: those of a worker, and of the gang.
+// helps. `met` is called when all have met, and before anything is claimed. What all did together,
+// by name, is the answer at rank 0. Errors: those of a worker, and of the gang.
 Result<std::map<std::string, double>> score_as_rank(const RankOptions& options, engine::Gang& gang,
-                                                    const std::function<void()>& complete,
+                                                    const std::function<void()>& met,
                                                     std::stop_token stop);
+
+// Where nobody listens to rank 0, its answer goes into the run's folder (run/gang_record.h).
+Result<void> keep_statistics(const RankOptions& options,
+                             const std::map<std::string, double>& statistics);
 
 // Whether this host sees the run, whose worker of that name has beaten.
 Result<bool> sees_run(const std::string& run_url, const std::string& worker);

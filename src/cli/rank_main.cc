@@ -1,20 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// atelier-rank: what mpirun starts on each host. A program of its own, so that `atelier` itself
-// needs no MPI library. What it says is for the engine (engine/mpi_words.h), not for people.
+// atelier-rank: what mpirun or srun starts on each host. A program of its own, so that `atelier`
+// itself needs no MPI library. What it says is for the engine: by mpirun lines of
+// engine/mpi_words.h; by srun, of which nothing comes back but a code and the last words on stderr,
+// what `atelier worker` would say.
 #include <fcntl.h>
+#include <net/if.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <optional>
+#include <thread>
 
 #include "base/file.h"
+#include "base/mutex.h"
 #include "cli/console.h"
 #include "cli/folders.h"
 #include "cli/interrupt.h"
 #include "cli/rank_command.h"
+#include "cli/worker_job.h"
 #include "engine/mpi/mpi_gang.h"
 #include "engine/mpi_words.h"
 
@@ -33,11 +42,38 @@ void say(std::string line) {
   (void)write_fully(STDOUT_FILENO, as_bytes(line), "stdout");
 }
 
-// Errors are sentences; which host they are about only this program knows.
-int failed(const Error& error) {
+enum class Listener { mpirun, srun };
+
+// Errors are sentences. Which host they are about only this program knows; Slurm does, too.
+int failed(const Error& error, Listener listener = Listener::mpirun) {
+  if (listener == Listener::srun) return report_error(error, false);
   say(engine::error_line({error.code, fmt::format("On {}: {}", host_name(), error.message)}));
   return exit_code(error);
 }
+
+// A call of MPI that waits for the others cannot be interrupted: who waits for too long ends by
+// force, unless this ends before.
+class MeetingLimit {
+ public:
+  explicit MeetingLimit(double seconds)
+      : thread_([seconds](const std::stop_token& met) {
+          Mutex mutex;
+          std::condition_variable_any wake;
+          mutex.lock();
+          wake.wait_for(mutex, met, std::chrono::duration<double>(seconds), [] { return false; });
+          mutex.unlock();
+          if (met.stop_requested()) return;
+          ::_exit(failed({Code::unavailable,
+                          fmt::format("Not all ranks of the gang were there within {} s "
+                                      "(--gang-timeout); see that all nodes reach one another by "
+                                      "--interface.",
+                                      seconds)},
+                         Listener::srun));
+        }) {}
+
+ private:
+  std::jthread thread_;
+};
 
 // The scorers' program: the file beside this one as it is now, whatever becomes of its name.
 Result<Fd> open_scorer_program() {
@@ -48,18 +84,59 @@ Result<Fd> open_scorer_program() {
                     "There is no '{}'; install the whole of Atelier on every host.", path.string());
 }
 
-int score(RankOptions& options, const std::stop_token& stop) {
-  say(engine::there_line(host_name()));
+// Open MPI takes every interface where it does not find the one that it was told (seen in 4.1.4).
+Result<void> check_interface() {
+  const char* const told = std::getenv("OMPI_MCA_btl_tcp_if_include");
+  std::string_view names = told == nullptr ? "" : told;
+  while (!names.empty()) {
+    const std::string name(names.substr(0, names.find(',')));
+    names.remove_prefix(std::min(names.size(), name.size() + 1));
+    // With a slash it is a network.
+    if (name.find('/') != std::string::npos || ::if_nametoindex(name.c_str()) != 0) continue;
+    return make_error(Code::unavailable,
+                      "There is no network interface '{}' here; --interface names one that all "
+                      "hosts have.",
+                      name);
+  }
+  return {};
+}
+
+// By srun.
+struct SlurmWords {
+  std::string prepared_by;  // the version; empty: started by mpirun
+  double gang_timeout = 60;
+  Listener listener() const { return prepared_by.empty() ? Listener::mpirun : Listener::srun; }
+};
+
+int score(RankOptions& options, const SlurmWords& slurm, const std::stop_token& stop) {
+  const Listener listener = slurm.listener();
+  const bool by_srun = listener == Listener::srun;
+  if (!by_srun) say(engine::there_line(host_name()));
+  if (const auto same = check_version(slurm.prepared_by); !same.ok()) {
+    return failed(same.error(), listener);
+  }
+  if (const auto there = check_interface(); !there.ok()) return failed(there.error(), listener);
   auto program = open_scorer_program();
-  if (!program.ok()) return failed(program.error());
+  if (!program.ok()) return failed(program.error(), listener);
   // Not /proc/self: a scorer closes its own copy before it becomes the program.
   options.scorer = fmt::format("/proc/{}/fd/{}", ::getpid(), program->get());
+  std::optional<MeetingLimit> limit;
+  if (by_srun) limit.emplace(slurm.gang_timeout);
   auto gang = engine::MpiGang::join(stop);
-  if (!gang.ok()) return failed(gang.error());
+  if (!gang.ok()) return failed(gang.error(), listener);
+  const bool first = (*gang)->rank() == 0;
   const auto statistics = score_as_rank(
-      options, **gang, [] { say(engine::complete_line()); }, stop);
-  if (!statistics.ok()) return failed(statistics.error());
-  if ((*gang)->rank() == 0) {
+      options, **gang,
+      [&] {
+        limit.reset();
+        if (first && !by_srun) say(engine::complete_line());
+      },
+      stop);
+  if (!statistics.ok()) return failed(statistics.error(), listener);
+  if (first && by_srun) {
+    // A report without them is a report all the same.
+    (void)keep_statistics(options, *statistics);
+  } else if (first) {
     for (const auto& [name, value] : *statistics) say(engine::statistic_line(name, value));
   }
   (*gang)->end();
@@ -74,7 +151,7 @@ int host(const std::string& run_url, const std::string& worker) {
 }
 
 int run_program(int argc, char** argv) {
-  CLI::App app("A rank of `atelier run --engine mpi`; mpirun starts it.", "atelier-rank");
+  CLI::App app("A rank of `atelier run`; mpirun or srun starts it.", "atelier-rank");
   app.set_version_flag("--version", ATELIER_VERSION);
   app.require_subcommand(1);
   RankOptions options;
@@ -89,6 +166,10 @@ int run_program(int argc, char** argv) {
   score_app->add_option("--sandbox", options.sandbox)->check(CLI::IsMember({"on", "off"}));
   score_app->add_flag("--trace", options.trace);
   add_limits(*score_app, options.limits);
+  SlurmWords slurm;
+  score_app->add_option("--prepared-by", slurm.prepared_by, "Started by srun, for that version");
+  score_app->add_option("--gang-timeout", slurm.gang_timeout, "Seconds until all must be there")
+      ->check(CLI::Range(1.0, 86400.0));
   CLI::App* host_app = app.add_subcommand("host", "Say what this host is and sees");
   host_app->add_option("RUN-URL", options.run_url)->required();
   host_app->add_option("--sees", sees, "A worker of the run that has beaten")->required();
@@ -101,7 +182,7 @@ int run_program(int argc, char** argv) {
     return failed({Code::invalid_argument, error.what()});
   }
   return app.got_subcommand(host_app) ? host(options.run_url, sees)
-                                      : score(options, interrupt.token());
+                                      : score(options, slurm, interrupt.token());
 }
 
 }  // namespace

@@ -15,12 +15,10 @@
 #include "cli/inputs.h"
 #include "cli/kept_choices.h"
 #include "cli/model_library.h"
+#include "cli/publish.h"
 #include "engine/local.h"
 #include "media/encoder_choice.h"
-#include "media/muxer.h"
-#include "media/picture_files.h"
 #include "run/broker.h"
-#include "run/finish.h"
 #include "run/report.h"
 #include "run/unpainted.h"
 #include "run/work.h"
@@ -85,75 +83,6 @@ Result<run::Parameters> parameters_of(const RunOptions& options, Console& consol
   p.norm = options.norm;
   p.tune = options.tune;
   return p;
-}
-
-// Where the result will go: it must be writable and free, or --force given, before an hour of
-// scoring.
-struct Output {
-  Place place;
-  media::Container container = media::Container::mp4;
-};
-
-Result<void> check_folder(const Location& location, const char* what) {
-  std::error_code error;
-  const fs::path folder = location.path.parent_path();
-  if (!location.is_file() || fs::is_directory(folder, error)) return {};
-  return make_error(Code::invalid_argument, "There is no folder '{}' for the {}; make it first.",
-                    folder.string(), what);
-}
-
-// A link to nowhere is something, too.
-Result<bool> is_there(const Place& place) {
-  std::error_code error;
-  if (place.location.is_file()) return fs::exists(fs::symlink_status(place.location.path, error));
-  return TRY(place.store->head(place.key)).has_value();
-}
-
-bool is_same(const Location& a, const Location& b) {
-  if (!a.is_file() || !b.is_file()) return a == b;
-  std::error_code error;
-  return fs::equivalent(a.path, b.path, error) ||
-         fs::weakly_canonical(a.path, error) == fs::weakly_canonical(b.path, error);
-}
-
-// A sequence would replace one of its names; both of the input's count, where it is a link.
-bool is_among_pictures(const Place& input, const Place& output) {
-  std::error_code error;
-  if (!input.location.is_file() || !output.location.is_file()) {
-    return input.location.folder() == output.location.folder() &&
-           media::is_picture_name(output.key, input.key);
-  }
-  const fs::path folder = output.location.path.parent_path();
-  for (const fs::path& path : {input.location.path, fs::canonical(input.location.path, error)}) {
-    if (media::is_picture_name(output.key, path.filename().string()) &&
-        fs::equivalent(path.parent_path(), folder, error)) {
-      return true;
-    }
-  }
-  return false;
-}
-
-Result<Output> open_output(const RunOptions& options, const Place& input) {
-  Output output;
-  output.place = TRY(open_place(options.output));
-  output.container = TRY(media::container_of(output.place.key));
-  TRY(check_folder(output.place.location, "output"));
-  if (is_same(output.place.location, input.location)) {
-    return make_error(Code::invalid_argument, "The output is the input; choose another name.");
-  }
-  if (media::is_pictures(output.container) && is_among_pictures(input, output.place)) {
-    return make_error(Code::invalid_argument,
-                      "The input '{}' has a name that the output '{}' takes for a picture; choose "
-                      "another name or folder.",
-                      options.input, options.output);
-  }
-  // What a run that was killed left of a sequence of pictures is looked at when it is published.
-  if (!media::is_pictures(output.container) && !options.force && TRY(is_there(output.place))) {
-    return make_error(Code::invalid_argument,
-                      "'{}' exists and was kept; choose another name or use --force.",
-                      options.output);
-  }
-  return output;
 }
 
 Result<std::optional<Place>> open_trace(const RunOptions& options) {
@@ -239,13 +168,14 @@ struct Scored {
 class Run {
  public:
   Run(const RunOptions& options, const run::Parameters& parameters, const StoredInput& input,
-      const std::string& output_name, run::ModelFiles model, ObjectStore& store, fs::path scratch,
+      const Output& output, run::ModelFiles model, ObjectStore& store, fs::path scratch,
       Console& console, const Clock& clock)
       : options_(options),
         store_(store),
         scratch_(std::move(scratch)),
         console_(console),
         clock_(clock),
+        output_url_(output.place.location.url()),
         model_(std::move(model)) {
     // Workers that get the model from another one must be told.
     model_.open_beside = [this, open = model_.open_beside](const std::string& location) {
@@ -257,14 +187,15 @@ class Run {
     task_.identity = input.identity;
     task_.shown_name = options.input;
     task_.parameters = parameters;
-    task_.output_name = output_name;
+    task_.output_name = output.place.key;
     task_.threads = options.threads;
     task_.sandbox = options.sandbox == "on";
     task_.trace = !options.trace.empty();
     task_.limits = time_limits(options.limits);
     task_.memory = scorer_memory(options.limits);
     task_.find_run = [this](const run::ModelIdentity& found) { return find(found); };
-    task_.write_manifest = [this](const run::Manifest& planned) {
+    task_.write_manifest = [this](run::Manifest planned) {
+      planned.output = output_url_;
       return folder_->write_manifest(planned);
     };
     task_.log = [this](std::string_view text) {
@@ -436,6 +367,7 @@ class Run {
   const fs::path scratch_;
   Console& console_;
   const Clock& clock_;
+  const std::string output_url_;
   run::ModelFiles model_;
   run::ScorerTask task_;
   const std::string worker_ = run::make_worker_name();
@@ -480,31 +412,6 @@ void say_plan(Console& console, const run::Manifest& manifest, const RunOptions&
   console.say(fmt::format("Run: {}", run_url));
 }
 
-void say_damage(Console& console, const run::FinishReport& report, bool deinterlace) {
-  if (report.decode_errors > 0) {
-    console.note(
-        fmt::format("The decoder met {} errors; {} of {} frames could be decoded and were scored.",
-                    report.decode_errors, report.frames, report.frames_expected));
-  } else if (report.frames < report.frames_expected) {
-    // Damage that no decoder noticed, or packets that are not meant to be shown (VP8, AVI).
-    console.note(
-        fmt::format("{} of the video's {} packets gave a frame, and all those were scored.",
-                    report.frames, report.frames_expected));
-  }
-  if (report.retimed > 0) {
-    console.note(
-        fmt::format("{} frames have no time of their own or another frame's in the input; each was "
-                    "given one beside its neighbours.",
-                    report.retimed));
-  }
-  if (report.interlaced > 0 && !deinterlace) {
-    console.note(fmt::format(
-        "{} frames are marked as interlaced in a video that is not; they were scored as "
-        "they are. --deinterlace makes one picture of their fields.",
-        report.interlaced));
-  }
-}
-
 }  // namespace
 
 Result<void> run_command(const RunOptions& options, Console& console, std::stop_token stop) {
@@ -513,7 +420,8 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   const run::Parameters parameters = TRY(parameters_of(options, console));
   run::ModelFiles model = TRY(find_model_files(options.model));
   Input input{TRY(find_input(options.input)), {}};
-  const Output output = TRY(open_output(options, input.place));
+  const Output output = TRY(open_output(options.output, options.input, input.place));
+  if (!options.force) TRY(check_free(output, options.output));
   const auto trace = TRY(open_trace(options));
   const auto runs = TRY(open_runs(options.runs));
   TRY(check_engine(options.engine, options.workers, stop));
@@ -525,8 +433,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   }
   const fs::path scratch = TRY(scratch_for(
       {TRY(location_of_runs(options.runs)), input.place.location, output.place.location}));
-  Run job(options, parameters, input, output.place.key, std::move(model), *runs, scratch, console,
-          clock);
+  Run job(options, parameters, input, output, std::move(model), *runs, scratch, console, clock);
   const run::Prepared prepared = TRY(job.prepare(stop));
   const run::Manifest& manifest = prepared.manifest;
   for (const std::string& guess : prepared.guesses) console.note(guess);
@@ -536,27 +443,14 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
 
   const Scored scored = TRY(job.score(manifest, stop));
   if (trace) TRY(write_trace(job.folder(), *trace, console));
-  input.info = TRY(media::probe(*input.source, input.place.key));
-  run::FinishRequest finish_request;
-  finish_request.input = input.source.get();
-  finish_request.info = &input.info;
-  finish_request.container = output.container;
-  finish_request.output = output.place.store.get();
-  finish_request.output_key = output.place.key;
-  finish_request.replace = options.force;
-  finish_request.scratch = scratch;
-  finish_request.unpainted = scored.unpainted;
-  run::RunReport report;
-  report.finish = TRY(run::finish(manifest, job.folder(), finish_request, stop));
-  say_damage(console, report.finish, parameters.deinterlace);
-  for (const std::string& note : report.finish.notes) {
-    const auto& said = prepared.container_notes;
-    if (std::find(said.begin(), said.end(), note) == said.end()) console.note(note);
-  }
-
-  for (const std::string& note : notes_of_stores()) console.note(note);
-  report.output = output.place.location.url();
-  report.run = job.folder().url();
+  PublishRequest publish_request;
+  publish_request.input = &input;
+  publish_request.output = &output;
+  publish_request.replace = options.force;
+  publish_request.scratch = scratch;
+  publish_request.unpainted = scored.unpainted;
+  publish_request.said = prepared.container_notes;
+  run::RunReport report = TRY(publish(manifest, job.folder(), publish_request, console, stop));
   report.engine = scored.engine;
   report.frames_now = scored.frames_now;
   report.score_wall_seconds = scored.wall_seconds;

@@ -3,8 +3,11 @@
 
 #include <filesystem>
 
+#include "cli/mpi_workers.h"
 #include "engine/slurm.h"
+#include "run/gang_record.h"
 #include "run/scorer_process.h"
+#include "run/worker_beats.h"
 
 namespace atelier::cli {
 namespace {
@@ -13,6 +16,36 @@ namespace {
 constexpr std::chrono::seconds kPatience(60);
 // Of who only wants to look.
 constexpr std::chrono::seconds kPatienceOfLooks(10);
+
+// Ranks of MPI where they can be started; else workers that start and end together.
+Result<bool> is_gang_of_ranks(const EngineOptions& engine, engine::Commands& commands,
+                              const std::stop_token& stop) {
+  return engine.gang && rank_program().ok() && TRY(engine::has_pmix(commands, stop));
+}
+
+Result<void> check_gang(const EngineOptions& engine, engine::Commands& commands,
+                        const std::stop_token& stop) {
+  const bool ranks = TRY(is_gang_of_ranks(engine, commands, stop));
+  if (ranks == !engine.mpi.interface.empty()) return {};
+  if (ranks) {
+    return make_error(Code::invalid_argument,
+                      "--gang needs --interface NAME, that of a private network of the nodes: what "
+                      "ranks say to each other is neither encrypted nor signed.");
+  }
+  return make_error(Code::invalid_argument,
+                    "--interface is for a gang of MPI ranks, and {}; leave it out, and the workers "
+                    "start and end together all the same.",
+                    rank_program().ok() ? "this Slurm has no PMIx (srun --mpi=list)"
+                                        : "this program was built without -DATELIER_MPI=ON");
+}
+
+// What became of the gang, as its rank 0 left it.
+std::map<std::string, double> statistics_of(const WorkersRequest& request,
+                                            const std::string& run_id) {
+  const auto record = run::read_gang(*request.store, run_id);
+  const bool ours = record.ok() && *record && (*record)->gang.starts_with(request.name + ".");
+  return ours ? (*record)->statistics : std::map<std::string, double>();
+}
 
 // The path of this very program: on the nodes it must be the same.
 Result<std::string> program_path() {
@@ -32,7 +65,8 @@ run::EngineTask task_row(const engine::SlurmTask& task) {
 
 Result<void> check_slurm_engine(const EngineOptions& engine, std::stop_token stop) {
   const auto commands = engine::make_commands(kPatience);
-  return engine::check_slurm(*commands, engine.partition, std::move(stop));
+  TRY(engine::check_slurm(*commands, engine.partition, stop));
+  return engine.gang ? check_gang(engine, *commands, stop) : Result<void>();
 }
 
 Result<std::map<std::string, int>> slurm_nodes(const EngineOptions& engine, std::stop_token stop) {
@@ -51,10 +85,23 @@ Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::Run
   const Clock::Duration begin = clock.now();
 
   engine::SlurmRequest slurm;
-  slurm.setup.program = TRY(program_path());
-  slurm.setup.arguments = std::move(arguments);
+  if (options.gang && !options.mpi.interface.empty()) {
+    slurm.setup.program = TRY(rank_program());
+    slurm.setup.arguments = rank_arguments(request, folder.url());
+    slurm.setup.arguments.push_back(fmt::format("--gang-timeout={}", options.mpi.gang_timeout));
+    slurm.setup.interface = options.mpi.interface;
+  } else {
+    slurm.setup.program = TRY(program_path());
+    slurm.setup.arguments = std::move(arguments);
+  }
   for (const char* word : {"--prepared-by", ATELIER_VERSION}) {
     slurm.setup.arguments.emplace_back(word);
+  }
+  if (request.more_arguments) {
+    for (std::string& more : request.more_arguments(0)) {
+      slurm.setup.arguments.push_back(std::move(more));
+    }
+    slurm.setup.tells_life = true;
   }
   slurm.setup.name = request.name;
   slurm.setup.run_id = folder.run_id();
@@ -74,6 +121,13 @@ Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::Run
     const auto kept = folder.put_engine(run::to_json({options.name, job, options.partition}));
     if (!kept.ok()) console.note("`atelier show` will not see the job: " + kept.error().message);
   };
+  slurm.bury = [&](int64_t job, int restart) {
+    for (int rank = 0; rank < nodes.most; ++rank) {
+      // Its chunk is taken over all the same, later.
+      (void)run::bury(*request.store, folder.run_id(),
+                      fmt::format("{}.{}.{}.{}", request.name, job, restart, rank));
+    }
+  };
   slurm.say = [&](const std::string& text) { console.say(text); };
   slurm.event = [&](const std::string& text) {
     const std::chrono::duration<double> seconds = clock.now() - begin;
@@ -86,6 +140,7 @@ Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::Run
   report.nodes = std::move(outcome.nodes);
   report.workers = outcome.workers;
   report.restarts = outcome.restarts;
+  report.statistics = statistics_of(request, folder.run_id());
   return report;
 }
 

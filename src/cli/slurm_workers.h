@@ -13,7 +13,8 @@
 
 namespace atelier::cli {
 
-// Errors: unavailable (no Slurm, no such partition).
+// Errors: unavailable (no Slurm, no such partition); invalid_argument (a gang without what its
+// ranks need).
 Result<void> check_slurm_engine(const EngineOptions& engine, std::stop_token stop);
 
 // The nodes of its partition by state: engine::nodes_by_state.

@@ -32,16 +32,6 @@ Result<run::Share> parse_share(const std::string& text) {
   return share;
 }
 
-// Another version may compute other bits from the same manifest.
-Result<void> check_version(const std::string& prepared_by) {
-  if (prepared_by.empty() || prepared_by == ATELIER_VERSION) return {};
-  return make_error(
-      Code::unavailable,
-      "This is Atelier {}, but the run was prepared by {}; install the same version on "
-      "every node.",
-      ATELIER_VERSION, prepared_by);
-}
-
 }  // namespace
 
 Result<void> worker_command(const WorkerOptions& options, Console& console, std::stop_token stop) {
@@ -57,7 +47,11 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   const auto opened = TRY(open_folder(location.folder()));
   std::unique_ptr<run::DrilledWorker> drill;
   if (!options.drill.empty()) {
-    drill = TRY(run::DrilledWorker::create(options.drill, *opened, run_id, clock));
+    run::DrillOrders orders = TRY(run::drill_orders_from_json(options.drill));
+    if (options.drilled_life >= 0) {
+      orders = run::orders_of_life(std::move(orders), share.k + 1, options.drilled_life);
+    }
+    drill = TRY(run::DrilledWorker::create(orders, *opened, run_id, clock));
   }
   std::optional<RetryingStore> drilled;
   if (drill) drilled.emplace(drill->store(), clock, drill->retries());

@@ -6,6 +6,15 @@
 
 namespace atelier::cli {
 
+Result<void> check_version(const std::string& prepared_by) {
+  if (prepared_by.empty() || prepared_by == ATELIER_VERSION) return {};
+  return make_error(
+      Code::unavailable,
+      "This is Atelier {}, but the run was prepared by {}; install the same version on "
+      "every node.",
+      ATELIER_VERSION, prepared_by);
+}
+
 Result<run::Manifest> read_run_manifest(ObjectStore& store, const std::string& run_id,
                                         const std::string& url, bool prepared) {
   auto manifest = TRY(run::RunFolder(store, run_id).read_manifest());

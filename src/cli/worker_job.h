@@ -11,6 +11,10 @@
 
 namespace atelier::cli {
 
+// Whether this version may work on a run that was prepared by that one, elsewhere: another version
+// may compute other bits from the same manifest. Empty: whatever it was. Errors: unavailable.
+Result<void> check_version(const std::string& prepared_by);
+
 // Errors: where there is no prepared run invalid_argument or, if it is known to be prepared,
 // unavailable.
 Result<run::Manifest> read_run_manifest(ObjectStore& store, const std::string& run_id,

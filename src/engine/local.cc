@@ -4,8 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,98 +13,50 @@
 #include <optional>
 #include <thread>
 
-#include "base/file.h"
+#include "base/child_process.h"
+#include "engine/worker_process.h"
 
 namespace atelier::engine {
 namespace {
 
 constexpr std::chrono::milliseconds kTick(200);
-constexpr int kInterrupted = 130;  // the program's exit code
 
 Error cannot(const char* what) {
   return make_error(code_of_errno(errno, Code::internal), "Cannot {}: {}.", what,
                     describe_errno(errno));
 }
 
-// The inverse of what the program's exit codes mean.
-Code code_of_exit(int code) {
-  switch (code) {
-    case 2: return Code::invalid_argument;
-    case 3: return Code::invalid_input;
-    case 4: return Code::unavailable;
-    case kInterrupted: return Code::cancelled;
-    default: return Code::internal;
-  }
-}
-
 class Worker {
  public:
   static Result<Worker> start(const LocalSetup& setup, int k) {
-    Worker worker(k);
-    std::array<int, 2> pipe{};
-    if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return cannot("make a pipe");
-    worker.words_ = Fd(pipe[0]);
-    const Fd end(pipe[1]);
+    Pipe words = TRY(Pipe::create());
     // On our end only: the worker may wait for us.
-    if (::fcntl(pipe[0], F_SETFL, O_NONBLOCK) != 0) return cannot("make a pipe");
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, end.get(), 2);
-    std::vector<std::string> words = setup.arguments(k, setup.workers);
-    words.insert(words.begin(), "atelier");
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    // A group of its own: what a terminal sends to ours is for us to pass on, once.
-    posix_spawnattr_t attributes;
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-    errno = ::posix_spawn(&worker.pid_, setup.program.c_str(), &actions, &attributes,
-                          arguments.data(), environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    if (errno != 0) {
-      worker.pid_ = -1;
-      return cannot("start a worker");
-    }
-    worker.process_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, worker.pid_, 0)));
-    return worker;
-  }
-
-  Worker(Worker&& other) noexcept
-      : k_(other.k_),
-        pid_(std::exchange(other.pid_, -1)),
-        words_(std::move(other.words_)),
-        process_(std::move(other.process_)),
-        said_(std::move(other.said_)) {}
-  Worker& operator=(Worker&& other) noexcept {
-    std::swap(k_, other.k_);
-    std::swap(pid_, other.pid_);
-    std::swap(words_, other.words_);
-    std::swap(process_, other.process_);
-    std::swap(said_, other.said_);
-    return *this;
-  }
-  ~Worker() {
-    if (pid_ <= 0) return;
-    ::kill(pid_, SIGKILL);
-    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
-    }
+    if (::fcntl(words.reading.get(), F_SETFL, O_NONBLOCK) != 0) return cannot("make a pipe");
+    ChildSetup child;
+    child.program = setup.program;
+    child.words = setup.arguments(k, setup.workers);
+    child.words.insert(child.words.begin(), "atelier");
+    child.out = ChildSetup::kNull;
+    child.err = words.writing.get();
+    // It is this program, which holds its signals back until it can obey them.
+    child.keeps_signals = true;
+    child.refused = [](int error) {
+      return make_error(code_of_errno(error, Code::internal), "Cannot start a worker: {}.",
+                        describe_errno(error));
+    };
+    auto process = TRY(ChildProcess::start(child));
+    return Worker(k, std::move(process), std::move(words.reading));
   }
 
   int k() const { return k_; }
-  int process() const { return process_.get(); }
-  void ask_to_leave() const { ::kill(pid_, SIGTERM); }
+  int process() const { return process_.handle(); }
+  void ask_to_leave() const { process_.send(SIGTERM); }
 
   // The status of waitpid(), once it has ended.
   std::optional<int> ended() {
     listen();
-    int status = 0;
-    if (::waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
-    pid_ = -1;
-    listen();
+    const std::optional<int> status = process_.ended();
+    if (status) listen();
     return status;
   }
 
@@ -120,7 +70,8 @@ class Worker {
   }
 
  private:
-  explicit Worker(int k) : k_(k) {}
+  Worker(int k, ChildProcess process, Fd words)
+      : k_(k), process_(std::move(process)), words_(std::move(words)) {}
 
   void listen() {
     constexpr size_t kKept = 8192;
@@ -135,9 +86,8 @@ class Worker {
   }
 
   int k_;
-  pid_t pid_ = -1;
+  ChildProcess process_;
   Fd words_;
-  Fd process_;
   std::string said_;
 };
 

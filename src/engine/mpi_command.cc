@@ -18,18 +18,14 @@ void append(Words& words, std::initializer_list<std::string> more) {
 Words beginning(const MpiSetup& setup) {
   // Which rank speaks; ranks share the processors of their host by themselves.
   Words words = {setup.mpirun, "--tag-output", "--bind-to", "none"};
-  const std::string& interface = setup.interface;
-  const std::pair<const char*, std::string> parameters[] = {
-      {"pml", "ob1"},
-      {"btl", "self,vader,tcp"},
-      {"btl_base_warn_component_unused", "0"},
-      {"btl_tcp_if_include", interface},
-      {"oob_tcp_if_include", interface},
-      // Without these a host that went silent is never noticed; so after four seconds.
-      {"oob_tcp_keepalive_time", "2"},
-      {"oob_tcp_keepalive_intvl", "1"},
-      {"oob_tcp_keepalive_probes", "2"},
-  };
+  auto parameters = transport_parameters(setup.interface);
+  parameters.insert(
+      parameters.end(),
+      {{"oob_tcp_if_include", setup.interface},
+       // Without these a host that went silent is never noticed; so after four seconds.
+       {"oob_tcp_keepalive_time", "2"},
+       {"oob_tcp_keepalive_intvl", "1"},
+       {"oob_tcp_keepalive_probes", "2"}});
   for (const auto& [name, value] : parameters) append(words, {"--mca", name, value});
   if (!setup.variables.empty()) {
     append(words,
@@ -88,6 +84,14 @@ Result<std::vector<MpiHost>> parse_hosts(std::string_view text, const std::strin
   }
   if (!hosts.empty()) return hosts;
   return make_error(Code::invalid_argument, "'{}' names no host; write one a line.", file);
+}
+
+std::vector<std::pair<std::string, std::string>> transport_parameters(
+    const std::string& interface) {
+  return {{"pml", "ob1"},
+          {"btl", "self,vader,tcp"},
+          {"btl_base_warn_component_unused", "0"},
+          {"btl_tcp_if_include", interface}};
 }
 
 std::vector<std::string> gang_command(const MpiSetup& setup, const std::vector<MpiHost>& hosts,

@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -27,6 +28,9 @@ struct MpiSetup {
   std::string program;                 // what a rank runs: the same path on every host
   std::vector<std::string> variables;  // of the environment, set here, that ranks get
 };
+
+// What ranks speak over, as parameters of Open MPI: TCP, by that interface alone.
+std::vector<std::pair<std::string, std::string>> transport_parameters(const std::string& interface);
 
 // All ranks of a gang: rank 0 is the first of the first host, and so on.
 std::vector<std::string> gang_command(const MpiSetup& setup, const std::vector<MpiHost>& hosts,

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <sstream>
 
 #include "engine/slurm_watch.h"
+#include "engine/worker_process.h"
 
 namespace atelier::engine {
 namespace {
@@ -31,6 +33,8 @@ Result<std::string> printed_by(Commands& commands, const std::vector<std::string
   if (answer.code == 0) return std::move(answer.out);
   return make_error(Code::unavailable, "Slurm's '{}' fails ({}).", words[0], last_words(answer));
 }
+
+const std::vector<std::string> kQueue = {"squeue", "--states=all", "--json"};
 
 class Engine {
  public:
@@ -90,21 +94,58 @@ class Engine {
   Result<void> submit(size_t left) {
     const auto most = static_cast<size_t>(std::max(1, request_.setup.most_nodes));
     const int tasks = static_cast<int>(std::min(most, left));
-    const auto words = submit_command(request_.setup, tasks, harmless_variables());
+    const std::string name = job_name(request_.setup, ++submissions_);
+    const auto words = submit_command(request_.setup, name, tasks, harmless_variables());
     const auto answer =
-        TRY(commands_.run(words, batch_script(request_.setup, tasks), std::stop_token()));
-    if (answer.code != 0) {
-      return make_error(Code::unavailable,
-                        "Slurm refuses the job ({}); change --partition, --nodes, --account, "
-                        "--constraint, --gres or --time.",
-                        last_words(answer));
-    }
-    job_ = TRY(parse_submitted(answer.out));
+        commands_.run(words, batch_script(request_.setup, tasks), std::stop_token());
+    TRY(check_taken(answer));
+    const auto number = number_of_job(answer);
+    job_ = number.ok() ? *number : TRY(find_lost(name, number.error()));
     if (workers_ == 0) workers_ = request_.setup.gang ? request_.setup.most_nodes : tasks;
     watch_.submitted(job_);
+    lives_before_ = lives_over_;
     heard_ = clock_.now();
     if (request_.submitted) request_.submitted(job_);
     return {};
+  }
+
+  // Refused: then there is certainly no job.
+  static Result<void> check_taken(const Result<Commands::Answer>& answer) {
+    if (!answer.ok() || answer->code == 0 || may_be_submitted(last_words(*answer))) return {};
+    return make_error(Code::unavailable,
+                      "Slurm refuses the job ({}); change --partition, --nodes, --account, "
+                      "--constraint, --gres or --time.",
+                      last_words(*answer));
+  }
+
+  static Result<int64_t> number_of_job(const Result<Commands::Answer>& answer) {
+    if (!answer.ok()) return answer.error();
+    if (answer->code == 0) return parse_submitted(answer->out);
+    return make_error(Code::unavailable,
+                      "Slurm's 'sbatch' fails ({}); the same command goes on once it answers.",
+                      last_words(*answer));
+  }
+
+  // The number of a job that may have been submitted though `why` is all that came back.
+  Result<int64_t> find_lost(const std::string& name, const Error& why) {
+    job_ = 0;
+    int absent = 0;
+    for (int look = 0; look < request_.most_looks && absent < request_.looks_without_job; ++look) {
+      wait();
+      if (stop_.stop_requested()) break;
+      const auto printed = printed_by(commands_, kQueue, stop_);
+      const auto found = printed.ok() ? parse_job_named(*printed, name) : printed.error();
+      if (!found.ok()) continue;
+      if (*found) {
+        happened(fmt::format("sbatch did not say so, but Slurm has job {}.", **found));
+        return **found;
+      }
+      ++absent;
+    }
+    // One that comes after all has nobody to wait for it.
+    run_unheard({"scancel", "--jobname=" + name});
+    if (stop_.stop_requested()) return make_error(Code::cancelled, "Interrupted.");
+    return why;
   }
 
   // Large clusters answer slowly: most of the time they are left alone.
@@ -148,6 +189,10 @@ class Engine {
 
   void tell() {
     silent_ = false;
+    for (; lives_over_ < watch_.restarts(); ++lives_over_) {
+      const int restart = lives_over_ - lives_before_;
+      if (request_.setup.gang && request_.bury) request_.bury(job_, restart);
+    }
     for (const std::string& text : watch_.take_events()) happened(text);
     for (const std::string& text : watch_.take_news()) {
       if (request_.say) request_.say(text);
@@ -188,6 +233,9 @@ class Engine {
     std::vector<std::string> words = {"scancel"};
     words.insert(words.end(), options.begin(), options.end());
     words.push_back(std::to_string(job_));
+    run_unheard(words);
+  }
+  void run_unheard(const std::vector<std::string>& words) {
     const auto ignored = commands_.run(words, {}, std::stop_token());
     static_cast<void>(ignored);
   }
@@ -198,7 +246,10 @@ class Engine {
   const std::stop_token stop_;
   SlurmWatch watch_;
   int64_t job_ = 0;
+  int submissions_ = 0;
   int workers_ = 0;
+  int lives_over_ = 0;    // restarts that were looked after, of all jobs
+  int lives_before_ = 0;  // of jobs before this one
   Clock::Duration heard_{};
   Clock::Duration answering_{};
   bool silent_ = false;
@@ -214,6 +265,18 @@ Result<void> check_slurm(Commands& commands, const std::string& partition, std::
   return make_error(Code::unavailable,
                     "Slurm has no partition '{}' with nodes; `sinfo` lists those it has.",
                     partition);
+}
+
+Result<bool> has_pmix(Commands& commands, std::stop_token stop) {
+  const auto answer = TRY(commands.run({"srun", "--mpi=list"}, {}, std::move(stop)));
+  if (answer.code != 0) {
+    return make_error(Code::unavailable, "Slurm's 'srun --mpi=list' fails ({}).",
+                      last_words(answer));
+  }
+  // A plug-in a line, with blanks before it.
+  std::istringstream words(answer.out + "\n" + answer.err);
+  return std::find(std::istream_iterator<std::string>(words), {}, "pmix") !=
+         std::istream_iterator<std::string>();
 }
 
 Result<std::map<std::string, int>> nodes_by_state(Commands& commands, const std::string& partition,
@@ -249,7 +312,7 @@ Result<SlurmOutcome> run_slurm_workers(const SlurmRequest& request, Commands& co
 }
 
 Result<std::vector<SlurmTask>> ask_slurm(Commands& commands, int64_t job, std::stop_token stop) {
-  return parse_queue(TRY(printed_by(commands, {"squeue", "--states=all", "--json"}, stop)), job);
+  return parse_queue(TRY(printed_by(commands, kQueue, stop)), job);
 }
 
 }  // namespace atelier::engine

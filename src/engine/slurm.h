@@ -27,7 +27,9 @@ struct SlurmRequest {
   SlurmSetup setup;
   // How much is left to do: no more tasks than that are submitted, and with 0 the work is over.
   std::function<Result<size_t>()> unsettled;
-  std::function<void(int64_t job)> submitted;          // may be unset, as the next two
+  std::function<void(int64_t job)> submitted;  // may be unset, as the next three
+  // That life of the job, a gang's, is over: its workers are gone, whatever they last said.
+  std::function<void(int64_t job, int restart)> bury;
   std::function<void(const std::string& text)> event;  // "n2 was lost: task 3 was requeued."
   std::function<void(const std::string& text)> say;    // of passing interest
   std::chrono::milliseconds interval = std::chrono::seconds(2);  // between looks
@@ -36,6 +38,10 @@ struct SlurmRequest {
   // For workers to leave by themselves when everything is done.
   std::chrono::milliseconds patience = std::chrono::seconds(5);
   int most_submissions = 5;
+  // Into the queue after an sbatch that did not answer: so often while Slurm is silent, and so
+  // often without a job of that name until there is none.
+  int most_looks = 5;
+  int looks_without_job = 2;
 };
 
 struct SlurmOutcome {
@@ -48,6 +54,9 @@ struct SlurmOutcome {
 // to do.
 Result<void> check_slurm(Commands& commands, const std::string& partition, std::stop_token stop);
 
+// Whether its srun can start ranks of Open MPI (--mpi=pmix). Errors: unavailable.
+Result<bool> has_pmix(Commands& commands, std::stop_token stop);
+
 // The nodes of a partition, counted by Slurm's own word for their state: "idle", "down*". Errors:
 // unavailable, corrupt.
 Result<std::map<std::string, int>> nodes_by_state(Commands& commands, const std::string& partition,
@@ -56,11 +65,13 @@ Result<std::map<std::string, int>> nodes_by_state(Commands& commands, const std:
 // counts, one that is down, drained or does not answer does not.
 bool is_usable_node(std::string_view state);
 
-// Blocks until nothing is unsettled. An error and a stop cancel the job; what is done is kept. If
-// this process dies, the job goes on without it and ends by itself. Errors: cancelled (also where
-// somebody cancelled the job); unavailable (Slurm refuses the job, cannot run it or keeps silent;
-// no node can start the program or reach the stores); those of a worker that ended with a verdict,
-// with its node and its words; internal.
+// Blocks until nothing is unsettled. An sbatch whose answer does not come may have submitted its
+// job: the job is looked for by its name and taken for ours, or there is none and that name is
+// cancelled, so that no job is left without an owner. An error and a stop cancel the job; what is
+// done is kept. If this process dies, the job goes on without it and ends by itself. Errors:
+// cancelled (also where somebody cancelled the job); unavailable (Slurm refuses the job, cannot run
+// it or keeps silent; no node can start the program or reach the stores); those of a worker that
+// ended with a verdict, with its node and its words; internal.
 Result<SlurmOutcome> run_slurm_workers(const SlurmRequest& request, Commands& commands,
                                        Clock& clock, std::stop_token stop);
 

@@ -204,6 +204,30 @@ Result<int64_t> parse_submitted(std::string_view printed) {
   return *job;
 }
 
+Result<std::optional<int64_t>> parse_job_named(std::string_view printed, std::string_view name) {
+  const json rows = TRY(rows_of(printed, "jobs", "squeue --json"));
+  for (const json& row : rows) {
+    if (!row.is_object()) return not_understood("squeue --json");
+    if (text_at(row, "name") != name) continue;
+    // A task that has begun has a number of its own.
+    const int64_t array = number_at(row, "array_job_id", 0);
+    const int64_t job = array > 0 ? array : number_at(row, "job_id", 0);
+    if (job <= 0) return not_understood("squeue --json");
+    return std::optional(job);
+  }
+  return std::optional<int64_t>();
+}
+
+// slurm_strerror() of what can go wrong between sending and hearing.
+bool may_be_submitted(std::string_view words) {
+  constexpr std::array<std::string_view, 6> kLost = {
+      "timed out",   "Unable to contact", "Zero Bytes were transmitted",
+      "Connection ", "communication",     "receive"};
+  return std::any_of(kLost.begin(), kLost.end(), [&](std::string_view lost) {
+    return words.find(lost) != std::string_view::npos;
+  });
+}
+
 Result<std::vector<SlurmTask>> parse_queue(std::string_view printed, int64_t job) {
   const json rows = TRY(rows_of(printed, "jobs", "squeue --json"));
   std::vector<SlurmTask> tasks;

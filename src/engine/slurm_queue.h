@@ -45,6 +45,13 @@ struct SlurmTask {
 // "12" or "12;cluster".
 Result<int64_t> parse_submitted(std::string_view printed);
 
+// The number of the job of that name, if there is one. squeue prints those of everybody.
+Result<std::optional<int64_t>> parse_job_named(std::string_view printed, std::string_view name);
+
+// Whether sbatch, which ended with an error and these words, may have submitted its job all the
+// same: it was sent, and the answer did not come. A refusal says no.
+bool may_be_submitted(std::string_view words);
+
 // The tasks of that job by number; squeue prints those of everybody. Several that wait as one row
 // are one each. None: Slurm has forgotten the job or never heard of it.
 Result<std::vector<SlurmTask>> parse_queue(std::string_view printed, int64_t job);

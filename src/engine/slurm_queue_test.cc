@@ -185,5 +185,28 @@ TEST(SlurmQueue, ListsOfHosts) {
   }
 }
 
+TEST(SlurmQueue, AJobIsFoundByItsName) {
+  const char* queue = R"({"jobs": [
+      {"job_id": 8, "array_job_id": 0, "job_state": "RUNNING", "name": "a"},
+      {"job_id": 10, "array_job_id": 9, "array_task_id": 1, "job_state": "RUNNING", "name": "b"},
+      {"job_id": "11", "name": "c"}, {"name": 5}]})";
+  EXPECT_EQ(parse_job_named(queue, "a").value(), 8);
+  EXPECT_EQ(parse_job_named(queue, "b").value(), 9) << "of a task's";
+  EXPECT_EQ(parse_job_named(queue, "none").value(), std::nullopt);
+  EXPECT_EQ(parse_job_named(queue, "c").error().code, Code::corrupt);
+  EXPECT_EQ(parse_job_named("{", "a").error().code, Code::corrupt);
+  EXPECT_EQ(parse_job_named(R"({"jobs": [], "errors": [{"error": "away"}]})", "a").error().code,
+            Code::unavailable)
+      << "which is not an empty queue";
+}
+
+TEST(SlurmQueue, ARefusalIsNoLostAnswer) {
+  EXPECT_TRUE(
+      may_be_submitted("Batch job submission failed: Socket timed out on send/recv operation"));
+  EXPECT_TRUE(may_be_submitted(
+      "Batch job submission failed: Unable to contact slurm controller (connect failure)"));
+  EXPECT_FALSE(may_be_submitted("Batch job submission failed: Invalid partition name specified"));
+}
+
 }  // namespace
 }  // namespace atelier::engine

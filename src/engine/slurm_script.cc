@@ -3,8 +3,7 @@
 
 #include <fmt/format.h>
 
-#include <array>
-#include <cstdlib>
+#include "engine/mpi_command.h"
 
 namespace atelier::engine {
 namespace {
@@ -35,15 +34,33 @@ std::string worker_command(const SlurmSetup& setup, int tasks) {
   if (!setup.gang) {
     return fmt::format(
         "{} --worker \"$SLURM_ARRAY_TASK_ID/{}\" --name {}\".$SLURM_JOB_ID.$restart\" "
-        "--threads \"$SLURM_CPUS_ON_NODE\"",
-        quoted(words), tasks, quoted(setup.name));
+        "--threads \"$SLURM_CPUS_ON_NODE\"{}",
+        quoted(words), tasks, quoted(setup.name),
+        setup.tells_life ? " --drilled-life \"$restart\"" : "");
   }
-  const std::string rank =
-      "exec \"$@\" --worker \"$((SLURM_PROCID + 1))/$SLURM_NTASKS\" "
-      "--name \"$0.$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}.$SLURM_PROCID\" "
-      "--threads \"$SLURM_CPUS_ON_NODE\"";
-  return fmt::format("{} bash -c {} {} {}", quoted(setup.launcher), quoted(rank),
-                     quoted(setup.name), quoted(words));
+  const bool ranks = !setup.interface.empty();
+  const std::string life = "$0.$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}";
+  const std::string who = ranks ? fmt::format("--gang \"{}\"", life)
+                                : fmt::format(
+                                      "--worker \"$((SLURM_PROCID + 1))/$SLURM_NTASKS\" "
+                                      "--name \"{}.$SLURM_PROCID\"",
+                                      life);
+  return fmt::format(
+      "srun --mpi={} --kill-on-bad-exit=1 --cpu-bind=none bash -c {} {} {}",
+      // What sbatch was told to export would go for this step, too, and leave out the transport.
+      ranks ? "pmix --export=ALL" : "none",
+      quoted("exec \"$@\" " + who + " --threads \"$SLURM_CPUS_ON_NODE\""), quoted(setup.name),
+      quoted(words));
+}
+
+// Ranks find these in their environment; without mpirun there is nothing else to tell them.
+std::string transport_of_ranks(const SlurmSetup& setup) {
+  if (!setup.gang || setup.interface.empty()) return {};
+  std::string text;
+  for (const auto& [name, value] : transport_parameters(setup.interface)) {
+    text += fmt::format("export OMPI_MCA_{}={}\n", name, quoted(value));
+  }
+  return text;
 }
 
 constexpr const char* kBefore = R"(#!/bin/bash
@@ -99,11 +116,16 @@ exit "$code"
 std::string batch_script(const SlurmSetup& setup, int tasks) {
   return fmt::format(
       "{}again() {{ [ \"$restart\" -ge {} ] || scontrol requeue \"$me\"; }}\n\n"
-      "{} >/dev/null 2>\"$words\"\n{}",
-      kBefore, setup.most_restarts, worker_command(setup, tasks), kAfter);
+      "{}{} >/dev/null 2>\"$words\"\n{}",
+      kBefore, setup.most_restarts, transport_of_ranks(setup), worker_command(setup, tasks),
+      kAfter);
 }
 
-std::vector<std::string> submit_command(const SlurmSetup& setup, int tasks,
+std::string job_name(const SlurmSetup& setup, int submission) {
+  return fmt::format("atelier-{}-{}.{}", setup.run_id, setup.name, submission);
+}
+
+std::vector<std::string> submit_command(const SlurmSetup& setup, const std::string& job, int tasks,
                                         const std::vector<std::string>& variables) {
   std::string environment = "NIL";
   for (size_t i = 0; i < variables.size(); ++i) {
@@ -111,7 +133,7 @@ std::vector<std::string> submit_command(const SlurmSetup& setup, int tasks,
   }
   std::vector<std::string> words = {"sbatch",
                                     "--parsable",
-                                    "--job-name=atelier-" + setup.run_id,
+                                    "--job-name=" + job,
                                     "--requeue",
                                     "--open-mode=append",
                                     "--output=/dev/null",
@@ -137,30 +159,6 @@ std::vector<std::string> submit_command(const SlurmSetup& setup, int tasks,
     if (!value->empty()) words.push_back(fmt::format("{}={}", option, *value));
   }
   return words;
-}
-
-std::vector<std::string> harmless_variables() {
-  constexpr std::array<const char*, 16> kNames = {"PATH",
-                                                  "HOME",
-                                                  "LANG",
-                                                  "ATELIER_CREDENTIALS",
-                                                  "ATELIER_CA_FILE",
-                                                  "ATELIER_MODELS",
-                                                  "XDG_CACHE_HOME",
-                                                  "XDG_STATE_HOME",
-                                                  "XDG_DATA_HOME",
-                                                  "XDG_CONFIG_HOME",
-                                                  "AWS_PROFILE",
-                                                  "AWS_CONFIG_FILE",
-                                                  "AWS_SHARED_CREDENTIALS_FILE",
-                                                  "AWS_REGION",
-                                                  "AWS_DEFAULT_REGION",
-                                                  "AWS_CA_BUNDLE"};
-  std::vector<std::string> names;
-  for (const char* name : kNames) {
-    if (std::getenv(name) != nullptr) names.emplace_back(name);
-  }
-  return names;
 }
 
 }  // namespace atelier::engine

@@ -12,7 +12,7 @@ struct SlurmSetup {
   std::string program;                 // its path on every node
   std::vector<std::string> arguments;  // of every worker; --worker, --name and --threads are added
   std::string name;                    // workers are "NAME.JOB.RESTART", in a gang with ".RANK"
-  std::string run_id;                  // the job is "atelier-RUN"
+  std::string run_id;
 
   std::string partition;  // as all up to `time` handed on to sbatch; empty: Slurm's default
   std::string account;
@@ -23,9 +23,12 @@ struct SlurmSetup {
   int most_nodes = 1;
   int threads = 0;  // of each worker; 0: whole nodes, and as many threads as Slurm gives processors
   bool gang = false;
-  // What a gang is started by, in one step of the whole job.
-  std::vector<std::string> launcher = {"srun", "--mpi=none", "--kill-on-bad-exit=1",
-                                       "--cpu-bind=none"};
+  // Of a gang of ranks (atelier-rank, by srun --mpi=pmix), which get --gang, what their names begin
+  // with: the only network interface by which they speak. Empty: workers that start and end
+  // together and know nothing of each other.
+  std::string interface;
+  // Independent workers get --drilled-life: how often Slurm has started that task before.
+  bool tells_life = false;
   // After so many a task that is not Slurm's to requeue is left to the engine.
   int most_restarts = 20;
 };
@@ -37,13 +40,14 @@ struct SlurmSetup {
 // folder for that.
 std::string batch_script(const SlurmSetup& setup, int tasks);
 
-// The command that submits it, the script on its stdin: an array of so many tasks of one node each,
-// or a gang. `variables` of the environment go along; everything else of it stays here, since Slurm
-// would keep it in files.
-std::vector<std::string> submit_command(const SlurmSetup& setup, int tasks,
-                                        const std::vector<std::string>& variables);
+// No other job has it, as long as no other command has the setup's name: by it a job is found whose
+// number never came. `submission`: from 1.
+std::string job_name(const SlurmSetup& setup, int submission);
 
-// Those that may go along and are set: places of programs and files, and no secret.
-std::vector<std::string> harmless_variables();
+// The command that submits it, the script on its stdin: an array of so many tasks of one node each,
+// or a gang, called `job`. `variables` of the environment go along; everything else of it stays
+// here, since Slurm would keep it in files.
+std::vector<std::string> submit_command(const SlurmSetup& setup, const std::string& job, int tasks,
+                                        const std::vector<std::string>& variables);
 
 }  // namespace atelier::engine

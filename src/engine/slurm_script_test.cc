@@ -9,12 +9,14 @@
 #include <fstream>
 
 #include "engine/commands.h"
+#include "engine/worker_process.h"
 
 namespace atelier::engine {
 namespace {
 
 using testing::Contains;
 using testing::ElementsAre;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
@@ -36,19 +38,25 @@ TEST(SlurmScript, AnArrayOfWorkersIsSubmittedWithoutTheEnvironment) {
   setup.constraint = "fast&big";
   setup.gres = "gpu:1";
   setup.time = "2:00:00";
-  EXPECT_THAT(
-      submit_command(setup, 3, {"PATH", "HOME"}),
-      ElementsAre("sbatch", "--parsable", "--job-name=atelier-0123456789abcdef", "--requeue",
-                  "--open-mode=append", "--output=/dev/null", "--export=PATH,HOME", "--array=1-3",
-                  "--nodes=1", "--ntasks=1", "--exclusive", "--mem=0", "--partition=spot",
-                  "--account=film", "--constraint=fast&big", "--gres=gpu:1", "--time=2:00:00"));
-  EXPECT_THAT(submit_command(setup_of("/a"), 1, {}), Contains("--export=NIL"));
+  EXPECT_THAT(submit_command(setup, "atelier-0123456789abcdef-head-7.1", 3, {"PATH", "HOME"}),
+              ElementsAre("sbatch", "--parsable", "--job-name=atelier-0123456789abcdef-head-7.1",
+                          "--requeue", "--open-mode=append", "--output=/dev/null",
+                          "--export=PATH,HOME", "--array=1-3", "--nodes=1", "--ntasks=1",
+                          "--exclusive", "--mem=0", "--partition=spot", "--account=film",
+                          "--constraint=fast&big", "--gres=gpu:1", "--time=2:00:00"));
+  EXPECT_THAT(submit_command(setup_of("/a"), "j", 1, {}), Contains("--export=NIL"));
+}
+
+TEST(SlurmScript, EachSubmissionHasANameOfItsOwn) {
+  SlurmSetup setup = setup_of("/opt/atelier");
+  EXPECT_EQ(job_name(setup, 1), "atelier-0123456789abcdef-head-7.1");
+  EXPECT_NE(job_name(setup, 1), job_name(setup, 2));
 }
 
 TEST(SlurmScript, ThreadsAreProcessorsOfANodeThatOthersShare) {
   SlurmSetup setup = setup_of("/opt/atelier");
   setup.threads = 4;
-  const auto words = submit_command(setup, 3, {});
+  const auto words = submit_command(setup, "j", 3, {});
   EXPECT_THAT(words, Contains("--cpus-per-task=4"));
   EXPECT_THAT(words, Not(Contains("--exclusive")));
 }
@@ -57,13 +65,29 @@ TEST(SlurmScript, AGangIsOneJobOfManyNodes) {
   SlurmSetup setup = setup_of("/opt/atelier");
   setup.gang = true;
   setup.least_nodes = 2;
-  const auto words = submit_command(setup, 3, {});
+  const auto words = submit_command(setup, "j", 3, {});
   EXPECT_THAT(words, Contains("--nodes=2-3"));
   EXPECT_THAT(words, Contains("--ntasks-per-node=1"));
   EXPECT_THAT(words, Not(Contains(StartsWith("--array"))));
-  EXPECT_THAT(batch_script(setup, 3), HasSubstr("'srun' '--mpi=none' '--kill-on-bad-exit=1' "
-                                                "'--cpu-bind=none' bash -c 'exec \"$@\" --worker "
-                                                "\"$((SLURM_PROCID + 1))/$SLURM_NTASKS\""));
+  EXPECT_THAT(batch_script(setup, 3),
+              HasSubstr("srun --mpi=none --kill-on-bad-exit=1 --cpu-bind=none bash -c 'exec \"$@\" "
+                        "--worker \"$((SLURM_PROCID + 1))/$SLURM_NTASKS\""));
+  EXPECT_THAT(batch_script(setup, 3), Not(HasSubstr("OMPI_MCA")));
+}
+
+TEST(SlurmScript, RanksOfAGangSpeakByOneInterfaceOnly) {
+  SlurmSetup setup = setup_of("/opt/atelier-rank");
+  setup.gang = true;
+  setup.interface = "ib0";
+  const std::string script = batch_script(setup, 3);
+  EXPECT_THAT(script, HasSubstr("export OMPI_MCA_btl_tcp_if_include='ib0'\n"));
+  EXPECT_THAT(script, HasSubstr("export OMPI_MCA_btl='self,vader,tcp'\n"));
+  EXPECT_THAT(
+      script,
+      HasSubstr(
+          "srun --mpi=pmix --export=ALL --kill-on-bad-exit=1 --cpu-bind=none bash -c 'exec \"$@\" "
+          "--gang \"$0.$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}\" --threads "
+          "\"$SLURM_CPUS_ON_NODE\"' 'head-7' '/opt/atelier-rank'"));
 }
 
 TEST(SlurmScript, NothingSecretGoesAlong) {
@@ -114,6 +138,7 @@ class ScriptTest : public testing::Test {
     program("worker", worker);
     std::filesystem::remove(folder_ / "log");
     SlurmSetup setup = setup_of((folder_ / "worker").string());
+    setup.tells_life = tells_life_;
     std::vector<std::string> words = {"env",
                                       "PATH=" + folder_.string() + ":/usr/bin:/bin",
                                       "LOG=" + (folder_ / "log").string(),
@@ -133,6 +158,7 @@ class ScriptTest : public testing::Test {
   }
 
   std::filesystem::path folder_;
+  bool tells_life_ = false;
 };
 
 TEST_F(ScriptTest, TheWorkerIsToldWhoItIs) {
@@ -142,6 +168,12 @@ TEST_F(ScriptTest, TheWorkerIsToldWhoItIs) {
             "<worker>\n<file:///a b/it's>\n<--quiet>\n<--worker>\n<2/3>\n<--name>\n"
             "<head-7.31.0>\n<--threads>\n<6>\n");
   EXPECT_EQ(ended.log, "update JobId=30_2 Comment=atelier 0 0 n1 verdict \n");
+}
+
+TEST_F(ScriptTest, AWorkerOfADrillIsToldItsLife) {
+  tells_life_ = true;
+  run("echo \"$@\" >\"$FOLDER/words\"; exit 0", "RUNNING None", "4");
+  EXPECT_THAT(read("words"), EndsWith(" --drilled-life 4\n"));
 }
 
 TEST_F(ScriptTest, AVerdictEndsTheTaskWithItsWords) {

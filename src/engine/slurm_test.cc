@@ -31,6 +31,7 @@ class FakeSlurm final : public Commands {
     for (const std::string& word : words) line += (line.empty() ? "" : " ") + word;
     if (words[0] != "squeue") asked.push_back(line);
     if (words[0] == "sbatch") script = input;
+    if (const auto error = errors.find(words[0]); error != errors.end()) return error->second;
     std::deque<Answer>& left = answers[words[0]];
     if (left.empty()) return Answer{};
     Answer next = left.front();
@@ -43,7 +44,8 @@ class FakeSlurm final : public Commands {
   }
 
   std::map<std::string, std::deque<Answer>> answers;
-  std::vector<std::string> asked;  // but for squeue
+  std::map<std::string, Error> errors;  // instead
+  std::vector<std::string> asked;       // but for squeue
   std::string script;
 };
 
@@ -52,6 +54,7 @@ class SlurmTest : public testing::Test {
   SlurmTest() {
     request_.setup.program = "/opt/atelier";
     request_.setup.run_id = "r";
+    request_.setup.name = "w";
     request_.setup.partition = "spot";
     request_.setup.most_nodes = 4;
     request_.unsettled = [this]() -> Result<size_t> {
@@ -112,6 +115,31 @@ TEST_F(SlurmTest, ALostNodeIsAskedAfterAndReported) {
   EXPECT_THAT(events_, ElementsAre("n1 was lost: task 1 was requeued."));
 }
 
+TEST_F(SlurmTest, RanksOfAGangThatWasRequeuedAreBuried) {
+  std::vector<std::pair<int64_t, int>> buried;
+  request_.bury = [&](int64_t job, int restart) { buried.emplace_back(job, restart); };
+  request_.setup.gang = true;
+  left_ = {2, 2, 2, 2, 0};
+  slurm_.answer("squeue", queue("RUNNING", R"(, "nodes": "n[1-2]")"));
+  slurm_.answer("squeue", queue("COMPLETING", R"(, "restart_cnt": 1)"));
+  slurm_.answer("squeue", queue("PENDING", R"(, "restart_cnt": 2)"));
+  slurm_.answer("squeue", queue("COMPLETED", R"(, "restart_cnt": 2)"));
+  ASSERT_TRUE(run().ok());
+  EXPECT_THAT(buried, ElementsAre(std::pair(12, 0), std::pair(12, 1)));
+}
+
+TEST_F(SlurmTest, ItIsKnownWhetherRanksCanBeStarted) {
+  slurm_.answers["srun"] = {{0,
+                             "MPI plugin types are...\n\tnone\n\tpmi2\n\tpmix\n"
+                             "specific pmix plugin versions available: pmix_v4\n",
+                             ""}};
+  EXPECT_TRUE(has_pmix(slurm_, {}).value());
+  slurm_.answers["srun"] = {{0, "", "MPI plugin types are...\n\tnone\n\tpmi2\n"}};
+  EXPECT_FALSE(has_pmix(slurm_, {}).value());
+  slurm_.answers["srun"] = {{1, "", "srun: fatal: no configuration\n"}};
+  EXPECT_EQ(has_pmix(slurm_, {}).error().code, Code::unavailable);
+}
+
 TEST_F(SlurmTest, WhatIsLeftIsSubmittedAgain) {
   left_ = {9, 9, 2, 2, 0};
   slurm_.answers["sbatch"] = {{0, "12\n", ""}, {0, "13\n", ""}};
@@ -142,6 +170,54 @@ TEST_F(SlurmTest, ARefusedJobSaysWhy) {
   EXPECT_THAT(outcome.error().message,
               HasSubstr("(Batch job submission failed: Invalid partition name specified)"));
   EXPECT_THAT(slurm_.asked, ElementsAre(HasSubstr("sbatch"))) << "nothing to cancel";
+}
+
+constexpr const char* kTimedOut =
+    "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n";
+
+TEST_F(SlurmTest, AJobWhoseNumberDidNotComeIsFoundByItsName) {
+  left_ = {2, 2, 0};
+  for (const auto& lost : {FakeSlurm::Answer{1, "", kTimedOut}, FakeSlurm::Answer{0, "?", ""}}) {
+    slurm_.asked.clear();
+    slurm_.answers["sbatch"] = {lost};
+    slurm_.answers["squeue"] = {
+        {1, "", "slurm_load_jobs error: Unable to contact slurm controller\n"},
+        {0, queue("PENDING", R"(, "name": "atelier-r-w.2")"), ""},
+        {0, queue("RUNNING", R"(, "name": "atelier-r-w.1")", 31), ""},
+        {0, queue("COMPLETED", "", 31), ""}};
+    left_ = {2, 2, 0};
+    events_.clear();
+    const auto outcome = run();
+    ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+    EXPECT_THAT(events_, ElementsAre("sbatch did not say so, but Slurm has job 31."));
+    EXPECT_THAT(slurm_.asked,
+                ElementsAre(HasSubstr("--job-name=atelier-r-w.1 "), "scancel --state=PENDING 31"));
+  }
+}
+
+TEST_F(SlurmTest, AnSbatchThatDoesNotEndIsLookedAfterToo) {
+  slurm_.errors["sbatch"] = make_error(Code::unavailable, "'sbatch' does not answer within 60 s.");
+  slurm_.answer("squeue", queue("RUNNING", R"(, "name": "atelier-r-w.1")", 31));
+  left_ = {2, 2, 0};
+  ASSERT_TRUE(run().ok());
+  EXPECT_EQ(slurm_.asked.back(), "scancel 31");
+}
+
+TEST_F(SlurmTest, WhereNoJobIsFoundNoneIsLeftBehind) {
+  slurm_.answers["sbatch"] = {{1, "", kTimedOut}};
+  slurm_.answer("squeue", queue("RUNNING", R"(, "name": "somebody's")"));
+  const auto outcome = run();
+  EXPECT_EQ(outcome.error().code, Code::unavailable);
+  EXPECT_THAT(outcome.error().message, HasSubstr("(Batch job submission failed: Socket timed out"));
+  EXPECT_THAT(slurm_.asked, ElementsAre(HasSubstr("sbatch"), "scancel --jobname=atelier-r-w.1"));
+  slurm_.asked.clear();
+  slurm_.answers["squeue"] = {{1, "", "error\n"}};
+  EXPECT_EQ(run().error().code, Code::unavailable) << "nor while Slurm is silent";
+  EXPECT_EQ(slurm_.asked.back(), "scancel --jobname=atelier-r-w.1");
+  slurm_.asked.clear();
+  stop_.request_stop();
+  EXPECT_EQ(run().error().code, Code::cancelled);
+  EXPECT_EQ(slurm_.asked.back(), "scancel --jobname=atelier-r-w.1");
 }
 
 TEST_F(SlurmTest, AnErrorAndAStopCancelTheJob) {

@@ -5,15 +5,13 @@
 #include <array>
 #include <string_view>
 
+#include "engine/worker_process.h"
+
 namespace atelier::engine {
 namespace {
 
 using State = SlurmTask::State;
 using Next = SlurmWatch::Answer::Next;
-
-// The shell's codes for a program that it cannot start, and for one that it does not find.
-constexpr int kNotStarted = 126;
-constexpr int kNotFound = 127;
 
 // "Task 3", or the job where it is no array.
 std::string name_of(const SlurmTask& task) {
@@ -23,17 +21,6 @@ std::string name_of(const SlurmTask& task) {
 std::string capitalised(std::string text) {
   if (!text.empty() && text[0] >= 'a' && text[0] <= 'z') text[0] += 'A' - 'a';
   return text;
-}
-
-Code code_of_exit(int code) {
-  switch (code) {
-    case 2: return Code::invalid_argument;
-    case 3: return Code::invalid_input;
-    case 4:
-    case kNotStarted:
-    case kNotFound: return Code::unavailable;
-    default: return Code::internal;
-  }
 }
 
 // Waiting for ever: no node will ever do, or somebody has to let it go.

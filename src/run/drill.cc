@@ -125,6 +125,14 @@ std::string to_json(const DrillOrders& o) {
   return j.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+DrillOrders orders_of_life(DrillOrders orders, int worker, int life) {
+  constexpr int kMortalLives = 5;
+  orders.worker = worker;
+  orders.life = life;
+  orders.mortal = orders.mortal && life < kMortalLives;
+  return orders;
+}
+
 Result<DrillOrders> drill_orders_from_json(std::string_view text) {
   DrillOrders o;
   try {

@@ -86,6 +86,9 @@ struct DrillOrders {
   std::string folder;  // an existing one, the same for every worker of the run
 };
 std::string to_json(const DrillOrders& orders);
+// Those of an engine that says the same to every worker: for that worker's life. Its broker may be
+// killed in the first few of them.
+DrillOrders orders_of_life(DrillOrders orders, int worker, int life);
 // Errors: invalid_argument.
 Result<DrillOrders> drill_orders_from_json(std::string_view text);
 

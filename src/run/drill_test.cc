@@ -223,6 +223,17 @@ TEST(DrillOrdersTest, TheyAreReadStrictly) {
   }
 }
 
+TEST(DrillOrdersTest, ALifeOfAWorkerIsMortalInTheBeginning) {
+  DrillOrders all;
+  all.seed = 7;
+  const DrillOrders first = orders_of_life(all, 3, 0);
+  EXPECT_EQ(std::tuple(first.seed, first.worker, first.life, first.mortal),
+            std::tuple(7u, 3, 0, true));
+  EXPECT_FALSE(orders_of_life(all, 3, 20).mortal) << "every run ends";
+  all.mortal = false;
+  EXPECT_FALSE(orders_of_life(all, 3, 0).mortal);
+}
+
 TEST(DrillEventTest, LinesAreReadBack) {
   DrillEvent killed;
   killed.accident = Accident::killed;

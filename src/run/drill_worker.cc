@@ -7,8 +7,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <condition_variable>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -17,7 +19,12 @@ namespace {
 
 using std::chrono::milliseconds;
 
-std::string log_of(const std::string& folder) { return folder + "/accidents.jsonl"; }
+constexpr std::string_view kLog = "accidents-";
+
+// One of each worker: on a folder that machines share, what two append may be one.
+std::string log_of(const DrillOrders& orders) {
+  return fmt::format("{}/{}{}.jsonl", orders.folder, kLog, orders.worker);
+}
 
 Error cannot(const char* what) {
   return make_error(code_of_errno(errno, Code::internal), "Cannot {}: {}.", what,
@@ -109,16 +116,15 @@ class DrillProcesses final : public DrillHands {
   std::optional<Clock::Duration> thaw_at_ GUARDED_BY(mutex_);
 };
 
-Result<std::unique_ptr<DrilledWorker>> DrilledWorker::create(std::string_view orders,
+Result<std::unique_ptr<DrilledWorker>> DrilledWorker::create(const DrillOrders& orders,
                                                              ObjectStore& inner,
                                                              const std::string& run_id,
                                                              const Clock& clock) {
-  const DrillOrders parsed = TRY(drill_orders_from_json(orders));
-  Fd log(::open(log_of(parsed.folder).c_str(), O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0600));
+  Fd log(::open(log_of(orders).c_str(), O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0600));
   if (!log) return cannot("open the drill's log");
-  auto processes = std::make_unique<DrillProcesses>(parsed.folder, std::move(log), clock);
+  auto processes = std::make_unique<DrillProcesses>(orders.folder, std::move(log), clock);
   return std::unique_ptr<DrilledWorker>(
-      new DrilledWorker(parsed, std::move(processes), inner, run_id, clock));
+      new DrilledWorker(orders, std::move(processes), inner, run_id, clock));
 }
 
 DrilledWorker::DrilledWorker(const DrillOrders& orders, std::unique_ptr<DrillProcesses> processes,
@@ -179,14 +185,26 @@ void DrilledWorker::watch(const std::stop_token& stop, const Progress& progress)
 }
 
 Result<std::vector<DrillEvent>> read_drill_log(const std::string& folder) {
-  std::ifstream file(log_of(folder), std::ios::binary);
-  if (!file) return std::vector<DrillEvent>();
   std::ostringstream text;
-  text << file.rdbuf();
-  if (file.bad()) {
-    return make_error(Code::internal, "The drill's log '{}' cannot be read.", log_of(folder));
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (!entry.path().filename().native().starts_with(kLog)) continue;
+    std::ifstream file(entry.path(), std::ios::binary);
+    // An empty one sets failbit where nothing is inserted.
+    if (file && file.peek() != std::ifstream::traits_type::eof()) text << file.rdbuf();
+    if (!file.is_open() || file.bad()) {
+      return make_error(Code::internal, "The drill's log '{}' cannot be read.",
+                        entry.path().native());
+    }
   }
-  return drill_events(text.str());
+  if (error) {
+    return make_error(Code::internal, "The drill's folder '{}' cannot be read ({}).", folder,
+                      error.message());
+  }
+  auto events = TRY(drill_events(text.str()));
+  std::stable_sort(events.begin(), events.end(),
+                   [](const DrillEvent& a, const DrillEvent& b) { return a.at < b.at; });
+  return events;
 }
 
 }  // namespace atelier::run

@@ -16,9 +16,9 @@ class DrillProcesses;
 
 class DrilledWorker {
  public:
-  // References must outlive it. `orders`: of to_json(DrillOrders). Errors: invalid_argument,
-  // those of opening the log in the orders' folder.
-  static Result<std::unique_ptr<DrilledWorker>> create(std::string_view orders, ObjectStore& inner,
+  // References must outlive it. Errors: those of opening the log in the orders' folder.
+  static Result<std::unique_ptr<DrilledWorker>> create(const DrillOrders& orders,
+                                                       ObjectStore& inner,
                                                        const std::string& run_id,
                                                        const Clock& clock);
   ~DrilledWorker();
@@ -52,7 +52,9 @@ class DrilledWorker {
   std::unique_ptr<DrillStore> store_;
 };
 
-// The log of a drill's folder; empty if nothing happened. Errors: corrupt, those of reading it.
+// The logs of a drill's folder, one of each worker, in the order of the events' times, which mean
+// something among workers of one machine; empty if nothing happened. Errors: corrupt, those of
+// reading them.
 Result<std::vector<DrillEvent>> read_drill_log(const std::string& folder);
 
 }  // namespace atelier::run

@@ -178,7 +178,7 @@ Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
       !TRY(same_bytes(*request.output, request.output_key, *file)).value_or(false)) {
     return make_error(
         Code::invalid_argument,
-        "'{}' appeared while the run was working and was kept; choose another name or use --force.",
+        "'{}' is there with other bytes and was kept; choose another name or use --force.",
         request.output->url(request.output_key));
   }
   return report;

@@ -40,8 +40,8 @@ struct FinishReport {
 };
 
 // Errors: corrupt (a chunk is missing or damaged), invalid_input (not one frame could be decoded;
-// the input changed), invalid_argument (the output appeared meanwhile), no_space, unavailable,
-// cancelled.
+// the input changed), invalid_argument (the output is there with other bytes), no_space,
+// unavailable, cancelled.
 Result<FinishReport> finish(const Manifest& manifest, RunFolder& folder,
                             const FinishRequest& request, std::stop_token stop);
 

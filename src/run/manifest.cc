@@ -289,6 +289,7 @@ Manifest manifest_from(const json& j) {
   m.input = {input.at("url").get<std::string>(),
              percent_decoded(input.at("name").get<std::string>()),
              input.at("etag").get<std::string>(), input.at("size").get<uint64_t>()};
+  m.output = j.value("output", "");
   const json& model = j.at("model");
   m.model = {model.at("name").get<std::string>(), model.at("sha256").get<std::string>(),
              model.at("spec").get<std::string>(), model.value("url", "")};
@@ -330,6 +331,7 @@ std::string to_json(const Manifest& m) {
   json j = {{"format", kFormatVersion},
             {"run_id", m.run_id},
             {"input", identity_json(m.input)},
+            {"output", m.output},
             {"model", identity_json(m.model)},
             {"parameters", parameters_json(m.parameters)},
             {"video_stream", m.video_stream},

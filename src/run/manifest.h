@@ -72,6 +72,9 @@ struct ModelIdentity {
 struct Manifest {
   std::string run_id;
   InputIdentity input;
+  // URL of where the command that prepared the run wanted its result; others of the same run may
+  // want it elsewhere. Says nothing of what is there. Empty in runs of older versions.
+  std::string output;
   ModelIdentity model;
   Parameters parameters;
   int video_stream = -1;

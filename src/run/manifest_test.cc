@@ -14,6 +14,7 @@ namespace {
 Manifest sample() {
   Manifest m;
   m.run_id = "0123456789abcdef";
+  m.output = "az://a/c/out.mp4";
   m.input = {"file:///a%20b", "clip \xff\".mp4", "etag", 123};
   m.model = {"starry", "ab12", "name=starry", "file:///m/starry.onnx"};
   m.parameters.range.from = 0.1;
@@ -43,6 +44,7 @@ TEST(Manifest, SurvivesAsText) {
   const Manifest back = manifest_from_json(to_json(m)).value();
   EXPECT_EQ(to_json(back), to_json(m));
   EXPECT_EQ(back.input.name, m.input.name) << "a name need not be UTF-8";
+  EXPECT_EQ(back.output, m.output);
   EXPECT_EQ(back.chunks, m.chunks);
   EXPECT_EQ(back.plan, m.plan);
   EXPECT_EQ(back.encode.color, m.encode.color);

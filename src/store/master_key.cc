@@ -3,8 +3,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +11,7 @@
 #include <cerrno>
 #include <optional>
 
+#include "base/child_process.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "store/secret.h"
@@ -113,42 +112,19 @@ Error command_error(std::string_view what) {
 class Command {
  public:
   static Result<std::unique_ptr<Command>> start(const std::string& command) {
-    std::array<int, 2> pipe{};
-    if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return cannot("make a pipe");
-    std::unique_ptr<Command> started(new Command(Fd(pipe[0])));
-    const Fd end(pipe[1]);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, end.get(), 1);
-    posix_spawnattr_t attributes;
-    posix_spawnattr_init(&attributes);
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-    std::string shell = "sh";
-    std::string option = "-c";
-    std::string text = command;
-    const std::array<char*, 4> arguments = {shell.data(), option.data(), text.data(), nullptr};
-    errno =
-        ::posix_spawn(&started->pid_, "/bin/sh", &actions, &attributes, arguments.data(), environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    if (errno != 0) {
-      started->pid_ = -1;
-      return cannot("start /bin/sh");
-    }
-    return started;
+    Pipe pipe = TRY(Pipe::create());
+    ChildSetup setup;
+    setup.program = "/bin/sh";
+    setup.words = {"sh", "-c", command};
+    setup.out = pipe.writing.get();
+    setup.with_descendants = true;
+    setup.refused = [](int error) {
+      return make_error(Code::internal, "Cannot start /bin/sh for the master key: {}.",
+                        describe_errno(error));
+    };
+    auto shell = TRY(ChildProcess::start(setup));
+    return std::unique_ptr<Command>(new Command(std::move(shell), std::move(pipe.reading)));
   }
-  ~Command() {
-    if (pid_ <= 0) return;
-    ::kill(-pid_, SIGKILL);
-    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
-    }
-  }
-  Command(const Command&) = delete;
-  Command& operator=(const Command&) = delete;
 
   // All that it prints, unless it is more than `into` has room for.
   Result<void> read(KeyText& into, Clock::Duration deadline) {
@@ -166,15 +142,14 @@ class Command {
   }
 
   Result<void> wait(Clock::Duration deadline) {
-    int status = 0;
-    for (;;) {
-      const pid_t ended = ::waitpid(pid_, &status, WNOHANG);
-      if (ended == pid_) break;
-      if (ended < 0 && errno != EINTR) return cannot("wait for /bin/sh");
-      if (milliseconds_until(deadline) <= 0) return command_error("took too long");
-      ::poll(nullptr, 0, 5);
+    std::optional<int> ended;
+    while (!(ended = shell_.ended())) {
+      const int left = milliseconds_until(deadline);
+      if (left <= 0) return command_error("took too long");
+      pollfd end{shell_.handle(), POLLIN, 0};
+      ::poll(&end, 1, std::min(left, 100));
     }
-    pid_ = -1;
+    const int status = *ended;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
     if (WIFEXITED(status)) {
       return command_error(fmt::format("ended with exit code {}", WEXITSTATUS(status)));
@@ -183,7 +158,7 @@ class Command {
   }
 
  private:
-  explicit Command(Fd output) : output_(std::move(output)) {}
+  Command(ChildProcess shell, Fd output) : shell_(std::move(shell)), output_(std::move(output)) {}
 
   static Error cannot(const char* what) {
     return make_error(Code::internal, "Cannot {} for the master key: {}.", what,
@@ -195,8 +170,8 @@ class Command {
         std::min<int64_t>(std::chrono::ceil<std::chrono::milliseconds>(left).count(), 1000));
   }
 
+  ChildProcess shell_;
   Fd output_;
-  pid_t pid_ = -1;
 };
 
 }  // namespace

@@ -54,9 +54,9 @@ class SlurmCase(support.Case):
         return [support.PROGRAM, "run", "--engine", "slurm", "--runs", self.runs, "--model", self.model, *CUT, "--json",
                 *options, "--", self.video, self.output]
 
-    def begin(self, *options):
+    def begin(self, *options, environment=None):
         """On the head, as a user there would."""
-        process = self.lab.start("n0", self.arguments(*options), env=self.lab.environment, stdin=subprocess.DEVNULL,
+        process = self.lab.start("n0", self.arguments(*options), env=environment or self.lab.environment, stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(self.end, process)
         return process

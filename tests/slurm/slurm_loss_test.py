@@ -6,6 +6,7 @@ and a half."""
 
 import os
 import pathlib
+import shutil
 import signal
 import time
 import unittest
@@ -51,14 +52,52 @@ class Losses(slurm_case.SlurmCase):
 
 
 class Gang(slurm_case.SlurmCase):
+    """Ranks of MPI, by srun --mpi=pmix."""
+    OPTIONS = ["--partition", "spot", "--nodes", "3", "--gang", "--threads", "2"]
+    RANKS = [*OPTIONS, "--interface", "eth0"]
+
+    def assert_statistics(self, report):
+        """What the last gang did, reduced over its ranks."""
+        statistics = report["engine"]["statistics"]
+        print(f"   {statistics['frames']:.0f} frames by the last gang, {statistics['most_frames_of_a_rank']:.0f} by one rank")
+        self.assertLessEqual(statistics["frames"], report["frames_scored_now"])
+        self.assertGreater(statistics["frames"], statistics["most_frames_of_a_rank"], "one rank did it all")
+
     def test_all_at_once_and_again_when_it_is_preempted(self):
-        process = self.begin("--partition", "spot", "--nodes", "3", "--gang", "--threads", "2")
+        process = self.begin(*self.RANKS)
         self.wait_for_commits(process, 2)
         self.preempt()
         report = self.finish(process)
         self.assertEqual(report["engine"]["nodes"], ["n1", "n2", "n3"])
         self.assertIn("The job was preempted on n", self.texts(report))
         self.assertEqual(report["engine"]["restarts"], 1)
+        self.assert_statistics(report)
+
+    def test_a_lost_rank_ends_the_gang_and_the_rest_is_scored_by_another(self):
+        process = self.begin(*self.RANKS)
+        self.wait_for_commits(process, 2)
+        ranks = self.lab.pids("n2", "atelier-rank")
+        self.assertTrue(ranks, "no rank works on n2")
+        for pid in ranks:
+            os.kill(pid, signal.SIGKILL)
+        report = self.finish(process)
+        self.assertIn("The job ended without a verdict on n", self.texts(report))
+        self.assertEqual((report["engine"]["nodes"], report["engine"]["restarts"]), (["n1", "n2", "n3"], 1))
+        self.assert_statistics(report)
+
+    def test_a_gang_without_pmix_is_workers_that_start_and_end_together(self):
+        folder = self.folder / "bin"
+        folder.mkdir()
+        srun = folder / "srun"
+        srun.write_text(f"#!/bin/sh\n[ \"$1\" != --mpi=list ] || exec echo none\n"
+                        f"exec {shutil.which('srun', path=slurmlab.PATH)} \"$@\"\n")
+        srun.chmod(0o755)
+        environment = {**self.lab.environment, "PATH": f"{folder}:{self.lab.environment['PATH']}"}
+        self.refused(2, "this Slurm has no PMIx", *self.RANKS, environment=environment)
+        report = self.finish(self.begin(*self.OPTIONS, environment=environment))
+        self.assertEqual(report["engine"]["nodes"], ["n1", "n2", "n3"])
+        self.assertEqual(report["engine"]["statistics"], {})
+        self.assertEqual({worker.rsplit(".", 1)[1] for worker in self.scorers()}, {"0", "1", "2"})
 
 
 class Cloud(slurm_case.SlurmCase):

@@ -100,6 +100,21 @@ class Elastic(slurm_case.SlurmCase):
             controller.send_signal(signal.SIGCONT)
         self.assertIn("Slurm does not answer", self.texts(report))
 
+    def test_a_job_whose_number_does_not_come(self):
+        """sbatch submits it and says that nobody answered: the job is found by its name."""
+        folder = self.folder / "bin"
+        folder.mkdir()
+        sbatch = folder / "sbatch"
+        sbatch.write_text(f"#!/bin/sh\n{shutil.which('sbatch', path=slurmlab.PATH)} \"$@\" >/dev/null || exit\n"
+                          "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation'"
+                          " >&2\nexit 1\n")
+        sbatch.chmod(0o755)
+        environment = {**self.lab.environment, "PATH": f"{folder}:{self.lab.environment['PATH']}"}
+        report = self.finish(self.begin("--partition", "spot", "--nodes", "2", environment=environment))
+        self.assertIn("sbatch did not say so, but Slurm has job ", self.texts(report))
+        self.assertEqual((report["engine"]["workers"], report["engine"]["restarts"]), (2, 0))
+        wait_until(lambda: not self.lab.jobs(), 30, "the end of its tasks")
+
     def test_cancelled_by_somebody_else(self):
         process = self.begin("--partition", "spot", "--nodes", "2")
         self.wait_for_commits(process, 1)
@@ -142,24 +157,31 @@ class Refusals(slurm_case.SlurmCase):
         self.refused(4, "cannot be seen from here; give --runs a folder that every node shares", "--partition", "spot")
 
     def test_another_version_on_the_nodes(self):
-        self.refused_for_its_version(slurmlab.STATIC, "--partition", "spot")
+        self.refused_for_its_version(support.PROGRAM, slurmlab.STATIC, "--partition", "spot")
 
     def test_another_version_on_one_node_of_a_gang(self):
         """Its verdict counts, not what the workers end with that Slurm then sends away."""
-        self.refused_for_its_version(slurmlab.STATIC[-1:], "--partition", "spot", "--gang", "--nodes",
-                                     str(len(slurmlab.STATIC)))
+        self.refused_for_its_version(f"{support.PROGRAM}-rank", slurmlab.STATIC[-1:], "--partition", "spot", "--gang",
+                                     "--interface", "eth0", "--nodes", str(len(slurmlab.STATIC)))
 
-    def refused_for_its_version(self, hosts, *options):
+    def test_a_gang_says_by_which_interface_it_speaks(self):
+        self.refused(2, "--gang needs --interface NAME", "--partition", "spot", "--gang")
+        self.refused(4, "There is no network interface 'nosuch0' here", "--partition", "spot", "--gang", "--interface",
+                     "nosuch0", "--nodes", "3")
+        self.refused(2, "--interface goes with --engine mpi", "--partition", "spot", "--interface", "eth0")
+
+    def refused_for_its_version(self, path, hosts, *options):
         done = support.run("--version")
         version = done.stdout.split()[-1].encode()
         other = b"9" * len(version)
         program = self.folder / "atelier"
-        program.write_bytes(pathlib.Path(support.PROGRAM).read_bytes().replace(b"\0" + version + b"\0",
-                                                                               b"\0" + other + b"\0"))
+        there = pathlib.Path(path).read_bytes()
+        self.assertIn(version + b"\0", there)
+        program.write_bytes(there.replace(version + b"\0", other + b"\0"))
         program.chmod(0o755)
         for host in hosts:
-            self.lab.run(host, ["mount", "--bind", program, support.PROGRAM], check=True)
-            self.addCleanup(self.lab.run, host, ["umount", support.PROGRAM], check=True)
+            self.lab.run(host, ["mount", "--bind", program, path], check=True)
+            self.addCleanup(self.lab.run, host, ["umount", path], check=True)
         self.refused(4, f"This is Atelier {other.decode()}, but the run was prepared by {version.decode()}",
                      *options)
 

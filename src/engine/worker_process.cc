@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/worker_process.h"
+
+#include <cstdlib>
+
+namespace atelier::engine {
+
+Code code_of_exit(int code) {
+  switch (code) {
+    case 2: return Code::invalid_argument;
+    case 3: return Code::invalid_input;
+    case 4:
+    case kNotStarted:
+    case kNotFound: return Code::unavailable;
+    case kInterrupted: return Code::cancelled;
+    default: return Code::internal;
+  }
+}
+
+std::vector<std::string> harmless_variables() {
+  std::vector<std::string> names;
+  for (const char* name :
+       {"PATH", "HOME", "LANG", "LC_ALL", "ATELIER_CREDENTIALS", "ATELIER_CA_FILE",
+        "ATELIER_MODELS", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME",
+        "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_REGION",
+        "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "OMP_WAIT_POLICY", "SVT_LOG"}) {
+    if (std::getenv(name) != nullptr) names.emplace_back(name);
+  }
+  return names;
+}
+
+}  // namespace atelier::engine
