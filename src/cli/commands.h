@@ -43,6 +43,8 @@ struct RunOptions {
   std::string trace;  // a file for a Chrome trace; empty: none
   Limits limits;
   uint64_t error_threshold = 0;  // frames that may stay unpainted
+  double max_minutes = 0;        // of what is scored; 0: no bound, as below
+  uint64_t max_pixels = 0;       // of a frame that is scored
   // WorkersRequest::more_arguments; if set, also one worker is a process of its own. For drills.
   std::function<std::vector<std::string>(int k)> worker_arguments;
 };

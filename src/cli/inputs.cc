@@ -82,9 +82,22 @@ std::vector<std::string> notes_of_stores() {
   return {fresh, opening.notes.end()};
 }
 
-void hurry_stores() {
+namespace {
+
+HurriedClock& hurried_clock() {
   static HurriedClock clock;
-  the_opening().clock = &clock;
+  return clock;
+}
+
+}  // namespace
+
+void hurry_stores() { the_opening().clock = &hurried_clock(); }
+
+Result<std::unique_ptr<ObjectStore>> open_folder_briefly(const Location& folder) {
+  return with_credentials([&](const Credentials& credentials, const Notes& notes) {
+    if (!folder.is_file() || credentials.has_file()) leave_no_core();
+    return open_store(folder, credentials, hurried_clock(), notes);
+  });
 }
 
 Result<std::unique_ptr<ObjectStore>> open_folder(const Location& folder) {

@@ -27,6 +27,8 @@ void hurry_stores();
 
 // Of a folder, a container or what lies below a part of one; repeats what is unavailable.
 Result<std::unique_ptr<ObjectStore>> open_folder(const Location& folder);
+// The same, but it gives up what is unavailable after seconds.
+Result<std::unique_ptr<ObjectStore>> open_folder_briefly(const Location& folder);
 
 // An object named by a location: the store that holds it (its parent folder) and its key.
 struct Place {

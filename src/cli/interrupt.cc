@@ -33,12 +33,24 @@ Interrupt::~Interrupt() {
   pthread_kill(waiter_.native_handle(), SIGUSR2);
 }
 
+void Interrupt::on_hangup(std::function<void()> work) {
+  MutexLock lock(mutex_);
+  hangup_ = std::move(work);
+}
+
+bool Interrupt::hang_up() {
+  MutexLock lock(mutex_);
+  if (hangup_) hangup_();
+  return static_cast<bool>(hangup_);
+}
+
 void Interrupt::wait() {
   const sigset_t set = handled_signals();
   for (;;) {
     int signal = 0;
     sigwait(&set, &signal);
     if (signal == SIGUSR2) return;
+    if (signal == SIGHUP && hang_up()) continue;
     if (stop_.stop_requested()) _exit(130);
     stop_.request_stop();
   }

@@ -9,8 +9,11 @@
 #include <cstdlib>
 #include <exception>
 
+#include "cli/client_commands.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/serve_command.h"
+#include "cli/service_commands.h"
 #include "media/media_info.h"
 #include "run/scorer_program.h"
 
@@ -35,6 +38,7 @@ struct Options {
   std::string probe_input;
   std::string model_name;
   std::string run_url;
+  ServiceOptions service;
 };
 
 void add_sandbox(CLI::App& command, std::string& sandbox) {
@@ -128,6 +132,10 @@ void add_run(CLI::App& app, Options& o) {
   run->add_option("--error-threshold", o.run.error_threshold,
                   "Frames that may show the input's own picture where they cannot be scored")
       ->capture_default_str();
+  run->add_option("--max-minutes", o.run.max_minutes, "Refuse what is longer [no bound]")
+      ->check(CLI::PositiveNumber);
+  run->add_option("--max-pixels", o.run.max_pixels, "Refuse larger frames [no bound]")
+      ->check(CLI::PositiveNumber);
   run->add_flag("--no-reuse", o.run.no_reuse, "Forget what an earlier run of this command left");
   run->add_flag("--force", o.run.force, "Replace an existing output");
   add_result(*run, o.run);
@@ -296,7 +304,8 @@ void add_stores(CLI::App& app, Options& o) {
 }
 
 Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
-                      const std::stop_token& stop) {
+                      Interrupt& interrupt) {
+  const std::stop_token stop = interrupt.token();
   const std::string name = app.get_subcommands().front()->get_name();
   if (name == "run") return run_command(o.run, console, stop);
   if (name == "drill") return drill_command(o.drill, console, stop);
@@ -311,7 +320,8 @@ Result<void> dispatch(const CLI::App& app, const Options& o, Console& console,
   if (name == "rekey") return rekey_command(o.rekey, console);
   if (name == "share") return share_command(o.share, console);
   if (name == "plan") return plan_command(o.plan, console, stop);
-  if (name == "show") return show_command(o.run_url, console);
+  if (is_service_command(name)) return dispatch_service(name, o.service, console, interrupt);
+  if (name == "show") return show_anything(o.run_url, console);
   return bench_command(o.bench, console, stop);
 }
 
@@ -386,6 +396,7 @@ int run_program(int argc, char** argv) {
   add_doctor(app, options);
   add_gc(app, options);
   add_stores(app, options);
+  add_service_commands(app, options.service);
   add_plan(app, options.plan);
   for (CLI::App* command : app.get_subcommands(nullptr)) {
     command->footer(
@@ -394,7 +405,7 @@ int run_program(int argc, char** argv) {
   app.get_subcommand("share")->footer(
       "stdout is the link and nothing else, or with --json one JSON object; --quiet leaves out the "
       "notes on stderr.");
-  const Interrupt interrupt;
+  Interrupt interrupt;
   try {
     if (const auto parsed = parse(app, argc, argv); !parsed.ok()) {
       return report_error(parsed.error(), options.json);
@@ -405,7 +416,7 @@ int run_program(int argc, char** argv) {
   Console console(options.json, options.quiet);
   NullLog log;
   media::route_libav_log(log);
-  const auto result = dispatch(app, options, console, interrupt.token());
+  const auto result = dispatch(app, options, console, interrupt);
   console.end_progress();
   if (!result.ok()) {
     return report_error(result.error(), options.json && !console.has_said_object());

@@ -384,6 +384,26 @@ class Run {
   std::unique_ptr<run::ScorerProcess> scorer_;
 };
 
+// Before anything is scored. Errors: invalid_input.
+Result<void> check_bounds(const RunOptions& options, const run::Manifest& manifest) {
+  const auto pixels = static_cast<uint64_t>(manifest.scored_size.width) *
+                      static_cast<uint64_t>(manifest.scored_size.height);
+  if (options.max_pixels > 0 && pixels > options.max_pixels) {
+    return make_error(
+        Code::invalid_input, "'{}' has frames of {}x{} to score, and --max-pixels allows {}.",
+        options.input, manifest.scored_size.width, manifest.scored_size.height, options.max_pixels);
+  }
+  if (options.max_minutes <= 0 || manifest.chunks.empty()) return {};
+  const run::ChunkPlan& last = manifest.chunks.back();
+  const int64_t ticks = last.last_pts.value_or(last.first_pts) - manifest.chunks.front().first_pts;
+  const double minutes = static_cast<double>(ticks) * manifest.time_base.value() / 60;
+  if (minutes <= options.max_minutes) return {};
+  return make_error(Code::invalid_input,
+                    "'{}' has {:.1f} minutes to score, and --max-minutes allows {}; --from and "
+                    "--to choose a part.",
+                    options.input, minutes, options.max_minutes);
+}
+
 void say_plan(Console& console, const run::Manifest& manifest, const RunOptions& options,
               int workers, const std::string& run_url) {
   console.say(fmt::format("{}: {} frame{} of {}x{} in {} chunk{}, painted by '{}' as {}x{} {}.",
@@ -436,6 +456,7 @@ Result<void> run_command(const RunOptions& options, Console& console, std::stop_
   Run job(options, parameters, input, output, std::move(model), *runs, scratch, console, clock);
   const run::Prepared prepared = TRY(job.prepare(stop));
   const run::Manifest& manifest = prepared.manifest;
+  TRY(check_bounds(options, manifest));
   for (const std::string& guess : prepared.guesses) console.note(guess);
   say_plan(console, manifest, options, job.choose_workers(manifest), job.folder().url());
   for (const std::string& note : manifest.notes) console.note(note);

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/serve_command.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "base/file.h"
+#include "cli/folders.h"
+#include "cli/inputs.h"
+#include "server/service.h"
+
+namespace atelier::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+Result<server::Config> read_config(const fs::path& path) {
+  const auto source = FileSource::open(path);
+  if (!source.ok()) {
+    return make_error(Code::invalid_argument,
+                      "The configuration '{}' cannot be read; deploy/service/atelier.toml is one "
+                      "to begin with.",
+                      path.string());
+  }
+  std::string text(std::min<uint64_t>((*source)->size(), server::kLongestConfig + 1), '\0');
+  const size_t count =
+      TRY((*source)->read_at(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
+  text.resize(count);
+  auto config = server::parse_config(text, fs::absolute(path).parent_path());
+  if (config.ok()) return config;
+  return make_error(config.error().code, "In '{}': {}", path.string(), config.error().message);
+}
+
+// What the service says goes to the console, line by line.
+class ConsoleLog final : public Log {
+ public:
+  explicit ConsoleLog(Console& console) : console_(console) {}
+  void line(LogLevel level, std::string_view text) override {
+    if (level == LogLevel::debug) return;
+    console_.say(level == LogLevel::warning ? fmt::format("warning: {}", text) : std::string(text));
+  }
+
+ private:
+  Console& console_;
+};
+
+}  // namespace
+
+Result<void> serve_command(const ServeOptions& options, Console& console, Interrupt& interrupt) {
+  ConsoleLog log(console);
+  server::ServiceSetup setup;
+  setup.config = TRY(read_config(options.config));
+  setup.program = fs::read_symlink("/proc/self/exe").string();
+  setup.version = ATELIER_VERSION;
+  setup.open_store = [](const Location& place, bool brief) {
+    return brief ? open_folder_briefly(place) : open_folder(place);
+  };
+  setup.log = &log;
+  if (options.die_before_commit > 0) {
+    setup.before_commit = [last = options.die_before_commit](uint64_t commit) {
+      if (commit >= last) ::_exit(137);
+    };
+  }
+  const auto service = TRY(server::Service::start(std::move(setup)));
+  // Whoever started it waits for this line.
+  console.result(fmt::format("Serving at {}, event streams at {}.", service->address(),
+                             service->events_address()));
+  interrupt.on_hangup([&] {
+    const auto config = read_config(options.config);
+    const auto done = config.ok() ? service->reload(*config) : Result<void>(Error(config.error()));
+    if (!done.ok()) log.line(LogLevel::warning, done.error().message);
+  });
+  service->run(interrupt.token());
+  interrupt.on_hangup({});
+  console.say("Stopped.");
+  return {};
+}
+
+}  // namespace atelier::cli
