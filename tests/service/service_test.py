@@ -1,0 +1,433 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The service from outside: videos land in a folder and come back painted; the REST interface, its client,
+tokens and roles; what is killed at any moment is made up for."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import support  # noqa: E402
+from service_case import PIPELINE, TRIGGER, ServiceCase  # noqa: E402
+
+# Who may call what: by operation, the least role. Written down by hand, and compared with what the service does.
+LEAST_ROLE = {
+    "submitRun": "submitter", "listRuns": "reader", "getRun": "reader", "deleteRun": "submitter",
+    "cancelRun": "submitter", "retryRun": "submitter", "rerunRun": "submitter", "getReport": "reader",
+    "listRunEvents": "reader", "getChunks": "reader", "getLogs": "reader", "getPreview": "submitter",
+    "getLineage": "reader", "getObjectLineage": "reader",
+    "listPipelines": "reader", "getPipeline": "reader", "listPipelineVersions": "reader",
+    "publishPipeline": "operator",
+    "listTriggers": "reader", "putTrigger": "operator", "deleteTrigger": "operator", "listReceipts": "reader",
+    "takeEvents": "submitter", "greetEvents": None,
+    "listPools": "reader", "getCosts": "operator",
+    "createToken": "operator", "listTokens": "operator", "revokeToken": "operator", "whoAmI": "reader",
+    "getHealth": None, "getReadiness": None, "getMetrics": "reader", "listAudit": "admin", "backUp": "admin",
+    "getOpenApi": None, "getPage": None,
+    "streamEvents": "reader", "streamRunEvents": "reader", "followLogs": "reader",
+}
+ROLES = ["reader", "submitter", "operator", "admin"]
+
+
+class DroppedVideos(ServiceCase):
+    def setUp(self):
+        super().setUp()
+        self.configure(more=TRIGGER.format(media=self.media))
+
+    def videos(self):
+        """Three videos, real ones where they are."""
+        real = [support.SHARED / "media" / name for name in ("video_0.mov", "bikes.mp4", "carphone_pristine.mp4")]
+        if all(path.exists() for path in real):
+            return real[:1] + [self.cut(path) for path in real[1:]]
+        print("skipping the real videos: they are not here")
+        made = []
+        for name in ("a", "b", "c"):
+            made.append(self.folder / f"{name}.mp4")
+            support.make_video(made[-1])
+        return made
+
+    def cut(self, path):
+        """The first second of a video that is long for a test."""
+        short = self.folder / path.name
+        support.ffmpeg("-i", path, "-t", "1", "-c:v", "libx264", "-vf", "scale=160:-2", "-c:a", "aac", short)
+        return short
+
+    def drop(self, path, name):
+        """As who knows how does it: whole under another name, then renamed."""
+        shutil.copy(path, self.media / "in" / f".{name}.part")
+        os.rename(self.media / "in" / f".{name}.part", self.media / "in" / name)
+
+    def test_three_videos_are_painted_and_poison_is_set_aside(self):
+        self.assertTrue(self.start())
+        videos = self.videos()
+        for number, path in enumerate(videos):
+            self.drop(path, f"video{number}.mp4")
+        (self.media / "in" / "poison.mp4").write_bytes(b"this is no video at all" * 100)
+        runs = self.wait_for(
+            lambda: (lambda runs: runs if len(runs) == 4 and all(r["state"] in ("finished", "set_aside") for r in runs)
+                     else None)(self.runs()), "the end of four runs")
+        by_name = {run["input"].rsplit("/", 1)[1]: run for run in runs}
+        self.assertEqual(by_name["poison.mp4"]["state"], "set_aside")
+        self.assertIn("poison.mp4", by_name["poison.mp4"]["reason"])
+        self.assertFalse((self.media / "out" / "poison.mp4").exists())
+        for number, path in enumerate(videos):
+            run = by_name[f"video{number}.mp4"]
+            self.assertEqual(run["state"], "finished", run["reason"])
+            self.assertEqual((run["owner"], run["trigger"]), ("studio", "incoming"))
+            output = self.media / "out" / f"video{number}.mp4"
+            self.assertEqual(support.frame_count(output), support.frame_count(path))
+            self.assertEqual(run["frames"], support.frame_count(path))
+            self.assertGreater(run["cost"], 0)
+        # Nothing of it triggers again, the outputs neither.
+        trigger = self.ask("GET", "/v1/triggers").json()["triggers"][0]
+        self.assertEqual(trigger["name"], "incoming")
+        self.assertEqual(len(self.ask("GET", "/v1/triggers/incoming/receipts").json()["receipts"]), 4)
+        # Released, it is tried again, and set aside again.
+        poison = by_name["poison.mp4"]["id"]
+        self.assertEqual(self.ask("POST", f"/v1/runs/{poison}/retry").status, 200)
+        self.assertEqual(self.wait_until_over(poison)["state"], "set_aside")
+
+    def test_a_trigger_in_the_configuration_is_changed_without_a_stop(self):
+        self.assertTrue(self.start())
+        (self.media / "other").mkdir()
+        text = (self.folder / "atelier.toml").read_text().replace("/in\"", "/other\"")
+        (self.folder / "atelier.toml").write_text(text)
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: "other" in json.dumps(self.ask("GET", "/v1/triggers").json()), "the new location")
+        support.make_video(self.folder / "a.mp4", frames=5)
+        os.rename(self.folder / "a.mp4", self.media / "other" / "a.mp4")
+        self.wait_for(lambda: [run for run in self.runs() if run["state"] == "finished"], "a painted video")
+
+    def test_killed_before_every_commit_it_loses_and_doubles_nothing(self):
+        support.make_video(self.folder / "a.mp4", frames=5)
+        commit, finished = 0, []
+        shutil.copy(self.folder / "a.mp4", self.media / "in" / "a.mp4")
+        deaths = 0
+        while not finished:
+            commit += 1
+            # Each life dies one commit later than the one before could.
+            lived = self.start("--die-before-commit", str(commit))
+            if lived:
+                self.wait_for(lambda: self.process.poll() is not None or
+                              [run for run in self.runs_or_none() if run["state"] == "finished"], "an end or a death")
+                finished = [run for run in self.runs_or_none() if run["state"] == "finished"]
+            deaths += self.process.poll() is not None
+            self.stop()
+            self.assertLess(commit, 60)
+        self.assertGreaterEqual(deaths, 5)
+        self.assertTrue(self.start())
+        runs = self.runs()
+        self.assertEqual([run["state"] for run in runs], ["finished"])
+        self.assertEqual(support.frame_count(self.media / "out" / "a.mp4"), 5)
+        print(f"{deaths} deaths before a commit, one run")
+
+    def runs_or_none(self):
+        try:
+            return self.runs()
+        except OSError:
+            return []
+
+
+class Interface(ServiceCase):
+    def test_every_operation_answers_as_described(self):
+        self.assertTrue(self.start())
+        support.make_video(self.media / "a.mp4", frames=5)
+        document = self.ask("GET", "/openapi.json", token=False).json()
+        self.assertEqual(document["openapi"], "3.1.0")
+        run = self.submit().json()["id"]
+        self.assertEqual(self.wait_until_over(run)["state"], "finished")
+        other = self.submit("absent.mp4").json()["id"]
+        self.wait_until_over(other)
+        token = self.ask("POST", "/v1/tokens", {"name": "x", "role": "reader"}).json()["id"]
+        bodies = self.bodies()
+        names = {"retryRun": other, "deleteRun": other, "cancelRun": other}
+        called = set()
+        order = ["retryRun", "cancelRun", "rerunRun", "putTrigger", "takeEvents", "greetEvents", "listReceipts", "deleteTrigger"]
+        operations = [(path, method, operation) for path, methods in document["paths"].items()
+                      for method, operation in methods.items()]
+        rank = {name: place for place, name in enumerate(order)}
+        operations.sort(key=lambda item: (rank.get(item[2]["operationId"], -1), item[2]["operationId"] == "deleteRun"))
+        for path, method, operation in operations:
+            name = operation["operationId"]
+            if name == "deleteRun":
+                self.wait_until_over(other)
+            filled = (path.replace("/v1/runs/{id}", f"/v1/runs/{names.get(name, run)}").replace("{id}", token)
+                      .replace("pipelines/{name}", "pipelines/paint").replace("{name}", "mine"))
+            if name == "getObjectLineage":
+                filled += f"?url={self.media}/a.mp4"
+            called.add(name)
+            if "servers" in operation:
+                self.check_stream(operation, filled)
+                continue
+            reply = self.ask(method.upper(), filled, bodies.get(name), headers=self.headers_of(operation))
+            if name == "getPreview":
+                reply = self.wait_for(lambda: (lambda r: r if r.status != 202 else None)(self.ask("GET", filled)), "a picture")
+                self.assertTrue(reply.body.startswith(b"\x89PNG"))
+            if name == "cancelRun":
+                self.assertIn(reply.status, (200, 409), reply.body)  # it may be over again
+            else:
+                documented = [int(code) for code in operation["responses"] if code != "default"]
+                self.assertIn(reply.status, documented + [200], (name, reply.body))
+                self.check_content(document, operation, reply)
+        self.assertEqual(called, set(LEAST_ROLE))
+
+    def bodies(self):
+        trigger = (f'name = "mine"\nkind = "event"\nlocation = "{self.media}/in"\npipeline = "paint"\n[parameters]\n'
+                   f'input = "{{url}}"\noutput = "{self.media}/out/{{stem}}.mp4"\n')
+        return {
+            "submitRun": {"pipeline": "paint", "parameters": {"input": f"{self.media}/a.mp4",
+                                                              "output": f"{self.media}/out/c.mp4"}},
+            "publishPipeline": PIPELINE, "putTrigger": trigger, "takeEvents": [],
+            "createToken": {"name": "y", "role": "reader"},
+        }
+
+    @staticmethod
+    def headers_of(operation):
+        types = list(operation.get("requestBody", {}).get("content", {}))
+        return {"Content-Type": types[0]} if types else {}
+
+    def check_content(self, document, operation, reply):
+        content = operation["responses"].get(str(reply.status), {}).get("content", {})
+        if not content:
+            return
+        (kind, described), = content.items()
+        self.assertTrue(reply.headers["Content-Type"].startswith(kind), operation["operationId"])
+        schema = described.get("schema", {}).get("$ref", "").rsplit("/", 1)[-1]
+        if not schema:
+            return
+        shape, value = document["components"]["schemas"][schema], reply.json()
+        self.assertLessEqual(set(shape.get("required", [])), set(value), operation["operationId"])
+        unknown = set(value) - set(shape["properties"])
+        self.assertFalse(unknown, f"{operation['operationId']} gives {unknown}, which {schema} does not have")
+
+    def check_stream(self, operation, path):
+        address = self.events_address.split("//")[1]
+        host, port = address.rsplit(":", 1)
+        with socket.create_connection((host, int(port)), timeout=30) as stream:
+            stream.sendall(f"GET {path}?after=0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.token}\r\n\r\n".encode())
+            heard = b""
+            wanted = b"event: queued" if "Events" in operation["operationId"] else b"Run: "
+            while wanted not in heard:
+                piece = stream.recv(65536)
+                self.assertTrue(piece, heard)
+                heard += piece
+        self.assertTrue(heard.startswith(b"HTTP/1.1 200"), heard[:200])
+
+    def test_roles_cell_by_cell(self):
+        self.assertTrue(self.start())
+        tokens = {role: self.make_token(role, role) for role in ROLES}
+        document = self.ask("GET", "/openapi.json", token=False).json()
+        cells = 0
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                name = operation["operationId"]
+                address = self.events_address if "servers" in operation else None
+                filled = path.replace("{id}", "absent").replace("{name}", "absent")
+                for role in [None] + ROLES:
+                    least = LEAST_ROLE[name]
+                    allowed = least is None or (role is not None and ROLES.index(role) >= ROLES.index(least))
+                    if allowed and name in ("streamEvents", "backUp"):
+                        continue  # endless; and a file each
+                    reply = self.ask(method.upper(), filled, "{}" if method in ("post", "put") else None,
+                                     token=tokens[role] if role else False, address=address)
+                    expected = (401,) if role is None and not allowed else (403,) if not allowed else None
+                    if expected:
+                        self.assertIn(reply.status, expected, (name, role, reply.body))
+                    else:
+                        self.assertNotIn(reply.status, (401, 403), (name, role, reply.body))
+                    cells += 1
+        self.assertGreater(cells, 150)
+
+    def test_scopes_of_tokens(self):
+        self.assertTrue(self.start())
+        support.make_video(self.media / "a.mp4", frames=5)
+        (self.media / "mine").mkdir()
+        narrow = self.make_token("ann", "submitter", prefixes=[str(self.media / "mine")])
+        body = {"pipeline": "paint", "parameters": {"input": f"{self.media}/a.mp4", "output": f"{self.media}/mine/a.mp4"}}
+        refused = self.ask("POST", "/v1/runs", body, token=narrow)
+        self.assertEqual(refused.status, 400, refused.body)
+        shutil.copy(self.media / "a.mp4", self.media / "mine" / "in.mp4")
+        body["parameters"]["input"] = f"{self.media}/mine/in.mp4"
+        self.assertEqual(self.ask("POST", "/v1/runs", body, token=narrow).status, 201)
+        for outside in ("/etc/passwd", f"{self.media}/mine/../a.mp4", f"{self.folder}/ops/x", f"{self.folder}/data/atelier.db",
+                        "http://169.254.169.254/latest", "az://other/container/a.mp4"):
+            body["parameters"]["input"] = outside
+            self.assertEqual(self.ask("POST", "/v1/runs", body).status, 400, outside)
+        elsewhere = self.make_token("bob", "reader", pipelines=["other"])
+        self.assertEqual(self.ask("GET", "/v1/runs", token=elsewhere).json()["runs"], [])
+        self.assertEqual(self.ask("GET", "/v1/pipelines/paint", token=elsewhere).status, 404)
+
+    def test_a_run_is_cancelled_retried_and_repeated(self):
+        self.assertTrue(self.start())
+        support.make_video(self.media / "a.mp4", frames=400, size="320x240")
+        first = self.submit().json()["id"]
+        self.wait_for(lambda: self.run_of(first)["runs"], "a run folder")
+        self.assertEqual(self.ask("POST", f"/v1/runs/{first}/cancel").status, 200)
+        self.assertEqual(self.wait_until_over(first)["state"], "cancelled")
+        self.assertFalse((self.media / "out" / "a.mp4").exists())
+        self.assertEqual(self.ask("POST", f"/v1/runs/{first}/retry").status, 200)
+        self.assertEqual(self.wait_until_over(first)["state"], "finished")
+        digest = support.sha256(self.media / "out" / "a.mp4")
+        # The very same again, by another run.
+        again = self.ask("POST", f"/v1/runs/{first}/rerun").json()["id"]
+        run = self.wait_until_over(again)
+        self.assertEqual((run["state"], run["rerun_of"]), ("finished", first))
+        self.assertEqual(support.sha256(self.media / "out" / "a.mp4"), digest)
+        # Without being asked to, nothing is replaced.
+        third = self.wait_until_over(self.submit().json()["id"])
+        self.assertEqual(third["state"], "failed")
+        self.assertIn("exists", third["reason"])
+
+    def test_a_service_that_is_killed_goes_on(self):
+        self.assertTrue(self.start())
+        support.make_video(self.media / "a.mp4", frames=300, size="320x240")
+        run = self.submit().json()["id"]
+        self.wait_for(lambda: self.run_of(run)["runs"], "a run folder")
+        self.stop(signal.SIGKILL)
+        self.assertTrue(self.start())
+        self.assertEqual(self.wait_until_over(run)["state"], "finished")
+        self.assertEqual(support.frame_count(self.media / "out" / "a.mp4"), 300)
+
+    def test_a_request_with_a_key_starts_one_run(self):
+        self.assertTrue(self.start())
+        body = {"pipeline": "paint", "parameters": {"input": f"{self.media}/a.mp4", "output": f"{self.media}/out/a.mp4"}}
+        first = self.ask("POST", "/v1/runs", body, headers={"Idempotency-Key": "k"})
+        again = self.ask("POST", "/v1/runs", body, headers={"Idempotency-Key": "k"})
+        self.assertEqual((first.status, again.status), (201, 200))
+        self.assertEqual(first.json()["id"], again.json()["id"])
+        body["parameters"]["crf"] = 30
+        self.assertEqual(self.ask("POST", "/v1/runs", body, headers={"Idempotency-Key": "k"}).status, 409)
+
+    def test_steps_follow_one_another(self):
+        (self.folder / "paint.toml").write_text(PIPELINE.replace('[[steps]]\nkind = "finish"',
+                                                                 '[[steps]]\nkind = "score"\nmodel = "starry-night"\n'
+                                                                 'precision = "f32"\n[[steps]]\nkind = "finish"'))
+        self.assertTrue(self.start())
+        support.make_video(self.media / "a.mp4", frames=10)
+        run = self.wait_until_over(self.submit().json()["id"])
+        self.assertEqual(run["state"], "finished", run["reason"])
+        self.assertEqual(len(run["runs"]), 2)
+        self.assertEqual(support.frame_count(self.media / "out" / "a.mp4"), 10)
+        self.assertEqual(list((self.folder / "ops" / "between").glob("*")), [])
+
+    def test_what_is_wrong_is_told_in_a_sentence(self):
+        self.assertTrue(self.start())
+        for body, words in ((b"{", "JSON object"), (b"[]", "JSON object"), (b'{"pipeline":"nope"}', "no pipeline 'nope'"),
+                            (b'{"pipeline":"paint"}', "input"), (b'{"pipeline":"paint","x":1}', "no 'x'"),
+                            (b"\xff\xfe", "JSON object"), (b"[" * 100000, "JSON object")):
+            reply = self.ask("POST", "/v1/runs", body, headers={"Content-Type": "application/json"})
+            self.assertEqual(reply.status, 400, body[:40])
+            self.assertEqual(reply.headers["Content-Type"], "application/problem+json")
+            self.assertIn(words, reply.json()["detail"])
+        self.assertEqual(self.ask("GET", "/v1/nothing").status, 404)
+        self.assertEqual(self.ask("PATCH", "/v1/runs").status, 405)
+        self.assertEqual(self.ask("POST", "/v1/runs", b"x" * (2 << 20)).status, 413)
+
+    def test_bounds_of_an_owner(self):
+        self.limits = self.limits + "max_minutes = 0.01\n" if False else self.limits + "max_pixels = 100\n"
+        self.configure()
+        self.assertTrue(self.start())
+        support.make_video(self.media / "a.mp4", frames=5)
+        run = self.wait_until_over(self.submit().json()["id"])
+        self.assertEqual(run["state"], "set_aside")
+        self.assertIn("--max-pixels", run["reason"])
+
+
+class Client(ServiceCase):
+    def test_the_commands(self):
+        self.assertTrue(self.start())
+        support.make_video(self.media / "a.mp4", frames=10)
+        done = self.client("submit", "paint", "-s", f"input={self.media}/a.mp4", "-s", f"output={self.media}/out/a.mp4",
+                           "-s", "crf=30", "--label", "film=one", "--wait", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        run = json.loads(done.stdout)
+        self.assertEqual((run["state"], run["parameters"]["crf"], run["labels"]), ("finished", 30, {"film": "one"}))
+        listed = self.client("list", "--state", "finished")
+        self.assertIn(run["id"], listed.stdout)
+        shown = self.client("show", run["id"])
+        self.assertIn("1 of 1 chunks done", shown.stdout)
+        shown = self.client("show", f"{self.address}/v1/runs/{run['id']}", "--json")
+        self.assertEqual(json.loads(shown.stdout)["state"], "finished")
+        logs = self.client("logs", run["id"], "--follow")
+        self.assertIn("Painted 10 frames", logs.stdout)
+        again = self.client("rerun", run["id"], "--json")
+        other = json.loads(again.stdout)["runs"][0]["id"]
+        self.wait_until_over(other)
+        refused = self.client("cancel", other)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("is over", refused.stderr)
+        costs = json.loads(self.client("costs", "--json").stdout)["pools"][0]
+        self.assertGreater(costs["as_configured"]["busy_seconds"], 0)
+        self.assertLessEqual(costs["cheapest"]["cost"], costs["as_configured"]["cost"] + 1e-9)
+        backup = pathlib.Path(self.client("backup").stdout.strip())
+        self.assertTrue(backup.read_bytes().startswith(b"SQLite format 3"))
+        self.assertEqual(backup.stat().st_mode & 0o077, 0)
+
+    def test_tokens_are_made_listed_and_revoked(self):
+        self.assertTrue(self.start())
+        made = self.client("token", "create", "ann", "--role", "reader", "--json")
+        token = json.loads(made.stdout)
+        self.assertEqual(self.client("list", token=token["token"]).returncode, 0)
+        self.assertNotIn(token["token"], self.client("token", "list").stdout)
+        self.assertIn(token["id"], self.client("token", "list").stdout)
+        self.assertEqual(self.client("token", "revoke", token["id"]).returncode, 0)
+        refused = self.client("list", token=token["token"])
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("revoked", refused.stderr)
+        for name in (self.folder / "data").rglob("*"):
+            if name.is_file() and name.name != "admin.token":
+                self.assertNotIn(token["token"].encode(), name.read_bytes(), name)
+
+    def test_publishing_and_versions(self):
+        self.assertTrue(self.start())
+        text = PIPELINE.replace("default = 20", "default = 30")
+        (self.folder / "next.toml").write_text(text)
+        self.assertIn("version 2", self.client("publish", str(self.folder / "next.toml")).stdout)
+        self.assertIn("version 2", self.client("publish", str(self.folder / "next.toml")).stdout)
+        (self.folder / "bad.toml").write_text(text + "\nnonsense = 1\n")
+        bad = self.client("publish", str(self.folder / "bad.toml"))
+        self.assertEqual(bad.returncode, 2)
+        self.assertIn("nonsense", bad.stderr)
+        self.assertEqual(self.ask("GET", "/v1/pipelines/paint?version=1").json()["parameters"]["crf"]["default"], "20")
+
+    def test_no_service_is_one_sentence(self):
+        self.address = "http://127.0.0.1:1"
+        self.token = "atl_x"
+        done = self.client("list")
+        self.assertEqual(done.returncode, 4)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+
+
+class Starting(ServiceCase):
+    def serve(self):
+        return support.run("serve", "--config", str(self.folder / "atelier.toml"), env=self.environment())
+
+    def test_bad_configurations_are_one_sentence(self):
+        good = (self.folder / "atelier.toml").read_text()
+        for text, words in ((good + "\nnonsense = 1\n", "nonsense"), ("listen = 1\n", "listen"), ("[[[", "line"),
+                            (good.replace("127.0.0.1:0", "0.0.0.0:0", 1), "loopback"),
+                            (good.replace(f"{self.folder}/ops", f"{self.media}/ops"), "media")):
+            (self.folder / "atelier.toml").write_text(text)
+            done = self.serve()
+            self.assertEqual(done.returncode, 2, (text[:60], done.stderr))
+            self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+            self.assertIn(words, done.stderr)
+
+    def test_one_service_has_a_folder(self):
+        self.assertTrue(self.start())
+        done = self.serve()
+        self.assertEqual(done.returncode, 4)
+        self.assertIn("Another service", done.stderr)
+
+    def test_it_stops_when_asked(self):
+        self.assertTrue(self.start())
+        self.assertEqual(self.stop(), 0)
+
+
+if __name__ == "__main__":
+    support.main()
