@@ -18,8 +18,9 @@ std::string variable(const char* name) {
 
 std::filesystem::path token_file() {
   const std::string config = variable("XDG_CONFIG_HOME");
-  const std::filesystem::path base =
-      config.empty() ? std::filesystem::path(variable("HOME")) / ".config" : config;
+  const std::filesystem::path base = config.empty()
+                                         ? std::filesystem::path(variable("HOME")) / ".config"
+                                         : std::filesystem::path(config);
   return base / "atelier" / "token";
 }
 

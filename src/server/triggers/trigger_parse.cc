@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <charconv>
 
+#include "server/text_values.h"
+#include "server/toml_reader.h"
 #include "server/triggers/trigger.h"
 
 namespace atelier::server {
@@ -15,8 +15,6 @@ constexpr size_t kMaxText = 1 << 18;
 constexpr size_t kMaxString = 4096;
 constexpr size_t kMaxItems = 64;      // parameters, suffixes
 constexpr size_t kMaxChoices = 1000;  // of one map
-// toml++ recurses into arrays and tables; no key of ours nests deeper than three.
-constexpr int kMaxNesting = 16;
 
 template <class... Args>
 Error wrong(const toml::node& node, fmt::format_string<Args...> format, Args&&... args) {
@@ -29,25 +27,6 @@ std::string lower(std::string text) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   });
   return text;
-}
-
-bool nests_too_deep(std::string_view text) {
-  int depth = 0;
-  for (const char c : text) {
-    depth += c == '[' || c == '{' ? 1 : c == ']' || c == '}' ? -1 : 0;
-    if (depth > kMaxNesting) return true;
-  }
-  return false;
-}
-
-// Debian's library is built with exceptions; they end here.
-Result<toml::table> parse_table(std::string_view text) {
-  try {
-    return toml::parse(text);
-  } catch (const toml::parse_error& e) {
-    return make_error(Code::invalid_argument, "The trigger is wrong in line {}: {}.",
-                      e.source().begin.line, e.description());
-  }
 }
 
 Result<std::string> read_string(const toml::node& node, std::string_view key) {
@@ -281,11 +260,8 @@ Result<void> complete(Trigger& trigger, const toml::table& table) {
 }  // namespace
 
 Result<Trigger> parse_trigger(std::string_view toml) {
-  if (toml.size() > kMaxText || nests_too_deep(toml)) {
-    return Error{Code::invalid_argument,
-                 "The trigger is larger than 256 KiB or nests too deep; shorten it."};
-  }
-  const toml::table table = TRY(parse_table(toml));
+  const toml::table table =
+      TRY(parse_toml(toml, "The trigger", {.bytes = kMaxText, .depth = 8, .entries = 4096}));
   Trigger trigger;
   for (const auto& [key, node] : table) TRY(set(trigger, key.str(), node));
   TRY(complete(trigger, table));

@@ -134,7 +134,7 @@ TEST(Trigger, WhatIsWrongIsSaidWithItsLine) {
       {"name='t'\nkind='poll'\nlocation='http://h/x'\npipeline='p'", "line 3: Cannot use a http"},
       {"name='t'\nname='u'", "line 2"},
       {"name='t'\nkind=", "line 2"},
-      {std::string(64, '['), "nests too deep"},
+      {std::string(64, '['), "nests deeper"},
   };
   for (const auto& [toml, says] : cases) {
     EXPECT_NE(refusal(toml).find(says), std::string::npos) << toml << "\n" << refusal(toml);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "server/text_values.h"
 #include "store/names.h"
 
 namespace atelier::server {
@@ -25,25 +26,6 @@ bool is_metadata_name(std::string_view name) {
   });
 }
 
-// The number of bytes of the sequence that begins with `lead`; 0 if none does.
-size_t sequence_length(unsigned char lead) {
-  if (lead < 0x80) return 1;
-  if (lead >= 0xc2 && lead <= 0xdf) return 2;
-  if (lead >= 0xe0 && lead <= 0xef) return 3;
-  return lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
-}
-
-// Surrogates, overlong forms and what is beyond U+10FFFF; only the second byte tells.
-bool is_good_second(unsigned char lead, unsigned char second) {
-  switch (lead) {
-    case 0xe0: return second >= 0xa0;
-    case 0xed: return second <= 0x9f;
-    case 0xf0: return second >= 0x90;
-    case 0xf4: return second <= 0x8f;
-    default: return true;
-  }
-}
-
 // Below, not at, `folder`.
 bool lies_below(const Location& place, const Location& folder) {
   if (place.scheme != folder.scheme || place.account != folder.account ||
@@ -57,22 +39,6 @@ bool lies_below(const Location& place, const Location& folder) {
 }
 
 }  // namespace
-
-bool is_clean_text(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const size_t length = sequence_length(lead);
-    if (length == 0 || text.size() - i < length || lead < 0x20 || lead == 0x7f) return false;
-    for (size_t k = 1; k < length; ++k) {
-      const auto byte = static_cast<unsigned char>(text[i + k]);
-      if (byte < 0x80 || byte > 0xbf) return false;
-      if (k == 1 && !is_good_second(lead, byte)) return false;
-      if (lead == 0xc2 && byte < 0xa0) return false;  // C1 controls
-    }
-    i += length;
-  }
-  return true;
-}
 
 Result<TriggerText::Piece> TriggerText::parse_field(std::string_view name) {
   constexpr std::string_view kMetadata = "meta.";

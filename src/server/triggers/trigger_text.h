@@ -64,7 +64,4 @@ class TriggerText {
   std::string folder_;  // of a place: its constant part up to the last slash
 };
 
-// UTF-8 (RFC 3629) without control characters.
-bool is_clean_text(std::string_view text);
-
 }  // namespace atelier::server
