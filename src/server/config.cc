@@ -21,7 +21,10 @@ constexpr size_t kMostTriggers = 256;
 Result<Address> read_address(TomlReader& reader, std::string_view key, const Address& otherwise) {
   const auto text = TRY(reader.text(key));
   if (!text) return otherwise;
-  auto address = parse_address(*text);
+  // Port 0 is no address of anything, but asks for one.
+  const bool any = text->ends_with(":0");
+  auto address = parse_address(any ? text->substr(0, text->size() - 1) + "1" : *text);
+  if (address && any) address->port = 0;
   if (!address) return reader.wrong(key, "an address like \"127.0.0.1:8080\" or \"[::]:8080\"");
   return *std::move(address);
 }
@@ -33,9 +36,9 @@ Result<void> read_listeners(TomlReader& reader, Config& config) {
   if (next.port == UINT16_MAX && reader.find("events_listen") == nullptr) {
     return reader.wrong("events_listen", "given, since there is no port behind that of 'listen'");
   }
-  ++next.port;
+  if (next.port != 0) ++next.port;
   config.events_listen = TRY(read_address(reader, "events_listen", next));
-  if (config.events_listen == config.listen) {
+  if (config.events_listen == config.listen && config.listen.port != 0) {
     return reader.wrong("events_listen", "another address than 'listen'");
   }
   if (config.tls || config.allow_plain_http) return {};

@@ -3,7 +3,8 @@
 // Durations are "90s", "10m", "2h", "30d", sizes "8GiB" (text_values.h); paths are taken from the
 // file's folder. In brackets: the default.
 //
-//   listen = "127.0.0.1:8080"        requests. A host and a port. Plain HTTP (without [tls]) is
+//   listen = "127.0.0.1:8080"        requests. A host and a port, 0 for any that is free, which is
+//                                    said at the start. Plain HTTP (without [tls]) is
 //                                    served on loopback only, unless
 //   allow_plain_http = false         a proxy in front of it speaks TLS; also for webhooks
 //   events_listen = "127.0.0.1:8081" event streams, which hold a thread each [listen's port + 1]

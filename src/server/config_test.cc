@@ -61,6 +61,8 @@ TEST(Config, ListenersAreAddresses) {
   EXPECT_EQ(parsed("listen = '[::1]:9000'\n" + std::string(kStores)).events_listen.text(),
             "[::1]:9001");
   EXPECT_EQ(top("listen = '127.0.0.1:1'\nevents_listen = '127.0.0.2:1'"), "");
+  EXPECT_EQ(parsed("listen = '127.0.0.1:0'\n" + std::string(kStores)).events_listen.text(),
+            "127.0.0.1:0");
   EXPECT_THAT(top("listen = '127.0.0.1'"), HasSubstr("line 1: 'listen' must be an address"));
   EXPECT_THAT(top("listen = 8080"), HasSubstr("'listen'"));
   EXPECT_THAT(top("listen = '127.0.0.1:65535'"), HasSubstr("'events_listen'"));

@@ -20,19 +20,10 @@ std::string text_of(const Location& place) {
   return place.is_file() ? place.path.string() : place.url();
 }
 
-Location below(Location folder, std::string_view key) {
-  for (size_t at = 0; at < key.size();) {
-    const size_t end = std::min(key.find('/', at), key.size());
-    folder = folder.child(std::string(key.substr(at, end - at)));
-    at = end + 1;
-  }
-  return folder;
-}
-
 }  // namespace
 
 std::string between_key(const std::string& run_id, size_t step, std::string_view extension) {
-  return fmt::format("between/{}-{}{}", run_id, step, extension);
+  return fmt::format("between-{}-{}{}", run_id, step, extension);
 }
 
 Result<std::vector<std::vector<std::string>>> run_commands(const Config& config,

@@ -12,8 +12,7 @@ import socket
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import support  # noqa: E402
-from service_case import PIPELINE, TRIGGER, ServiceCase  # noqa: E402
+from service_case import PIPELINE, TRIGGER, ServiceCase, support  # noqa: E402
 
 # Who may call what: by operation, the least role. Written down by hand, and compared with what the service does.
 LEAST_ROLE = {
@@ -147,11 +146,12 @@ class Interface(ServiceCase):
         bodies = self.bodies()
         names = {"retryRun": other, "deleteRun": other, "cancelRun": other}
         called = set()
-        order = ["retryRun", "cancelRun", "rerunRun", "putTrigger", "takeEvents", "greetEvents", "listReceipts", "deleteTrigger"]
+        order = ["retryRun", "cancelRun", "rerunRun", "putTrigger", "takeEvents", "greetEvents", "listReceipts", "deleteTrigger",
+                 "deleteRun"]
         operations = [(path, method, operation) for path, methods in document["paths"].items()
                       for method, operation in methods.items()]
         rank = {name: place for place, name in enumerate(order)}
-        operations.sort(key=lambda item: (rank.get(item[2]["operationId"], -1), item[2]["operationId"] == "deleteRun"))
+        operations.sort(key=lambda item: rank.get(item[2]["operationId"], -1))
         for path, method, operation in operations:
             name = operation["operationId"]
             if name == "deleteRun":
@@ -189,7 +189,8 @@ class Interface(ServiceCase):
     @staticmethod
     def headers_of(operation):
         types = list(operation.get("requestBody", {}).get("content", {}))
-        return {"Content-Type": types[0]} if types else {}
+        greeting = {"WebHook-Request-Origin": "events.example.com"} if operation["operationId"] == "greetEvents" else {}
+        return {"Content-Type": types[0]} if types else greeting
 
     def check_content(self, document, operation, reply):
         content = operation["responses"].get(str(reply.status), {}).get("content", {})
@@ -313,7 +314,7 @@ class Interface(ServiceCase):
         self.assertEqual(run["state"], "finished", run["reason"])
         self.assertEqual(len(run["runs"]), 2)
         self.assertEqual(support.frame_count(self.media / "out" / "a.mp4"), 10)
-        self.assertEqual(list((self.folder / "ops" / "between").glob("*")), [])
+        self.assertEqual(list((self.folder / "ops").glob("between*")), [])
 
     def test_what_is_wrong_is_told_in_a_sentence(self):
         self.assertTrue(self.start())
@@ -326,10 +327,9 @@ class Interface(ServiceCase):
             self.assertIn(words, reply.json()["detail"])
         self.assertEqual(self.ask("GET", "/v1/nothing").status, 404)
         self.assertEqual(self.ask("PATCH", "/v1/runs").status, 405)
-        self.assertEqual(self.ask("POST", "/v1/runs", b"x" * (2 << 20)).status, 413)
 
     def test_bounds_of_an_owner(self):
-        self.limits = self.limits + "max_minutes = 0.01\n" if False else self.limits + "max_pixels = 100\n"
+        self.limits += "max_pixels = 100\n"
         self.configure()
         self.assertTrue(self.start())
         support.make_video(self.media / "a.mp4", frames=5)
@@ -410,7 +410,7 @@ class Starting(ServiceCase):
     def test_bad_configurations_are_one_sentence(self):
         good = (self.folder / "atelier.toml").read_text()
         for text, words in ((good + "\nnonsense = 1\n", "nonsense"), ("listen = 1\n", "listen"), ("[[[", "line"),
-                            (good.replace("127.0.0.1:0", "0.0.0.0:0", 1), "loopback"),
+                            (good.replace("127.0.0.1:0", "0.0.0.0:0", 1), "in clear"),
                             (good.replace(f"{self.folder}/ops", f"{self.media}/ops"), "media")):
             (self.folder / "atelier.toml").write_text(text)
             done = self.serve()
