@@ -35,7 +35,7 @@ Result<std::vector<std::vector<std::string>>> run_commands(const Config& config,
   const size_t count = of.pipeline->scores.size();
   for (size_t step = 0; step + 1 < count; ++step) {
     steps.between.push_back(
-        below(config.stores.ops, between_key(run.id, step, intermediate_extension(places.output)))
+        config.stores.ops.child(between_key(run.id, step, intermediate_extension(places.output)))
             .url());
   }
   const bool last_began = run.run_urls.size() >= count;
