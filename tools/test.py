@@ -3,7 +3,7 @@
 """Runs the layers of tests and adds them up.
 
 tools/test.py             everything: what `make test` and CI run
-tools/test.py STAGE...    of: unit asan e2e net mpi slurm deploy format tidy; and of slow, damage and tidy-deep, which are
+tools/test.py STAGE...    of: unit asan e2e service net mpi slurm deploy format tidy; and of slow, damage and tidy-deep, which are
                           what `make test-slow`, `make test-damage` and `make tidy` run
 
 Each test program leaves its counts in build/reports/STAGE (GoogleTest as XML, the end-to-end files
@@ -157,6 +157,12 @@ def stage_e2e(totals):
               {"ATELIER_E2E_SPREAD": "1", "ATELIER_E2E_SHORT": "1"})
 
 
+def stage_service(totals):
+    """`atelier serve` as a process of its own. One test at a time: their services score with all processors."""
+    if build("release", totals):
+        ctest("release", "service", "service", totals, jobs=1)
+
+
 def stage_net(totals):
     """Against real services; one test at a time: each starts servers of its own."""
     if build("release", totals):
@@ -189,6 +195,7 @@ def stage_asan(totals):
                "LSAN_OPTIONS": f"suppressions={ROOT}/tests/leaks.supp:print_suppressions=0"}
     ctest("asan", "unit", "asan-unit", totals, options)
     ctest("asan", "e2e", "asan-e2e", totals, options)
+    ctest("asan", "service", "asan-service", totals, options, jobs=1)
     ctest("asan", "net", "asan-net", totals, options, jobs=1)
 
 
@@ -261,7 +268,7 @@ def tidy(totals, options):
     totals.one("clang-tidy", done.returncode == 0)
 
 
-STAGES = {"format": stage_format, "unit": stage_unit, "e2e": stage_e2e, "net": stage_net, "mpi": stage_mpi,
+STAGES = {"format": stage_format, "unit": stage_unit, "e2e": stage_e2e, "service": stage_service, "net": stage_net, "mpi": stage_mpi,
           "slurm": stage_slurm, "deploy": stage_deploy, "tidy": stage_tidy, "asan": stage_asan}
 ON_DEMAND = {"slow": stage_slow, "damage": stage_damage, "tidy-deep": stage_tidy_deep}
 

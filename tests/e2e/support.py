@@ -41,6 +41,8 @@ SHORT = {
     "test_damaged_videos", "test_kept_videos", "test_huge_pictures", "test_thousands_of_streams",
     "test_json_is_one_object", "test_from_to", "test_preview", "test_models", "test_probe",
     "test_a_scorer_that_is_killed_is_replaced",
+    "test_three_videos_are_painted_and_poison_is_set_aside", "test_every_operation_answers_as_described",
+    "test_a_service_that_is_killed_goes_on", "test_what_is_wrong_is_told_in_a_sentence",
 }
 
 
