@@ -6,6 +6,7 @@
 #include "engine/simulation.h"
 #include "run/ledger.h"
 #include "run/run_folder.h"
+#include "run/waiting.h"
 #include "store/counting_store.h"
 #include "store/memory_store.h"
 
@@ -95,13 +96,26 @@ TEST_F(PlanCalls, OfHelpingWaitingAndTakingOver) {
   calls();
   for (int i = 0; i < 3; ++i) {
     claim(*b, run::Ledger::Next::wait);
-    EXPECT_EQ(calls().reads, 2u + 3u * 3u) << "of each of three chunks three things";
+    EXPECT_EQ(calls().reads, 2u + 3u) << "of each of three chunks whether its holder lives";
   }
+  ASSERT_TRUE(a->beat(0).ok());
+  calls();
+  claim(*b, run::Ledger::Next::wait);
+  EXPECT_EQ(calls().reads, 2u + 3u + 1u) << "and its beat, which has changed";
   clock_.advance(std::chrono::seconds(31));
   claim(*b);
   const Calls taken = calls();
   EXPECT_EQ(taken.reads, 1 + 2 + 3u);
   EXPECT_EQ(taken.writes, 1u);
+}
+
+TEST_F(PlanCalls, WhoWaitsRestsAsThePlanSays) {
+  const auto seconds = [](std::chrono::milliseconds rest) {
+    return std::chrono::duration<double>(rest).count();
+  };
+  EXPECT_EQ(seconds(run::kShortestRest), use_.poll_seconds);
+  EXPECT_EQ(run::kRestOfLook, use_.poll_rest);
+  EXPECT_EQ(seconds(run::kLongestRest), use_.poll_most_seconds);
 }
 
 }  // namespace

@@ -532,13 +532,17 @@ void Simulation::meter_claim(double seconds) {
   meter_.add(input_reads, of_input);
 }
 
-// A worker that waits lists chunks/ and failed/, and asks of every chunk that is held whether it is
-// done, given up, and its worker alive, and now and then looks for cancel.json; whoever waits for
-// the job lists, too.
+// A worker that waits lists chunks/ and failed/, and looks for the beat of whoever holds a chunk,
+// reads it where it has changed, and now and then looks for cancel.json; whoever waits for the job
+// lists, too.
 void Simulation::meter_polls(OpenJob& job) {
   const double held = job.total - job.settled - job.shares.unclaimed();
-  const double calls = 1 + pages(job) + 3 * held;
-  const double polls = job.waiting / (in_.store.poll_seconds + calls * in_.store.call_seconds);
+  const StoreUse& use = in_.store;
+  double calls = 1 + pages(job) + held;
+  const double rest = std::clamp(use.poll_rest * calls * use.call_seconds, use.poll_seconds,
+                                 std::max(use.poll_seconds, use.poll_most_seconds));
+  calls += held * std::min(1.0, (rest + calls * use.call_seconds) / use.beat_seconds);
+  const double polls = job.waiting / (rest + calls * use.call_seconds);
   const double looks = std::min(polls, job.waiting / in_.store.look_seconds);
   const double asked = polls * calls + looks + pages(job) / in_.store.watch_seconds;
   meter_.change_rate(reads, asked - job.poll_reads);

@@ -69,10 +69,13 @@ struct StoreUse {
   double reads_per_chunk = 2;       // of record and result, when it is watched and joined
   double bytes_per_read = 4 << 20;  // the most that one read of the input asks for
   double beat_seconds = 5;          // each worker with a job
-  double poll_seconds = 0.25;       // between the looks of a worker that waits
-  double watch_seconds = 2;         // between the lists of whoever waits for the job
-  double list_page = 1000;          // objects in one answer
-  double call_seconds = 0.02;       // one answer takes: bounds how often a waiting worker asks
+  // Between the looks of a worker that waits: so many times what a look took, within these bounds.
+  double poll_seconds = 0.25;
+  double poll_rest = 4;
+  double poll_most_seconds = 30;
+  double watch_seconds = 2;    // between the lists of whoever waits for the job
+  double list_page = 1000;     // objects in one answer
+  double call_seconds = 0.02;  // one answer takes: bounds how often a waiting worker asks
 };
 
 struct PlanInput {

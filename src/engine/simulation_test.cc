@@ -325,17 +325,32 @@ TEST(Simulation, CallsAndBytesAreThoseOfTheChunks) {
   EXPECT_DOUBLE_EQ(result.store.peak_input_reads, 3);
 }
 
-// Nine workers wait for the tenth: each lists twice, asks three things of the one chunk that is
-// held, and every other second looks for cancel.json, as it does for its chunk of a second.
+// Nine workers wait for the tenth: each lists twice, looks for the beat of the one that holds a
+// chunk and reads it when it has changed, and every other second looks for cancel.json, as it does
+// for its chunk of a second.
 TEST(Simulation, WorkersThatWaitAskTheStore) {
   PlanInput input = plain(10, 1, 10);
   input.work.chunk_seconds.assign(10, 1.0);
   input.work.chunk_seconds[9] = 101;
   const PlanResult result = must(input);
-  const double polls = 9 * 100 / (0.25 + 5 * 0.02), claims = 9 * 0.5 + 1;
+  const double calls = 3 + (0.25 + 3 * 0.02) / 5;
+  const double polls = 9 * 100 / (0.25 + calls * 0.02), claims = 9 * 0.5 + 1;
   EXPECT_NEAR(result.store.reads,
-              polls * 5 + 9 * 100 / 2.0 + claims + 10 * (1 + 2) + 40 + 101 / 2.0, 1e-3);
+              polls * calls + 9 * 100 / 2.0 + claims + 10 * (1 + 2) + 40 + 101 / 2.0, 1e-3);
   EXPECT_NEAR(result.store.peak_cancel_looks, claims, 1e-6);
+}
+
+// Five hundred wait for five hundred: the more there is to look at, the longer they rest, so that a
+// service bears it. All look at all beats, which change while they rest.
+TEST(Simulation, ManyThatWaitRestLonger) {
+  PlanInput input = plain(1000, 1, 1000);
+  input.work.chunk_seconds.assign(1000, 100.0);
+  std::fill_n(input.work.chunk_seconds.begin(), 500, 10.0);
+  const PlanResult result = must(input);
+  const double calls = 2 + 2 * 500;
+  const double rate = 500 * calls / (30 + calls * 0.02);
+  EXPECT_NEAR(result.store.peak_reads, rate, 0.1 * rate);
+  EXPECT_LT(result.store.peak_calls, 20000) << "what Azure publishes for an account";
 }
 
 // The second worker takes the first's only other chunk, and lists 41 pages and failed/ before.

@@ -7,18 +7,20 @@
 #include <cctype>
 #include <random>
 
+#include "run/waiting.h"
+
 namespace atelier::run {
 namespace {
 
-// How long to leave the store alone while others work.
-constexpr std::chrono::milliseconds kPause(250);
-
-// Lets the others work for a while.
-void pause(std::stop_token stop) {
+// Lets the others work for a while, after a look at what they have that took so long.
+void pause(std::chrono::nanoseconds look, std::stop_token stop) {
+  std::random_device random;
+  const double chance = static_cast<double>(random()) / static_cast<double>(random.max());
+  const auto rest = rest_after(std::chrono::duration_cast<std::chrono::milliseconds>(look), chance);
   Mutex mutex;
   std::condition_variable_any wake;
   mutex.lock();
-  wake.wait_for(mutex, stop, kPause, [] { return false; });
+  wake.wait_for(mutex, stop, rest, [] { return false; });
   mutex.unlock();
 }
 
@@ -70,7 +72,9 @@ Result<std::optional<ChunkPlan>> Broker::next(std::stop_token stop) {
         return std::optional(hand_out(suspect));
       }
     }
+    const auto begin = std::chrono::steady_clock::now();
     const Ledger::Answer answer = TRY(ledger_.claim());
+    const auto look = std::chrono::steady_clock::now() - begin;
     switch (answer.next) {
       case Ledger::Next::claimed: {
         MutexLock lock(mutex_);
@@ -84,7 +88,7 @@ Result<std::optional<ChunkPlan>> Broker::next(std::stop_token stop) {
                           folder_.run_id());
       case Ledger::Next::wait: break;
     }
-    pause(stop);
+    pause(look, stop);
   }
 }
 

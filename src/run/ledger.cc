@@ -155,12 +155,13 @@ Result<bool> Ledger::try_chunk(int chunk, Claim& claim) {
   if (held_.contains(chunk) || known.settled) return false;
   // Nobody settles what nobody claimed: that the first claim can be put says all.
   if (known.generation == 0) return take(chunk, false, claim);
-  if (TRY(is_settled(chunk))) return false;
   TRY(read_claim(chunk));
-  if (known.holder.empty()) return take(chunk, false, claim);
+  const bool others = !known.holder.empty() && known.holder != setup_.worker;
+  // Most are asked about most often by those that wait: one call while their holders live.
+  const Holder holder = others ? TRY(look_at(known.holder)) : Holder::left;
+  if (others && holder == Holder::alive) return false;
+  if (TRY(is_settled(chunk))) return false;
   if (known.holder == setup_.worker) return adopt(chunk, claim);
-  const Holder holder = TRY(look_at(known.holder));
-  if (holder == Holder::alive) return false;
   return take(chunk, holder == Holder::lost, claim);
 }
 

@@ -13,8 +13,9 @@
 // commit stands. So a claim may be taken over as soon as its worker seems dead: when its beat has
 // not changed for `claim_timeout` by the observer's own clock (clocks of machines are never
 // compared), or when the observer can tell at once (see Origin).
-// Cost: one conditional put a chunk where nobody else is, and a head every two seconds; a list and
-// one get for each other worker where somebody is. Tested by ledger_test.cc, and with random
+// Cost: one conditional put a chunk where nobody else is, and a head every two seconds; two lists,
+// and a head for each held chunk with a get where its holder's beat has changed, where somebody is;
+// who waits rests between (waiting.h). Tested by ledger_test.cc, and with random
 // schedules by ledger_random_test.cc.
 #pragma once
 

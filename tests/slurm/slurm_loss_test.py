@@ -35,8 +35,9 @@ class Losses(slurm_case.SlurmCase):
         wait_until(lambda: self.lab.node_states()[node] == "idle", 30, "the node's return")
 
     def signal_worker(self, node, number):
-        """To all its processes; answers how many there are. The program starts itself again as /proc/self/exe."""
-        pids = self.lab.pids(node, "exe")
+        """To all of them there, not to their scorers; answers how many there are. One that finds OMP_WAIT_POLICY set, as
+        here, keeps its name; otherwise the program starts itself again as /proc/self/exe."""
+        pids = self.lab.pids(node, "atelier")
         for pid in pids:
             os.kill(pid, number)
         return len(pids)
