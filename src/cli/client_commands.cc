@@ -135,7 +135,9 @@ Result<void> submit_command(const SubmitOptions& options, Console& console,
   const json body = TRY(submission_of(options, client));
   std::vector<http::Header> headers;
   if (!options.key.empty()) headers.push_back({"Idempotency-Key", options.key});
-  const json answer = TRY(client.ask("POST", "/v1/runs", body.dump(), "application/json", headers));
+  const json answer =
+      TRY(client.ask("POST", "/v1/runs", body.dump(-1, ' ', false, json::error_handler_t::replace),
+                     "application/json", headers));
   const std::string id = text_at(answer, "id");
   if (options.wait) return wait_for(client, id, console, stop);
   console.object(answer.dump());
@@ -240,9 +242,9 @@ Result<void> logs_command(const LogsOptions& options, Console& console,
         TRY(client.text("GET", fmt::format("{}/logs?offset={}", path, offset)));
     offset += text.size();
     show(text);
-    if (is_over(text_at(run, "state"))) return {};
+    if (is_over(text_at(run, "state")) && text.empty()) return {};
     if (stop.stop_requested()) return make_error(Code::cancelled, "Interrupted.");
-    system_clock().sleep_for(std::chrono::milliseconds(500));
+    if (text.empty()) system_clock().sleep_for(std::chrono::milliseconds(500));
   }
 }
 
@@ -302,7 +304,8 @@ Result<void> token_command(const TokenOptions& options, Console& console) {
                      {"pipelines", options.pipelines},
                      {"prefixes", options.prefixes},
                      {"days", options.days}};
-  const json answer = TRY(client.ask("POST", "/v1/tokens", body.dump()));
+  const json answer = TRY(
+      client.ask("POST", "/v1/tokens", body.dump(-1, ' ', false, json::error_handler_t::replace)));
   console.object(answer.dump());
   console.result(text_at(answer, "token"));
   return {};

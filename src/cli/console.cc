@@ -21,6 +21,15 @@ void write_out(std::string_view text) {
   std::fflush(stdout);
 }
 
+// A line stays one, and moves no cursor, whatever names of files it holds.
+std::string one_line(std::string_view line) {
+  std::string made(line);
+  for (char& c : made) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return made;
+}
+
 }  // namespace
 
 int exit_code(const Error& error) {
@@ -70,7 +79,7 @@ void Console::note_aside(std::string_view line) {
 void Console::print_line(std::string_view line) {
   if (json_ || quiet_) return;
   clear_bar();
-  write_out(fmt::format("{}\n", line));
+  write_out(one_line(line) + '\n');
 }
 
 void Console::progress(std::string_view line) {

@@ -69,7 +69,8 @@ Result<run::Parameters> parameters_of(const RunOptions& options, Console& consol
     p.height = size.height;
   }
   p.encoder_options = TRY(parse_encoder_options(options.encoder_options));
-  const media::Container container = TRY(media::container_of(options.output));
+  const media::Container container =
+      TRY(media::container_of(TRY(parse_location(options.output)).name()));
   media::EncoderChoice encoder = TRY(media::choose_encoder(
       {options.codec, options.crf, options.preset, p.encoder_options}, container));
   for (const std::string& note : encoder.notes) console.note(note);

@@ -49,6 +49,8 @@ class ConsoleLog final : public Log {
 
 Result<void> serve_command(const ServeOptions& options, Console& console, Interrupt& interrupt) {
   ConsoleLog log(console);
+  // Until it can read it again there is nothing to read again.
+  interrupt.on_hangup([] {});
   server::ServiceSetup setup;
   setup.config = TRY(read_config(options.config));
   setup.program = fs::read_symlink("/proc/self/exe").string();
@@ -63,16 +65,16 @@ Result<void> serve_command(const ServeOptions& options, Console& console, Interr
     };
   }
   const auto service = TRY(server::Service::start(std::move(setup)));
-  // Whoever started it waits for this line.
-  console.result(fmt::format("Serving at {}, event streams at {}.", service->address(),
-                             service->events_address()));
   interrupt.on_hangup([&] {
     const auto config = read_config(options.config);
     const auto done = config.ok() ? service->reload(*config) : Result<void>(Error(config.error()));
     if (!done.ok()) log.line(LogLevel::warning, done.error().message);
   });
+  // Whoever started it waits for this line.
+  console.result(fmt::format("Serving at {}, event streams at {}.", service->address(),
+                             service->events_address()));
   service->run(interrupt.token());
-  interrupt.on_hangup({});
+  interrupt.on_hangup([] {});
   console.say("Stopped.");
   return {};
 }

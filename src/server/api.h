@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -41,6 +40,7 @@ struct ApiParts {
   Metrics& metrics;
   std::filesystem::path logs;     // of the dispatcher
   std::filesystem::path backups;  // where backups are put
+  std::filesystem::path previews;
   std::vector<PoolInfo> pools;
   std::string version;         // of the program
   std::string events_address;  // where streams are served, "http://127.0.0.1:8081"
@@ -59,7 +59,8 @@ std::vector<Operation> pool_operations(ApiParts& parts);
 
 struct TriggerTools {
   TriggerService& service;
-  std::set<std::string> configured;  // names of those in the configuration, which only it changes
+  // Whether one of that name is in the configuration, which alone changes it.
+  std::function<bool(const std::string& name)> is_configured;
   // Whether its places are the service's to watch. Errors: invalid_argument.
   std::function<Result<void>(const Trigger&)> check;
   // Makes the service run what is configured and what is in the database.
@@ -73,6 +74,8 @@ std::vector<Operation> system_operations(ApiParts& parts, std::function<std::str
 // checks that there is what is asked for, and `open_stream` gives the pieces.
 std::vector<Operation> stream_operations(ApiParts& parts);
 // For an operation of that table whose handle() succeeded.
-NextPiece open_stream(ApiParts& parts, const Operation& operation, const Call& call);
+// `still_allowed` is asked every few seconds: a token that was revoked has no streams.
+NextPiece open_stream(ApiParts& parts, const Operation& operation, const Call& call,
+                      std::function<bool()> still_allowed);
 
 }  // namespace atelier::server

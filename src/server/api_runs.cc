@@ -78,7 +78,9 @@ class RunApi {
                              }));
     if (reply.status == 200) {
       std::error_code ignored;
-      std::filesystem::remove(log_of(call.path_parameters.at("id")), ignored);
+      const std::string& id = call.path_parameters.at("id");
+      std::filesystem::remove(log_of(id), ignored);
+      std::filesystem::remove(parts_.previews / (id + ".png"), ignored);
       return Reply{204, "", "", {}};
     }
     return reply;
@@ -160,14 +162,16 @@ class RunApi {
 
   Result<Reply> preview(const Call& call) {
     const auto run = TRY(find(call));
-    if (!run) return not_found("run of that name");
+    // It shows what is in the input.
+    if (!run || !may_use_location(call.who, run->input)) return not_found("run of that name");
     const auto path = TRY(parts_.preview_of(*run));
     if (!path) {
       Reply reply = json_reply({{"state", "being made"}}, 202);
       reply.headers.emplace("Retry-After", "1");
       return reply;
     }
-    return Reply{200, "image/png", TRY(read_end(*path)), {}};
+    constexpr uint64_t kMostPicture = uint64_t{64} << 20;
+    return Reply{200, "image/png", TRY(read_from(*path, 0, kMostPicture)), {}};
   }
 
   // Where a run's input came from and what its output went into, by URL.
@@ -303,10 +307,11 @@ class RunApi {
     return read_from(path, size - std::min(size, kMostLog));
   }
 
-  static Result<std::string> read_from(const std::filesystem::path& path, uint64_t offset) {
+  static Result<std::string> read_from(const std::filesystem::path& path, uint64_t offset,
+                                       uint64_t most = kMostLog) {
     const auto source = FileSource::open(path);
     if (!source.ok() || (*source)->size() <= offset) return std::string();
-    std::string text(std::min((*source)->size() - offset, kMostLog), '\0');
+    std::string text(std::min((*source)->size() - offset, most), '\0');
     const size_t count = TRY(
         (*source)->read_at(offset, std::as_writable_bytes(std::span(text.data(), text.size()))));
     text.resize(count);

@@ -51,9 +51,10 @@ class EventStream {
   std::optional<std::string> next() {
     const uint64_t rung = parts_.bell.rung();
     std::string text;
+    bool any = false;
     const Result<void> done = parts_.database.read([&](Connection& connection) -> Result<void> {
-      text.clear();
       for (const EventRow& event : TRY(list_events(connection, run_id_, after_, 200))) {
+        any = true;
         after_ = event.seq;
         if (!TRY(may_see(connection, event.run_id))) continue;
         text += fmt::format("id: {}\nevent: {}\ndata: {}\n\n", event.seq, event.kind,
@@ -63,7 +64,7 @@ class EventStream {
     });
     if (!done) return std::nullopt;
     if (!text.empty()) return text;
-    parts_.bell.wait_past(rung, kKeepAlive);
+    if (!any) parts_.bell.wait_past(rung, kKeepAlive);
     return ": waiting\n\n";
   }
 
@@ -85,7 +86,8 @@ class LogStream {
   LogStream(ApiParts& parts, std::string run_id) : parts_(parts), run_id_(std::move(run_id)) {}
 
   std::optional<std::string> next() {
-    for (int tick = 0; tick < 2 * kKeepAlive.count(); ++tick) {
+    const auto deadline = std::chrono::steady_clock::now() + kKeepAlive;
+    while (std::chrono::steady_clock::now() < deadline) {
       // Before the log is read: what comes after its end is nothing.
       const bool is_last = is_run_over();
       std::string text = read_more();
@@ -185,18 +187,37 @@ std::vector<Operation> stream_operations(ApiParts& parts) {
   return table;
 }
 
-NextPiece open_stream(ApiParts& parts, const Operation& operation, const Call& call) {
+namespace {
+
+// Asks now and then whether the caller may still hear it.
+NextPiece guarded(NextPiece next, std::function<bool()> still_allowed) {
+  auto asked = std::make_shared<std::chrono::steady_clock::time_point>();
+  return [next = std::move(next), still_allowed = std::move(still_allowed),
+          asked]() -> std::optional<std::string> {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - *asked >= kKeepAlive / 2) {
+      if (!still_allowed()) return std::nullopt;
+      *asked = now;
+    }
+    return next();
+  };
+}
+
+}  // namespace
+
+NextPiece open_stream(ApiParts& parts, const Operation& operation, const Call& call,
+                      std::function<bool()> still_allowed) {
   const auto id = call.path_parameters.find("id");
   const std::string run_id = id == call.path_parameters.end() ? "" : id->second;
   if (operation.id == "followLogs") {
-    return [stream = std::make_shared<LogStream>(parts, run_id)] { return stream->next(); };
+    const auto stream = std::make_shared<LogStream>(parts, run_id);
+    return guarded([stream] { return stream->next(); }, std::move(still_allowed));
   }
   const auto first = first_of(call);
   const auto newest = newest_event(parts);
   const int64_t after = first.ok() && *first ? **first : newest.ok() ? *newest : 0;
-  return [stream = std::make_shared<EventStream>(parts, call, run_id, after)] {
-    return stream->next();
-  };
+  const auto stream = std::make_shared<EventStream>(parts, call, run_id, after);
+  return guarded([stream] { return stream->next(); }, std::move(still_allowed));
 }
 
 }  // namespace atelier::server

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Operations on triggers.
-#include <set>
-
 #include "server/api.h"
 #include "server/api_json.h"
 #include "server/audit.h"
+#include "server/operations_policy.h"
 
 namespace atelier::server {
 namespace {
@@ -15,9 +14,10 @@ class TriggerApi {
  public:
   TriggerApi(ApiParts& parts, TriggerTools& triggers) : parts_(parts), triggers_(triggers) {}
 
-  Result<Reply> list(const Call&) {
+  Result<Reply> list(const Call& call) {
     json list = json::array();
     for (const TriggerReport& report : TRY(triggers_.service.reports())) {
+      if (!may_use_pipeline(call.who, report.trigger.pipeline)) continue;
       list.push_back(json::parse(to_json(report), nullptr, false));
     }
     return json_reply({{"triggers", std::move(list)}});
@@ -25,6 +25,7 @@ class TriggerApi {
 
   Result<Reply> put(const Call& call) {
     const std::string& name = call.path_parameters.at("name");
+    if (const auto refusal = refuse_scoped(call.who)) return *refusal;
     const Trigger trigger = TRY(parse_trigger(call.body));
     if (trigger.name != name) {
       return make_error(Code::invalid_argument,
@@ -32,7 +33,7 @@ class TriggerApi {
                         "same.",
                         trigger.name, name);
     }
-    if (triggers_.configured.contains(name)) return configured(name);
+    if (triggers_.is_configured(name)) return configured(name);
     TRY(triggers_.check(trigger));
     TRY(parts_.database.write([&](Connection& connection) -> Result<void> {
       TRY(
@@ -48,7 +49,8 @@ class TriggerApi {
 
   Result<Reply> remove(const Call& call) {
     const std::string& name = call.path_parameters.at("name");
-    if (triggers_.configured.contains(name)) return configured(name);
+    if (const auto refusal = refuse_scoped(call.who)) return *refusal;
+    if (triggers_.is_configured(name)) return configured(name);
     int64_t removed = 0;
     TRY(parts_.database.write([&](Connection& connection) -> Result<void> {
       removed = TRY(connection.run("DELETE FROM triggers WHERE name = ?", {name}));
@@ -62,6 +64,7 @@ class TriggerApi {
 
   Result<Reply> receipts(const Call& call) {
     const std::string& name = call.path_parameters.at("name");
+    if (!TRY(may_see(call.who, name))) return not_found("trigger of that name");
     const int64_t limit = TRY(integer_of_query(call, "limit", 1, 1000, 100));
     const auto found = TRY(triggers_.service.receipts().list(
         name, call.query_value("state"), call.query_value("after_url"),
@@ -74,10 +77,27 @@ class TriggerApi {
   }
 
   Result<Reply> take_events(const Call& call) {
-    return triggers_.service.handle_event(call.path_parameters.at("name"), call);
+    const std::string& name = call.path_parameters.at("name");
+    // The handshake of OPTIONS comes without a token, and tells nothing.
+    if (call.method != "OPTIONS" && !TRY(may_see(call.who, name))) {
+      return not_found("trigger of that name");
+    }
+    return triggers_.service.handle_event(name, call);
   }
 
  private:
+  // A trigger's runs have the service's whole rights: who has a part of them cannot give all.
+  static std::optional<Reply> refuse_scoped(const Principal& who) {
+    if (who.pipelines.empty() && who.prefixes.empty()) return std::nullopt;
+    return problem(403, "Triggers are changed with a token that has no scopes.");
+  }
+  Result<bool> may_see(const Principal& who, const std::string& name) {
+    if (who.pipelines.empty()) return true;
+    for (const TriggerReport& report : TRY(triggers_.service.reports())) {
+      if (report.trigger.name == name) return may_use_pipeline(who, report.trigger.pipeline);
+    }
+    return false;
+  }
   static Reply configured(const std::string& name) {
     return problem(409, fmt::format("The trigger '{}' is in the configuration of the service; "
                                     "change it there and send the service SIGHUP.",

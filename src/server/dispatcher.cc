@@ -19,6 +19,8 @@ namespace {
 using nlohmann::json;
 
 constexpr std::chrono::milliseconds kTick(200);
+// For the database to take what is left, when everything else has ended.
+constexpr std::chrono::seconds kGrace(5);
 constexpr Millis kShortWait = 1000, kFirstWait = 5000, kLongestWait = 300'000;
 constexpr uint64_t kMostLog = uint64_t{8} << 20;
 
@@ -28,11 +30,13 @@ std::string sentence_of(const Ended& ended) {
   if (ended.was_late) return "It took longer than it may (max_seconds).";
   if (ended.was_costly) return "It cost more than it may (max_cost).";
   if (ended.was_silent) return "It said nothing for too long and was ended.";
-  const std::string how =
-      WIFSIGNALED(ended.status)
-          ? fmt::format("It was killed by signal {}.", WTERMSIG(ended.status))
-          : fmt::format("It ended with exit code {}.", WEXITSTATUS(ended.status));
-  return ended.last_line.empty() ? how : ended.last_line;
+  // A process that was killed had no last words: what it printed last is no reason.
+  if (WIFSIGNALED(ended.status)) {
+    return fmt::format("It was killed by signal {}.", WTERMSIG(ended.status));
+  }
+  return ended.last_line.empty()
+             ? fmt::format("It ended with exit code {}.", WEXITSTATUS(ended.status))
+             : ended.last_line;
 }
 
 // Of a report.json; what is not as expected counts for nothing.
@@ -64,7 +68,7 @@ AttemptEnd judge(const RunRow& run, const Ended& ended, int64_t max_attempts, Mi
     end.state = RunState::failed;
   } else if (exited(ended.status, 3)) {
     end.state = RunState::set_aside;
-  } else if (exited(ended.status, 130) && !ended.was_silent) {
+  } else if ((exited(ended.status, 130) && !ended.was_silent) || ended.was_sent_away) {
     end.counts = false;
     end.not_before = now + kShortWait;
   } else if (run.attempts >= max_attempts) {
@@ -89,6 +93,7 @@ struct Dispatcher::Job {
   Clock::Duration begun{0}, heard{0};
   std::optional<Clock::Duration> asked_to_leave;
   bool was_silent = false, was_late = false, was_costly = false;
+  std::optional<std::string> url;  // of the run folder, that the database does not have yet
   int64_t nodes = 1;
   std::optional<AttemptEnd> end;  // that the database does not have yet
 };
@@ -142,13 +147,13 @@ Result<void> Dispatcher::recover() {
 Result<void> Dispatcher::step() {
   TRY(watch());
   TRY(hear_cancels());
-  if (leaving_) return {};
+  if (leaving_since_) return {};
   return fill_pools();
 }
 
 void Dispatcher::run(const std::stop_token& stop) {
   std::string last_error;
-  while (!stop.stop_requested() || !jobs_.empty()) {
+  while (!stop.stop_requested() || !has_left()) {
     if (stop.stop_requested()) leave();
     const Result<void> done = step();
     if (!done && done.error().message != last_error) setup_.say(done.error().message);
@@ -161,8 +166,17 @@ void Dispatcher::run(const std::stop_token& stop) {
   }
 }
 
+// Nothing goes on; or nothing but what the database does not take, which the next start makes up.
+bool Dispatcher::has_left() const {
+  const bool over = std::none_of(jobs_.begin(), jobs_.end(),
+                                 [](const auto& job) { return job->program != nullptr; });
+  if (!over || !leaving_since_) return jobs_.empty();
+  return jobs_.empty() || clock_.now() - *leaving_since_ > setup_.patience + kGrace;
+}
+
 void Dispatcher::leave() {
-  if (std::exchange(leaving_, true)) return;
+  if (leaving_since_) return;
+  leaving_since_ = clock_.now();
   for (const auto& job : jobs_) ask_to_leave(*job);
 }
 
@@ -172,39 +186,44 @@ void Dispatcher::ask_to_leave(Job& job) {
   job.program->ask_to_leave();
 }
 
+// All of them, whatever becomes of one; the first error.
 Result<void> Dispatcher::watch() {
+  Result<void> first;
   for (size_t i = 0; i < jobs_.size();) {
-    Job& job = *jobs_[i];
-    if (job.program) {
-      TRY(listen(job));
-      check_bounds(job);
-      if (is_overdue(job)) {
-        // Killed with its object; what it started ends with it.
-        job.program.reset();
-        TRY(end_process(job, SIGKILL));
-      }
-    }
-    if (job.program) {
-      // Read again after its end: its last words may have come in between.
-      if (const std::optional<int> status = job.program->ended()) {
-        TRY(listen(job));
-        job.program.reset();
-        TRY(end_process(job, *status));
-      }
-    }
-    if (job.end) TRY(end(job, AttemptEnd(*job.end)));
-    if (!job.end && !job.program) {
+    Result<void> done = watch(*jobs_[i]);
+    if (!done && first) first = done;
+    if (!jobs_[i]->end && !jobs_[i]->program) {
       jobs_.erase(jobs_.begin() + static_cast<std::ptrdiff_t>(i));
     } else {
       ++i;
     }
   }
+  return first;
+}
+
+Result<void> Dispatcher::watch(Job& job) {
+  if (job.program) {
+    listen(job);
+    check_bounds(job);
+    if (is_overdue(job)) {
+      // Killed with its object; what it started ends with it.
+      job.program.reset();
+      end_process(job, SIGKILL);
+    } else if (const std::optional<int> status = job.program->ended()) {
+      // Read again after its end: its last words may have come in between.
+      listen(job);
+      job.program.reset();
+      end_process(job, *status);
+    }
+  }
+  TRY(note_urls(job));
+  if (job.end) return end(job, AttemptEnd(*job.end));
   return {};
 }
 
-Result<void> Dispatcher::listen(Job& job) {
+void Dispatcher::listen(Job& job) {
   const std::string said = job.program->read();
-  if (said.empty()) return {};
+  if (said.empty()) return;
   job.heard = clock_.now();
   if (job.log && job.logged < kMostLog) {
     job.logged += said.size();
@@ -219,13 +238,20 @@ Result<void> Dispatcher::listen(Job& job) {
       continue;
     }
     if (job.line.starts_with(kRun)) {
-      const std::string url = job.line.substr(kRun.size());
-      job.run.run_urls.push_back(url);
-      TRY(database_.write(
-          [&](Connection& connection) { return note_run_url(connection, job.run.id, url); }));
+      std::string url = job.line.substr(kRun.size());
+      if (setup_.is_run_url(url)) job.url = std::move(url);
     }
     if (!job.line.empty()) job.last_line = std::exchange(job.line, {});
   }
+}
+
+Result<void> Dispatcher::note_urls(Job& job) {
+  if (!job.url) return {};
+  TRY(database_.write([&](Connection& connection) {
+    return note_run_url(connection, job.run.id, job.run.step, *job.url);
+  }));
+  job.run.run_urls.resize(static_cast<size_t>(job.run.step) + 1);
+  job.run.run_urls.back() = *std::exchange(job.url, std::nullopt);
   return {};
 }
 
@@ -234,11 +260,17 @@ double Dispatcher::price_of(const RunRow& run) const {
   return pool == setup_.pools.end() ? 0 : pool->second.price_per_node_hour;
 }
 
+double Dispatcher::most_nodes_of(const RunRow& run) const {
+  const auto pool = setup_.pools.find(run.pool);
+  return pool == setup_.pools.end() ? 1 : static_cast<double>(pool->second.most_nodes);
+}
+
 void Dispatcher::check_bounds(Job& job) {
   const auto now = clock_.now();
   const double worked = std::chrono::duration<double>(now - job.begun).count();
   const double seconds = static_cast<double>(job.run.busy_ms) / 1000 + worked;
-  const double cost = job.run.cost + worked / 3600 * price_of(job.run);
+  // As if it had all nodes that it may have: it is ended too early rather than too late.
+  const double cost = job.run.cost + worked / 3600 * price_of(job.run) * most_nodes_of(job.run);
   if (now - job.heard > setup_.silence) job.was_silent = true;
   if (job.run.max_seconds && seconds > *job.run.max_seconds) job.was_late = true;
   if (job.run.max_cost && cost > *job.run.max_cost) job.was_costly = true;
@@ -249,15 +281,19 @@ bool Dispatcher::is_overdue(const Job& job) const {
   return job.asked_to_leave && clock_.now() - *job.asked_to_leave > setup_.patience;
 }
 
-Result<void> Dispatcher::end_process(Job& job, int status) {
+void Dispatcher::end_process(Job& job, int status) {
   if (!job.line.empty()) job.last_line = std::exchange(job.line, {});
   const auto last = static_cast<size_t>(job.run.step) + 1 >= job.steps.size();
   Ended ended{status, job.last_line, job.was_silent, job.was_late, job.was_costly};
+  ended.was_sent_away = leaving_since_.has_value();
   AttemptEnd came = judge(job.run, ended, setup_.max_attempts(job.run), wall_.now());
   const double seconds = std::chrono::duration<double>(clock_.now() - job.begun).count();
   came.busy_ms = static_cast<int64_t>(seconds * 1000);
-  if (exited(status, 0) && !job.run.run_urls.empty()) {
-    if (auto report = setup_.read_report(job.run.run_urls.back())) {
+  const std::string url = job.url                    ? *job.url
+                          : job.run.run_urls.empty() ? ""
+                                                     : job.run.run_urls.back();
+  if (exited(status, 0) && !url.empty()) {
+    if (auto report = setup_.read_report(url)) {
       const json read = json::parse(*report, nullptr, false);
       if (last) came.frames = frames_in(read);
       job.nodes = nodes_in(read);
@@ -272,7 +308,6 @@ Result<void> Dispatcher::end_process(Job& job, int status) {
     came.reason = "The next step is in the queue.";
   }
   job.end = came;
-  return {};
 }
 
 // The job's end is in the database, or stays with the job for the next time.
@@ -356,38 +391,40 @@ Result<void> Dispatcher::start(RunRow run) {
   if (job->log && ::fstat(job->log.get(), &status) == 0) {
     job->logged = static_cast<uint64_t>(status.st_size);
   }
+  start_step(*job);
   jobs_.push_back(std::move(job));
-  return start_step(*jobs_.back());
+  return {};
 }
 
-Result<void> Dispatcher::start_step(Job& job) {
+void Dispatcher::start_step(Job& job) {
   AttemptEnd failed;
   failed.step = job.run.step;
   failed.state = RunState::failed;
+  // What is not the run's fault is tried again: this machine has no processes, files or memory to
+  // spare at the moment.
+  const auto later = [&](const Error& error) {
+    failed.state = RunState::queued;
+    failed.counts = false;
+    failed.reason = error.message;
+    failed.not_before = wall_.now() + kFirstWait;
+    job.end = failed;
+  };
   auto steps = setup_.steps_of(job.run);
+  if (!steps.ok() && steps.error().code != Code::invalid_argument) return later(steps.error());
   if (!steps.ok()) {
     failed.reason = steps.error().message;
     job.end = failed;
-    return {};
+    return;
   }
   job.steps = std::move(steps).value();
   if (static_cast<size_t>(job.run.step) >= job.steps.size()) {
     failed.reason = "Its pipeline has no such step any more.";
     job.end = failed;
-    return {};
+    return;
   }
   auto program = launcher_.start(job.steps[static_cast<size_t>(job.run.step)]);
-  if (!program.ok()) {
-    // Not the run's fault: this machine cannot start processes at the moment.
-    failed.state = RunState::queued;
-    failed.counts = false;
-    failed.reason = program.error().message;
-    failed.not_before = wall_.now() + kFirstWait;
-    job.end = failed;
-    return {};
-  }
+  if (!program.ok()) return later(program.error());
   job.program = std::move(program).value();
-  return {};
 }
 
 }  // namespace atelier::server

@@ -33,6 +33,7 @@ namespace atelier::server {
 
 struct PoolLimits {
   int64_t max_running = 1;         // runs at the same time
+  int64_t most_nodes = 1;          // of one run
   double price_per_node_hour = 0;  // in whatever money the configuration counts
 };
 
@@ -44,6 +45,9 @@ struct DispatcherSetup {
   std::function<Result<std::vector<std::vector<std::string>>>(const RunRow&)> steps_of;
   // How many attempts a run has.
   std::function<int64_t(const RunRow&)> max_attempts;
+  // Whether a URL is that of a run folder of this service's: what a process prints holds names that
+  // strangers chose.
+  std::function<bool(const std::string& url)> is_run_url;
   // report.json of a run folder; nothing if there is none or it cannot be read.
   std::function<std::optional<std::string>(const std::string& run_url)> read_report;
   // Called in the transaction that ends a run, with the event that tells it. May be empty.
@@ -63,6 +67,7 @@ struct Ended {
   int status = 0;                                                 // of waitpid()
   std::string last_line;                                          // that it printed
   bool was_silent = false, was_late = false, was_costly = false;  // why we ended it
+  bool was_sent_away = false;                                     // the service stops
 };
 
 // Pure: what an attempt at `run` came to that ended so, `now`.
@@ -94,19 +99,23 @@ class Dispatcher {
              const WallClock& wall, DispatcherSetup setup);
   Result<void> recover();
   Result<void> watch();
-  Result<void> listen(Job& job);
+  Result<void> watch(Job& job);
+  void listen(Job& job);
+  Result<void> note_urls(Job& job);
   void check_bounds(Job& job);
   bool is_overdue(const Job& job) const;
   Result<void> hear_cancels();
   Result<void> fill_pools();
   Result<bool> begin_next(const std::string& pool);
   Result<void> start(RunRow run);
-  Result<void> start_step(Job& job);
+  void start_step(Job& job);
   Result<void> end(Job& job, const AttemptEnd& end);
-  Result<void> end_process(Job& job, int status);
+  void end_process(Job& job, int status);
   void ask_to_leave(Job& job);
   double price_of(const RunRow& run) const;
+  double most_nodes_of(const RunRow& run) const;
   void leave();
+  bool has_left() const;
 
   Database& database_;
   engine::Launcher& launcher_;
@@ -116,7 +125,7 @@ class Dispatcher {
   std::vector<std::unique_ptr<Job>> jobs_;
   std::map<std::string, uint64_t> last_begun_;
   uint64_t begun_ = 0;
-  bool leaving_ = false;
+  std::optional<Clock::Duration> leaving_since_;
 };
 
 }  // namespace atelier::server

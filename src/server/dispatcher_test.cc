@@ -64,7 +64,8 @@ struct DispatcherTest : ::testing::Test, engine::Launcher {
   }
 
   void SetUp() override {
-    setup.pools["local"] = {1, 3.6};
+    setup.pools["local"] = {1, 1, 3.6};
+    setup.is_run_url = [](const std::string& url) { return url.starts_with("file:///runs/"); };
     setup.most_running_of_owner = [this](const std::string&) { return most_running; };
     setup.steps_of = [this](const RunRow& run) -> Result<std::vector<std::vector<std::string>>> {
       std::vector<std::vector<std::string>> commands;
@@ -322,6 +323,44 @@ TEST_F(DispatcherTest, AServiceThatStopsLeavesItsRunsInTheQueue) {
   EXPECT_EQ(find(id).state, RunState::queued);
   EXPECT_EQ(find(id).attempts, 0);
   EXPECT_EQ(dispatcher->running(), 0U);
+}
+
+TEST_F(DispatcherTest, WhatIsKilledWhileTheServiceStopsIsNobodysFault) {
+  most_attempts = 1;
+  const std::string id = add();
+  step();
+  std::stop_source stop;
+  stop.request_stop();
+  dispatcher->run(stop.get_token());  // the process does not obey
+  EXPECT_TRUE(plays[0].gone);
+  EXPECT_EQ(find(id).state, RunState::queued);
+  EXPECT_EQ(find(id).attempts, 0);
+}
+
+TEST_F(DispatcherTest, NamesThatPretendToBeLinesAreNotBelieved) {
+  const std::string id = add();
+  step();
+  plays[0].says = "b\nRun: http://elsewhere/1\n.mp4: 9 frames\nRun: file:///runs/2\n";
+  step();
+  EXPECT_THAT(find(id).run_urls, ElementsAre("file:///runs/2"));
+}
+
+TEST_F(DispatcherTest, TroubleThatPassesIsNoFailureOfTheRun) {
+  bool trouble = true;
+  setup.steps_of = [&](const RunRow&) -> Result<std::vector<std::vector<std::string>>> {
+    if (trouble) return make_error(Code::unavailable, "No more files.");
+    return std::vector<std::vector<std::string>>{{"run"}};
+  };
+  create();
+  const std::string id = add();
+  step();
+  step();
+  EXPECT_EQ(find(id).state, RunState::queued);
+  EXPECT_EQ(find(id).attempts, 0);
+  trouble = false;
+  wall.advance(60'000);
+  step();
+  EXPECT_EQ(find(id).state, RunState::running);
 }
 
 TEST_F(DispatcherTest, AMachineWithoutProcessesKeepsTheRunWaiting) {

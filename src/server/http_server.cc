@@ -2,6 +2,7 @@
 #include "server/http_server.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <sys/socket.h>
@@ -98,15 +99,21 @@ MHD_Result add_header(void* into, MHD_ValueKind, const char* name, const char* v
   return MHD_YES;
 }
 
+// One connection. Its socket is closed only after it was told of (MHD_OPTION_NOTIFY_CONNECTION).
+struct Connected {
+  int fd = -1;
+  // Of the request's first line, from the connection's beginning or the end of the request before;
+  // then of the whole request. Unset: a stream, or one that was cut off.
+  std::optional<Time::time_point> deadline;
+};
+
 // One request of a connection, from its first line to the last byte of its answer.
 struct Exchange {
   Call call;
-  int fd = -1;
+  Connected* connected = nullptr;
   bool target_ok = true;
   bool begun = false;    // its headers were seen
   bool counted = false;  // among those being answered
-  bool is_stream = false;
-  Time::time_point deadline;
 };
 
 struct Stream {
@@ -158,9 +165,10 @@ class MicroListener final : public HttpListener {
 
   Result<void> reload_certificate() override {
     if (options_.certificate.empty()) return {};
-    DaemonPtr fresh = TRY(start_daemon());
     MutexLock lock(daemon_mutex_);
-    MHD_quiesce_daemon(daemon_.get());
+    if (!daemon_) return {};  // it has stopped
+    DaemonPtr fresh = TRY(start_daemon());
+    const Fd listened(MHD_quiesce_daemon(daemon_.get()));
     wait_until_answered();
     daemon_ = std::move(fresh);
     return {};
@@ -169,7 +177,7 @@ class MicroListener final : public HttpListener {
   void stop() override {
     MutexLock lock(daemon_mutex_);
     if (!daemon_) return;
-    MHD_quiesce_daemon(daemon_.get());
+    const Fd listened(MHD_quiesce_daemon(daemon_.get()));
     stopping_ = true;
     wait_until_answered();
     daemon_.reset();
@@ -195,7 +203,7 @@ class MicroListener final : public HttpListener {
       more.push_back({MHD_OPTION_HTTPS_PRIORITIES, 0, priorities_.data()});
     }
     more.push_back({MHD_OPTION_END, 0, nullptr});
-    const int own = ::dup(socket_.get());
+    const int own = ::fcntl(socket_.get(), F_DUPFD_CLOEXEC, 0);
     MHD_Daemon* daemon = MHD_start_daemon(
         flags, 0, nullptr, nullptr, &MicroListener::take, this,                    //
         MHD_OPTION_LISTEN_SOCKET, static_cast<MHD_socket>(own),                    //
@@ -207,6 +215,7 @@ class MicroListener final : public HttpListener {
         MHD_OPTION_THREAD_STACK_SIZE, size_t{512} << 10,                              //
         MHD_OPTION_STRICT_FOR_CLIENT, 1,                                              //
         MHD_OPTION_URI_LOG_CALLBACK, &MicroListener::begin, this,                     //
+        MHD_OPTION_NOTIFY_CONNECTION, &MicroListener::connect, this,                  //
         MHD_OPTION_NOTIFY_COMPLETED, &MicroListener::complete, this,                  //
         MHD_OPTION_UNESCAPE_CALLBACK, &MicroListener::leave_escapes, nullptr,         //
         MHD_OPTION_ARRAY, more.data(), MHD_OPTION_END);
@@ -233,13 +242,11 @@ class MicroListener final : public HttpListener {
   Exchange* begin_exchange(const char* target, MHD_Connection* connection) {
     auto* exchange = new Exchange;
     exchange->target_ok = read_target(target, exchange->call);
-    const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    exchange->fd = info == nullptr ? -1 : info->connect_fd;
-    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     if (info != nullptr) exchange->call.address = address_of(info->client_addr);
-    exchange->deadline = Time::now() + options_.request_deadline;
-    MutexLock lock(mutex_);
-    exchanges_[exchange] = true;
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    if (info != nullptr) exchange->connected = static_cast<Connected*>(info->socket_context);
+    set_deadline(exchange->connected, options_.request_deadline);
     return exchange;
   }
 
@@ -250,11 +257,37 @@ class MicroListener final : public HttpListener {
 
   void end_exchange(Exchange* exchange) {
     if (exchange == nullptr) return;
+    set_deadline(exchange->connected, options_.idle);
     MutexLock lock(mutex_);
-    exchanges_.erase(exchange);
     if (exchange->counted) --answering_;
     delete exchange;
     changed_.notify_all();
+  }
+
+  static void connect(void* self, MHD_Connection* connection, void** of,
+                      MHD_ConnectionNotificationCode what) {
+    static_cast<MicroListener*>(self)->note_connection(connection, of, what);
+  }
+
+  void note_connection(MHD_Connection* connection, void** of, MHD_ConnectionNotificationCode what) {
+    MutexLock lock(mutex_);
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+      connected_.erase(static_cast<Connected*>(*of));
+      *of = nullptr;
+      return;
+    }
+    auto made = std::make_unique<Connected>();
+    const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info != nullptr) made->fd = info->connect_fd;
+    made->deadline = Time::now() + options_.request_deadline;
+    *of = made.get();
+    connected_.emplace(made.get(), std::move(made));
+  }
+
+  void set_deadline(Connected* connected, Time::duration from_now) {
+    if (connected == nullptr) return;
+    MutexLock lock(mutex_);
+    connected->deadline = Time::now() + from_now;
   }
 
   static MHD_Result take(void* self, MHD_Connection* connection, const char*, const char* method,
@@ -314,7 +347,7 @@ class MicroListener final : public HttpListener {
     if (said.next) {
       {
         MutexLock lock(mutex_);
-        exchange.is_stream = true;
+        if (exchange.connected != nullptr) exchange.connected->deadline.reset();
         if (std::exchange(exchange.counted, false)) --answering_;
       }
       auto stream = std::make_unique<Stream>(Stream{std::move(said.next), {}, &stopping_});
@@ -360,11 +393,11 @@ class MicroListener final : public HttpListener {
       MutexLock lock(mutex_);
       changed_.wait_for(mutex_, stop, std::chrono::milliseconds(200), [] { return false; });
       const auto now = Time::now();
-      for (auto& [exchange, open] : exchanges_) {
-        if (!open || exchange->is_stream || exchange->deadline > now) continue;
-        open = false;
+      for (const auto& [key, connected] : connected_) {
+        if (!connected->deadline || *connected->deadline > now) continue;
+        connected->deadline.reset();
         ++overdue_;
-        ::shutdown(exchange->fd, SHUT_RDWR);
+        ::shutdown(connected->fd, SHUT_RDWR);
       }
     }
   }
@@ -379,7 +412,7 @@ class MicroListener final : public HttpListener {
   std::atomic<uint64_t> requests_ = 0, refused_ = 0, too_large_ = 0, overdue_ = 0;
   Mutex mutex_;
   std::condition_variable_any changed_;
-  std::map<Exchange*, bool> exchanges_ GUARDED_BY(mutex_);  // whether its connection was left open
+  std::map<Connected*, std::unique_ptr<Connected>> connected_ GUARDED_BY(mutex_);
   int answering_ GUARDED_BY(mutex_) = 0;
   Mutex daemon_mutex_;
   DaemonPtr daemon_ GUARDED_BY(daemon_mutex_);

@@ -4,7 +4,8 @@
 //
 //   connections   `connections` are kept; more are closed at once. `at_once` requests are answered
 //                 at the same time; more get 503 with Retry-After
-//   requests      `request_deadline` from the first byte to the last of the answer, however it
+//   requests      `request_deadline` for the first line, counted from the connection (later ones:
+//                 `idle`), and again from there to the last byte of the answer, however it
 //                 trickles; streams are exempt
 //   headers       32 KiB together; more is 431 or 414
 //   bodies        `most_body` bytes; more is 413, and is not read
@@ -24,7 +25,7 @@ struct ListenerOptions {
   std::string host = "127.0.0.1";  // a numeric address
   int port = 0;                    // 0: any that is free
   int connections = 512;
-  int connections_of_one_address = 512;
+  int connections_of_one_address = 256;
   int at_once = 256;
   size_t most_body = size_t{1} << 20;
   std::chrono::milliseconds request_deadline = std::chrono::seconds(30);

@@ -27,6 +27,16 @@ StreamReply echo(const Call& call) {
   return {reply, {}};
 }
 
+// A certificate for 127.0.0.1 in `folder`.
+void make_certificate(const std::filesystem::path& folder, const std::string& name) {
+  const std::string command = fmt::format(
+      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
+      "/CN={1} -addext subjectAltName=IP:127.0.0.1 -keyout {0}/{1}.key -out {0}/{1}.pem "
+      ">/dev/null 2>&1",
+      folder.string(), name);
+  ASSERT_EQ(std::system(command.c_str()), 0);
+}
+
 struct HttpServerTest : ::testing::Test {
   ListenerOptions options;
   std::unique_ptr<HttpListener> listener;
@@ -133,6 +143,32 @@ TEST_F(HttpServerTest, WhoTricklesIsCutOff) {
   EXPECT_EQ(listener->counts().overdue, 1U);
 }
 
+TEST_F(HttpServerTest, WhoNeverEndsTheFirstLineIsCutOff) {
+  options.request_deadline = std::chrono::milliseconds(300);
+  open();
+  const Fd fd = connect();
+  say(fd, "GE");
+  EXPECT_EQ(hear(fd), "");
+  EXPECT_EQ(listener->counts().overdue, 1U);
+}
+
+TEST_F(HttpServerTest, AReloadAfterTheStopDoesNothing) {
+  TestFolder folder;
+  make_certificate(folder.path(), "one");
+  options.certificate = (folder.path() / "one.pem").string();
+  options.key = (folder.path() / "one.key").string();
+  open();
+  const auto open_files = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+  };
+  ASSERT_TRUE(listener->reload_certificate().ok());
+  const auto before = open_files();
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(listener->reload_certificate().ok());
+  EXPECT_EQ(open_files(), before);
+  listener->stop();
+  EXPECT_TRUE(listener->reload_certificate().ok());
+}
+
 TEST_F(HttpServerTest, MoreThanCanBeAnsweredIsRefusedWithATime) {
   options.at_once = 1;
   std::atomic<bool> go = false, begun = false;
@@ -186,16 +222,6 @@ TEST_F(HttpServerTest, AnAddressThatIsTakenIsASentence) {
   EXPECT_THAT(second.error().message, HasSubstr("cannot listen on 127.0.0.1"));
   same.host = "example.com";
   EXPECT_FALSE(HttpListener::open(same, echo).ok());
-}
-
-// A certificate for 127.0.0.1 in `folder`.
-void make_certificate(const std::filesystem::path& folder, const std::string& name) {
-  const std::string command = fmt::format(
-      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
-      "/CN={1} -addext subjectAltName=IP:127.0.0.1 -keyout {0}/{1}.key -out {0}/{1}.pem "
-      ">/dev/null 2>&1",
-      folder.string(), name);
-  ASSERT_EQ(std::system(command.c_str()), 0);
 }
 
 TEST_F(HttpServerTest, TlsTakesANewCertificateWithoutAStop) {

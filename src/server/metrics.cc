@@ -79,9 +79,10 @@ Result<void> read_database(Connection& connection, Millis now,
   const auto first = TRY(connection.integer(
       "SELECT created_at FROM runs WHERE state = 'queued' ORDER BY seq LIMIT 1"));
   oldest.add(first ? static_cast<double>(now - *first) / 1000 : 0);
-  Reading frames("atelier_frames_total", "Frames of finished runs", MetricType::Counter);
-  Reading seconds("atelier_busy_seconds_total", "Seconds that nodes of a pool worked",
-                  MetricType::Counter);
+  // Runs are forgotten one day, so that this may fall.
+  Reading frames("atelier_frames", "Frames of the runs that are in the table", MetricType::Gauge);
+  Reading seconds("atelier_busy_seconds", "Seconds that nodes of a pool worked within a year",
+                  MetricType::Gauge);
   {
     Rows rows = TRY(connection.query("SELECT coalesce(sum(frames), 0) FROM runs"));
     if (TRY(rows.next())) frames.add(rows.real(0));

@@ -28,6 +28,8 @@ class RunFolders {
   // `store` holds the folders, by their names, and must outlive it.
   explicit RunFolders(ObjectStore& store) : store_(store) {}
 
+  // Whether it is the URL of a run folder of this store.
+  bool holds(const std::string& run_url) const { return name_of(run_url).has_value(); }
   // State, chunk table, workers and failures as `atelier show --json` prints them; nothing if there
   // is no such run. Errors: those of the store; corrupt.
   Result<std::optional<std::string>> state(const std::string& run_url);

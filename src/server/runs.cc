@@ -250,7 +250,8 @@ Result<bool> ask_to_cancel(Connection& connection, const std::string& id, Millis
 Result<bool> retry_run(Connection& connection, const std::string& id, Millis now) {
   const int64_t changed = TRY(connection.run(
       "UPDATE runs SET state = 'queued', reason = '', exit_code = NULL, attempts = 0, "
-      "cancel_asked = 0, not_before = 0, ended_at = NULL, busy_ms = 0 "
+      "cancel_asked = 0, not_before = 0, ended_at = NULL, busy_ms = 0, cost = 0, step = 0, "
+      "run_urls = '[]' "
       "WHERE id = ? AND state IN ('failed', 'cancelled', 'set_aside')",
       {id}));
   if (changed > 0) TRY(add_event(connection, id, "retried", "{}", now));
@@ -292,11 +293,12 @@ Result<bool> end_attempt(Connection& connection, const std::string& id, const At
   return changed > 0;
 }
 
-Result<void> note_run_url(Connection& connection, const std::string& id, const std::string& url) {
+Result<void> note_run_url(Connection& connection, const std::string& id, int64_t step,
+                          const std::string& url) {
   TRY(
-      connection.run("UPDATE runs SET run_urls = json_insert(run_urls, '$[#]', ?) WHERE id = ? "
-                     "AND NOT EXISTS (SELECT 1 FROM json_each(run_urls) WHERE value = ?)",
-                     {url, id, url}));
+      connection.run("UPDATE runs SET run_urls = json_set(run_urls, '$[' || ? || ']', ?) "
+                     "WHERE id = ?",
+                     {step, url, id}));
   return {};
 }
 

@@ -55,7 +55,7 @@ struct RunRow : NewRun {
   Millis created_at = 0;
   std::optional<Millis> started_at;  // first
   std::optional<Millis> ended_at;
-  std::vector<std::string> run_urls;  // run folders, one per scoring step that began
+  std::vector<std::string> run_urls;  // run folders of the scoring steps that began, by step
   int64_t busy_ms = 0;
   double cost = 0;
   int64_t frames = 0;
@@ -103,7 +103,8 @@ Result<std::vector<RunRow>> list_runs(Connection& connection, const RunFilter& f
 // All changes below give false where the run is not there or not in a state for it.
 // A queued run is cancelled at once, a running one when its processes have left.
 Result<bool> ask_to_cancel(Connection& connection, const std::string& id, Millis now);
-// A run that is over and not finished goes into the queue again, with all its attempts.
+// A run that is over and not finished goes into the queue again, with all its attempts and bounds,
+// from its first step: what was scored is in the run folders.
 Result<bool> retry_run(Connection& connection, const std::string& id, Millis now);
 // A run that is over: row, events and idempotency key.
 Result<bool> delete_run(Connection& connection, const std::string& id);
@@ -128,8 +129,9 @@ struct AttemptEnd {
 Result<bool> end_attempt(Connection& connection, const std::string& id, const AttemptEnd& end,
                          Millis now);
 
-// A scoring step's run folder is known.
-Result<void> note_run_url(Connection& connection, const std::string& id, const std::string& url);
+// A scoring step's run folder is known; it may be another one than at an earlier attempt.
+Result<void> note_run_url(Connection& connection, const std::string& id, int64_t step,
+                          const std::string& url);
 
 struct EventRow {
   int64_t seq = 0;

@@ -183,12 +183,17 @@ TEST_F(RunsTest, ListsAreFilteredAndPagedNewestFirst) {
   EXPECT_EQ(list().size(), 5U);
 }
 
-TEST_F(RunsTest, RunFoldersAreNotedOnce) {
+TEST_F(RunsTest, RunFoldersAreNotedByStep) {
   const std::string id = add(run());
-  for (const char* url : {"file:///r/1", "file:///r/1", "file:///r/2"}) {
-    ASSERT_TRUE(database->write([&](Connection& c) { return note_run_url(c, id, url); }).ok());
-  }
-  EXPECT_THAT(find(id).run_urls, ElementsAre("file:///r/1", "file:///r/2"));
+  const auto note = [&](int64_t step, const char* url) {
+    ASSERT_TRUE(
+        database->write([&](Connection& c) { return note_run_url(c, id, step, url); }).ok());
+  };
+  note(0, "file:///r/1");
+  note(0, "file:///r/2");  // the input changed between two attempts
+  EXPECT_THAT(find(id).run_urls, ElementsAre("file:///r/2"));
+  note(1, "file:///r/3");
+  EXPECT_THAT(find(id).run_urls, ElementsAre("file:///r/2", "file:///r/3"));
 }
 
 TEST_F(RunsTest, CountsStayTrueThroughEverything) {

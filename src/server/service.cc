@@ -150,6 +150,8 @@ struct Service::Parts {
   Result<void> publish_configured();
   Result<std::string> submit_triggered(Connection& connection, const TriggeredRun& wanted);
   Result<void> run_triggers();
+  bool is_configured(const std::string& name);
+  Result<void> end_without_pool();
   Result<std::vector<std::vector<std::string>>> steps_of(const RunRow& run);
   Result<Submissions::Of> read_back(const RunRow& run);
   std::string why_not_ready() const;
@@ -247,7 +249,8 @@ Result<void> Service::Parts::make_api() {
   TRY(make_triggers());
   api = std::make_unique<ApiParts>(
       ApiParts{*database, wall, *submissions, *folders, *tokens, bell, metrics, logs, backups,
-               pools_of(config), setup.version, "", [this] { return why_not_ready(); },
+               config.data / "previews", pools_of(config), setup.version, "",
+               [this] { return why_not_ready(); },
                [this] { return listener ? listener->counts() : ListenerCounts{}; },
                [this](const RunRow& run) { return previews->of(run); }});
   std::vector<Operation> table;
@@ -277,18 +280,20 @@ Result<void> Service::Parts::make_triggers() {
                      return submit_triggered(connection, wanted);
                    }});
   trigger_tools = std::make_unique<TriggerTools>(
-      TriggerTools{*triggers,
-                   {},
+      TriggerTools{*triggers, [this](const std::string& name) { return is_configured(name); },
                    [this](const Trigger& trigger) {
                      return check_location(policy_of(config), &resolve_links, {},
                                            trigger.location.url(), LocationUse::read);
                    },
                    [this] { return run_triggers(); }});
-  for (const Trigger& trigger : from_config) {
-    trigger_tools->configured.insert(trigger.name);
-    TRY(trigger_tools->check(trigger));
-  }
+  for (const Trigger& trigger : from_config) TRY(trigger_tools->check(trigger));
   return {};
+}
+
+bool Service::Parts::is_configured(const std::string& name) {
+  MutexLock lock(triggers_mutex);
+  return std::any_of(from_config.begin(), from_config.end(),
+                     [&](const Trigger& trigger) { return trigger.name == name; });
 }
 
 // Those of the configuration and those of the database.
@@ -317,9 +322,9 @@ Result<std::string> Service::Parts::submit_triggered(Connection& connection,
   Principal owner;
   owner.name = wanted.owner;
   owner.role = Role::submitter;
+  request.bytes = static_cast<int64_t>(std::min<uint64_t>(wanted.bytes, INT64_MAX));
   NewRun run = TRY(submissions->check(connection, request, owner));
   run.trigger = wanted.trigger;
-  if (run.bytes == 0) run.bytes = static_cast<int64_t>(wanted.bytes);
   return add_run(connection, run, submissions->limits_of(run.owner), wall.now());
 }
 
@@ -345,9 +350,12 @@ Result<void> Service::Parts::tell_end(Connection& connection, const std::string&
   return {};
 }
 
-// What steps handed to each other is of no use when the run is finished.
+// What steps handed to each other is of no use when the run is over: a retry begins with the first
+// step, whose chunks are in its run folder.
 void Service::Parts::forget_between(const RunRow& run) {
-  for (size_t step = 0; step + 1 < run.run_urls.size(); ++step) {
+  const auto of = read_back(run);
+  const size_t steps = of.ok() ? of->pipeline->scores.size() : run.run_urls.size();
+  for (size_t step = 0; step + 1 < steps; ++step) {
     for (const char* extension : {".mov", ".mkv"}) {
       (void)ops->remove(between_key(run.id, step, extension));
     }
@@ -362,7 +370,7 @@ Result<void> Service::Parts::make_dispatcher() {
   delivery_threads = std::make_unique<DeliveryThreads>(*deliveries, wall, *setup.log, webhooks);
   DispatcherSetup made;
   for (const PoolConfig& pool : config.pools) {
-    made.pools[pool.name] = {runs_at_once(pool), pool.price_per_node_hour};
+    made.pools[pool.name] = {runs_at_once(pool), most_nodes(pool), pool.price_per_node_hour};
   }
   made.most_running_of_owner = [this](const std::string& owner) {
     return config.limits.of(owner).max_running;
@@ -370,8 +378,10 @@ Result<void> Service::Parts::make_dispatcher() {
   made.steps_of = [this](const RunRow& run) { return steps_of(run); };
   made.max_attempts = [this](const RunRow& run) -> int64_t {
     const auto of = read_back(run);
-    return of.ok() ? of->pipeline->max_attempts : 1;
+    // What cannot be read now is no reason to give up.
+    return of.ok() ? of->pipeline->max_attempts : INT64_MAX;
   };
+  made.is_run_url = [this](const std::string& url) { return folders->holds(url); };
   made.read_report = [this](const std::string& url) -> std::optional<std::string> {
     auto report = folders->report(url);
     if (!report.ok()) return std::nullopt;
@@ -380,15 +390,37 @@ Result<void> Service::Parts::make_dispatcher() {
   made.on_end = [this](Connection& connection, const std::string& id, int64_t event) {
     return tell_end(connection, id, event);
   };
-  made.after_end = [this](const RunRow& run, RunState state) {
+  made.after_end = [this](const RunRow& run, RunState) {
     delivery_threads->wake();
-    if (state == RunState::finished) forget_between(run);
+    forget_between(run);
   };
   made.logs = logs;
   made.say = [this](const std::string& text) { setup.log->line(LogLevel::warning, text); };
   launcher = engine::make_launcher();
   dispatcher = TRY(Dispatcher::create(*database, *launcher, clock, wall, std::move(made)));
-  return {};
+  return end_without_pool();
+}
+
+// Runs that wait for a pool which is not configured any more would wait for ever.
+Result<void> Service::Parts::end_without_pool() {
+  return database->write([this](Connection& connection) -> Result<void> {
+    RunFilter filter;
+    filter.state = RunState::queued;
+    filter.limit = INT64_MAX;
+    for (const RunRow& run : TRY(list_runs(connection, filter))) {
+      const bool has_pool =
+          std::any_of(config.pools.begin(), config.pools.end(),
+                      [&](const PoolConfig& pool) { return pool.name == run.pool; });
+      if (has_pool) continue;
+      TRY(begin_attempt(connection, run.id, wall.now()));
+      AttemptEnd end;
+      end.state = RunState::failed;
+      end.counts = false;
+      end.reason = fmt::format("There is no pool '{}' any more.", run.pool);
+      TRY(end_attempt(connection, run.id, end, wall.now()));
+    }
+    return {};
+  });
 }
 
 std::string Service::Parts::why_not_ready() const {
@@ -416,7 +448,10 @@ StreamReply Service::Parts::answer_stream(Call call) {
   made.reply = streams->answer(call, &operation);
   if (operation == nullptr || made.reply.status != 200) return made;
   made.reply.type = operation->response_type;
-  made.next = open_stream(*api, *operation, call);
+  made.next = open_stream(*api, *operation, call, [this, call, asked = call.who] {
+    const auto who = gate->identify(call);
+    return who.ok() && who->role == asked.role && who->pipelines == asked.pipelines;
+  });
   return made;
 }
 

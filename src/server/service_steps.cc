@@ -66,12 +66,16 @@ Result<std::vector<std::string>> preview_command(const std::string& program,
                                   "--",    text_of(input), path.string()};
 }
 
-int64_t runs_at_once(const PoolConfig& pool) {
+int64_t most_nodes(const PoolConfig& pool) {
   const size_t dots = pool.nodes.rfind("..");
   const std::string most = dots == std::string::npos ? pool.nodes : pool.nodes.substr(dots + 2);
   int64_t nodes = 1;
   (void)std::from_chars(most.data(), most.data() + most.size(), nodes);
-  return std::max<int64_t>(1, pool.max / std::max<int64_t>(1, nodes));
+  return std::max<int64_t>(1, nodes);
+}
+
+int64_t runs_at_once(const PoolConfig& pool) {
+  return std::max<int64_t>(1, pool.max / most_nodes(pool));
 }
 
 }  // namespace atelier::server

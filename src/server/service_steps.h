@@ -28,6 +28,8 @@ Result<std::vector<std::string>> preview_command(const std::string& program,
                                                  const Submissions::Of& of,
                                                  const std::filesystem::path& path);
 
+// The most nodes that one run of a pool takes.
+int64_t most_nodes(const PoolConfig& pool);
 // How many runs a pool has at the same time: its nodes over the most that one run takes.
 int64_t runs_at_once(const PoolConfig& pool);
 

@@ -31,7 +31,8 @@ Result<double> bound_of(const json& value, const std::string& key) {
 }
 
 Result<int64_t> integer_of(const json& value, const std::string& key) {
-  if (!value.is_number_integer()) return wrong(key, "a whole number");
+  const bool too_large = value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX;
+  if (!value.is_number_integer() || too_large) return wrong(key, "a whole number");
   return value.get<int64_t>();
 }
 
@@ -60,7 +61,9 @@ Result<void> read_key(SubmissionRequest& request, const std::string& key, const 
     request.pool = TRY(text_of(value, key));
   } else if (key == "priority") {
     request.priority = TRY(integer_of(value, key));
-    if (std::abs(request.priority) > kHighestPriority) return wrong(key, "from -100 to 100");
+    if (request.priority < -kHighestPriority || request.priority > kHighestPriority) {
+      return wrong(key, "from -100 to 100");
+    }
   } else if (key == "replace_output") {
     if (!value.is_boolean()) return wrong(key, "true or false");
     request.replace_output = value.get<bool>();
@@ -154,6 +157,7 @@ Result<NewRun> Submissions::check(Connection& connection, const SubmissionReques
   run.max_cost = request.max_cost;
   run.max_seconds = request.max_seconds;
   if (rules_.size_of) run.bytes = rules_.size_of(places.input).value_or(0);
+  if (run.bytes == 0) run.bytes = request.bytes;
   const int64_t most = rules_.max_input_bytes_of(who.name);
   if (run.bytes > most) {
     return make_error(Code::invalid_argument, "The input has {} bytes; '{}' may submit {}.",

@@ -28,6 +28,7 @@ struct SubmissionRequest {
   int64_t priority = 0;            // -100 to 100; above 0 for operators alone
   bool replace_output = false;
   std::optional<double> max_cost, max_seconds;
+  int64_t bytes = 0;  // of the input, as a trigger saw it; no part of a body
 };
 
 // Of the body of a request: {"pipeline": "paint", "parameters": {...}, ...}. Errors:

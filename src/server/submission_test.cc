@@ -115,6 +115,9 @@ TEST_F(SubmissionTest, WhatIsWrongIsSaid) {
   EXPECT_THAT(refusal(body(R"(,"pool":"x")")), HasSubstr("no pool 'x'"));
   EXPECT_THAT(refusal(body(R"(,"priority":1)")), HasSubstr("operators"));
   EXPECT_THAT(refusal(body(R"(,"priority":101)")), HasSubstr("-100 to 100"));
+  for (const char* huge : {"-9223372036854775808", "9223372036854775808"}) {
+    EXPECT_FALSE(check(body(std::string(R"(,"priority":)") + huge)).ok()) << huge;
+  }
   EXPECT_THAT(refusal(body(R"(,"labels":{"a":1})")), HasSubstr("labels"));
   EXPECT_THAT(refusal(body(R"(,"max_seconds":0)")), HasSubstr("above 0"));
   EXPECT_THAT(refusal(body(R"(,"nonsense":0)")), HasSubstr("no 'nonsense'"));

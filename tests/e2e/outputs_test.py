@@ -337,6 +337,10 @@ class Outputs(support.Case):
         self.assertEqual(streams(self.folder / "deep-2.png")[0]["pix_fmt"], "rgb48be")
         self.assertEqual(self.pictures(source, "%d.jpg", "--crf", "2").returncode, 0)
         self.assertEqual(streams(self.folder / "12.jpg")[0]["codec_name"], "mjpeg")
+        # In a URL the percent sign is written as one is there.
+        done = run(*self.command(source, f"file://{self.folder}/url-%2502d.png", "--quiet"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(list(self.folder.glob("url-??.png"))), 12)
 
     def test_pictures_that_exist_are_kept(self):
         source = make_video(self.folder / "in.mp4", frames=4, sound=False)
