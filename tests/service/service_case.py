@@ -204,7 +204,8 @@ price_per_node_hour = 3.6
                 return found
             time.sleep(0.05)
         log = (self.folder / "serve.log").read_text()
-        return self.fail(f"{what} did not happen within {seconds} s; the service said: {log[-2000:]}")
+        runs = [(run["input"], run["state"], run["reason"]) for run in self.runs()] if self.process else []
+        return self.fail(f"{what} did not happen within {seconds} s; runs: {runs}; the service said: {log[-2000:]}")
 
     def run_of(self, identity):
         return self.ask("GET", f"/v1/runs/{identity}").json()

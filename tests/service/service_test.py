@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import sys
+import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from service_case import PIPELINE, TRIGGER, ServiceCase, support  # noqa: E402
@@ -262,6 +263,47 @@ class Interface(ServiceCase):
         elsewhere = self.make_token("bob", "reader", pipelines=["other"])
         self.assertEqual(self.ask("GET", "/v1/runs", token=elsewhere).json()["runs"], [])
         self.assertEqual(self.ask("GET", "/v1/pipelines/paint", token=elsewhere).status, 404)
+
+    def test_who_has_scopes_makes_no_triggers_and_sees_none_of_others(self):
+        self.configure(more=TRIGGER.format(media=self.media))
+        self.assertTrue(self.start())
+        narrow = self.make_token("otto", "operator", pipelines=["other"], prefixes=[str(self.media / "in")])
+        text = (f'name = "mine"\nkind = "poll"\nlocation = "{self.media}/in"\npipeline = "other"\n[parameters]\n'
+                f'input = "{{url}}"\n')
+        self.assertEqual(self.ask("PUT", "/v1/triggers/mine", text, token=narrow).status, 403)
+        self.assertEqual(self.ask("DELETE", "/v1/triggers/incoming", token=narrow).status, 403)
+        other = PIPELINE.replace('"paint"', '"other"')
+        self.assertEqual(self.ask("PUT", "/v1/pipelines/other", other, token=narrow).status, 403)
+        self.assertEqual(self.ask("GET", "/v1/triggers", token=narrow).json()["triggers"], [])
+        self.assertEqual(self.ask("GET", "/v1/triggers/incoming/receipts", token=narrow).status, 404)
+        self.assertEqual(self.ask("POST", "/v1/triggers/incoming/events", [], token=narrow).status, 404)
+        # What is configured is not changed by anybody.
+        self.assertEqual(self.ask("PUT", "/v1/triggers/incoming", text.replace("mine", "incoming")).status, 409)
+
+    def test_a_revoked_token_hears_nothing_more(self):
+        self.assertTrue(self.start())
+        made = self.ask("POST", "/v1/tokens", {"name": "x", "role": "reader"}).json()
+        host, port = self.events_address.split("//")[1].rsplit(":", 1)
+        with socket.create_connection((host, int(port)), timeout=60) as stream:
+            stream.sendall(f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {made['token']}\r\n\r\n".encode())
+            self.assertTrue(stream.recv(100).startswith(b"HTTP/1.1 200"))
+            self.assertEqual(self.ask("DELETE", f"/v1/tokens/{made['id']}").status, 204)
+            while stream.recv(65536):
+                pass  # until the service ends it
+
+    def test_a_name_that_pretends_to_be_a_line_is_not_believed(self):
+        self.assertTrue(self.start())
+        name = f"b\nRun: file:{self.folder}/ops/forged00aa\n.mp4"
+        support.make_video(self.media / "plain.mp4", frames=5)
+        (self.media / name).parent.mkdir(parents=True)  # it has slashes
+        os.rename(self.media / "plain.mp4", self.media / name)
+        body = {"pipeline": "paint", "parameters": {"input": "file://" + urllib.parse.quote(f"{self.media}/{name}"),
+                                                    "output": f"{self.media}/out/a.mp4"}}
+        reply = self.ask("POST", "/v1/runs", body)
+        if reply.status == 400:
+            return  # refused is as good
+        run = self.wait_until_over(reply.json()["id"])
+        self.assertNotIn("forged", json.dumps(run["runs"]))
 
     def test_a_run_is_cancelled_retried_and_repeated(self):
         self.assertTrue(self.start())
