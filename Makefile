@@ -44,7 +44,7 @@ tidy: ## clang-tidy over src/, its static analyzer with all of its usual steps: 
 
 bench: ## speed beside the peers, the machine's floor, whole jobs, memory: prints its settings
 	@tools/setup build test node bench
-	@tools/build release atelier bench_floor
+	@tools/build release atelier bench_floor bench_service_load
 	@benchmarks/run
 
 peers: ## the operator cases of the ONNX project that we pass, and that OpenCV passes
