@@ -7,7 +7,7 @@ override STYLE := $(value STYLE)
 override OUT := $(value OUT)
 export VIDEO STYLE OUT
 
-.PHONY: demo test test-slow test-damage build format tidy bench peers test-asan clean
+.PHONY: demo test test-slow test-damage build format tidy bench peers fuzz test-asan clean
 
 demo: ## paints a clip: make demo [VIDEO=my.mp4] [STYLE=starry-night] [OUT=painted.mp4]
 	@tools/setup build
@@ -51,6 +51,10 @@ peers: ## the operator cases of the ONNX project that we pass, and that OpenCV p
 	@tools/setup build test peers
 	@tools/build release model_test
 	@tools/peers.py
+
+fuzz: ## libFuzzer on what strangers send to the service, three minutes each: make fuzz [SECONDS=180]
+	@tools/setup build fuzz
+	@tools/fuzz $(SECONDS)
 
 clean:
 	@rm -rf build
