@@ -32,7 +32,9 @@ Result<double> bound_of(const json& value, const std::string& key) {
 }
 
 Result<int64_t> integer_of(const json& value, const std::string& key) {
-  if (!value.is_number_integer()) return wrong(key, "a whole number");
+  // What is above the largest int64_t would be read as a negative one.
+  const bool fits = !value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX;
+  if (!value.is_number_integer() || !fits) return wrong(key, "a whole number");
   return value.get<int64_t>();
 }
 
@@ -61,7 +63,9 @@ Result<void> read_key(SubmissionRequest& request, const std::string& key, const 
     request.pool = TRY(text_of(value, key));
   } else if (key == "priority") {
     request.priority = TRY(integer_of(value, key));
-    if (std::abs(request.priority) > kHighestPriority) return wrong(key, "from -100 to 100");
+    if (request.priority < -kHighestPriority || request.priority > kHighestPriority) {
+      return wrong(key, "from -100 to 100");
+    }
   } else if (key == "replace_output") {
     if (!value.is_boolean()) return wrong(key, "true or false");
     request.replace_output = value.get<bool>();
