@@ -7,7 +7,7 @@ override STYLE := $(value STYLE)
 override OUT := $(value OUT)
 export VIDEO STYLE OUT
 
-.PHONY: demo test test-slow test-damage build format tidy bench peers test-asan clean
+.PHONY: demo test test-slow test-damage build format tidy bench peers fuzz test-asan clean
 
 demo: ## paints a clip: make demo [VIDEO=my.mp4] [STYLE=starry-night] [OUT=painted.mp4]
 	@tools/setup build
@@ -44,13 +44,17 @@ tidy: ## clang-tidy over src/, its static analyzer with all of its usual steps: 
 
 bench: ## speed beside the peers, the machine's floor, whole jobs, memory: prints its settings
 	@tools/setup build test node bench
-	@tools/build release atelier bench_floor
+	@tools/build release atelier bench_floor bench_service_load
 	@benchmarks/run
 
 peers: ## the operator cases of the ONNX project that we pass, and that OpenCV passes
 	@tools/setup build test peers
 	@tools/build release model_test
 	@tools/peers.py
+
+fuzz: ## libFuzzer on what strangers send to the service, three minutes each: make fuzz [SECONDS=180]
+	@tools/setup build fuzz
+	@tools/fuzz $(SECONDS)
 
 clean:
 	@rm -rf build

@@ -14,6 +14,11 @@ if(ATELIER_SANITIZE)
     -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(atelier_flags INTERFACE -fsanitize=address,undefined)
 endif()
+if(ATELIER_FUZZ)
+  target_compile_options(atelier_flags INTERFACE
+    -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(atelier_flags INTERFACE -fsanitize=address,undefined)
+endif()
 
 # atelier_library(NAME SOURCES a.cc... TESTS a_test.cc... LINK PUBLIC x PRIVATE y)
 function(atelier_library name)

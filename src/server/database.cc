@@ -162,6 +162,8 @@ struct Database::Waiting {
   const Write* work;
   Result<void> result{};
   bool done = false;
+  // Its own: woken all at once, those that wait would take the processors from the writer.
+  std::condition_variable_any changed{};
 };
 
 Database::Database(std::filesystem::path file, DatabaseOptions options)
@@ -199,6 +201,12 @@ Result<DatabasePtr> open_file(const std::filesystem::path& file) {
   return database;
 }
 
+// A statement that answers nothing.
+Result<void> simple(Connection& connection, std::string_view sql) {
+  TRY(connection.run(sql));
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& file,
@@ -212,9 +220,11 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
   handle->database = TRY(open_file(file));
   database->writer_.reset(new Connection(std::move(handle)));
   Connection& writer = *database->writer_;
-  // FULL: a commit is on disk when it returns, also if the power goes.
+  // FULL: a commit is on disk when it returns, also if the power goes. What savepoints need to be
+  // undone stays in memory: as files, which is the default, it is 20 writes for each submission.
   const Result<void> opened = writer.run_script(
-      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;");
+      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
+      "PRAGMA temp_store=MEMORY;");
   if (!opened && opened.error().code == Code::corrupt) {
     return make_error(Code::invalid_argument,
                       "'{}' is no database of the service; move it away, or restore a backup.",
@@ -232,7 +242,7 @@ Database::~Database() {
   {
     MutexLock lock(mutex_);
     ending_ = true;
-    changed_.notify_all();
+    work_.notify_one();
   }
   thread_.join();
 }
@@ -246,9 +256,10 @@ Result<void> Database::write(const Write& work) {
     error.retry_after = std::chrono::seconds(1);
     return error;
   }
+  // A writer that has some to take already does not wait.
+  if (waiting_.empty()) work_.notify_one();
   waiting_.push_back(&mine);
-  changed_.notify_all();
-  while (!mine.done) changed_.wait(mutex_);
+  while (!mine.done) mine.changed.wait(mutex_);
   return mine.result;
 }
 
@@ -262,15 +273,17 @@ void Database::run_writer(const std::stop_token&) {
     std::vector<Waiting*> batch;
     {
       MutexLock lock(mutex_);
-      while (waiting_.empty() && !ending_) changed_.wait(mutex_);
+      while (waiting_.empty() && !ending_) work_.wait(mutex_);
       if (waiting_.empty()) return;
       batch.assign(waiting_.begin(), waiting_.end());
       waiting_.clear();
     }
     commit_batch(batch);
     MutexLock lock(mutex_);
-    for (Waiting* waiting : batch) waiting->done = true;
-    changed_.notify_all();
+    for (Waiting* waiting : batch) {
+      waiting->done = true;
+      waiting->changed.notify_one();  // under the lock: it is gone once its thread has that
+    }
   }
 }
 
@@ -290,16 +303,17 @@ void Database::commit_batch(const std::vector<Waiting*>& batch) {
 }
 
 Result<void> Database::try_batch(const std::vector<Waiting*>& batch) {
-  TRY(writer_->run_script("BEGIN IMMEDIATE"));
+  TRY(writer_->run("BEGIN IMMEDIATE"));
   for (Waiting* waiting : batch) {
-    Result<void> done = writer_->run_script("SAVEPOINT one");
+    Result<void> done = simple(*writer_, "SAVEPOINT one");
     if (done) {
       waiting->result = (*waiting->work)(*writer_);
-      done = writer_->run_script(waiting->result ? "RELEASE one" : "ROLLBACK TO one; RELEASE one");
+      if (!waiting->result) done = simple(*writer_, "ROLLBACK TO one");
+      if (done) done = simple(*writer_, "RELEASE one");
     }
     if (!done) {
       // A full disk ends the transaction by itself; to end it again does no harm.
-      (void)writer_->run_script("ROLLBACK");
+      (void)writer_->run("ROLLBACK");
       return done;
     }
   }
@@ -308,8 +322,8 @@ Result<void> Database::try_batch(const std::vector<Waiting*>& batch) {
 
 Result<void> Database::try_commit() {
   if (options_.before_commit) options_.before_commit(++commits_);
-  Result<void> done = writer_->run_script("COMMIT");
-  if (!done) (void)writer_->run_script("ROLLBACK");
+  Result<void> done = simple(*writer_, "COMMIT");
+  if (!done) (void)writer_->run("ROLLBACK");
   if (done && options_.after_commit) options_.after_commit();
   return done;
 }
@@ -332,9 +346,9 @@ Result<std::unique_ptr<Connection>> Database::take_reader() {
 
 Result<void> Database::read(const Write& work) {
   std::unique_ptr<Connection> reader = TRY(take_reader());
-  TRY(reader->run_script("BEGIN"));
+  TRY(reader->run("BEGIN"));
   const Result<void> result = work(*reader);
-  TRY(reader->run_script("ROLLBACK"));
+  TRY(reader->run("ROLLBACK"));
   MutexLock lock(mutex_);
   readers_.push_back(std::move(reader));
   return result;

@@ -137,7 +137,7 @@ class Database {
   std::unique_ptr<Connection> writer_;
   uint64_t commits_ = 0;
   mutable Mutex mutex_;
-  std::condition_variable_any changed_;
+  std::condition_variable_any work_;  // for the writer: there is some, or it is to end
   std::deque<Waiting*> waiting_ GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<Connection>> readers_ GUARDED_BY(mutex_);
   bool ending_ GUARDED_BY(mutex_) = false;

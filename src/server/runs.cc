@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/runs.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <utility>
 
 namespace atelier::server {
@@ -145,19 +146,23 @@ std::optional<RunState> run_state_from(std::string_view text) {
 
 bool is_over(RunState state) { return state != RunState::queued && state != RunState::running; }
 
-std::string make_run_name(Millis now) {
+Result<std::string> make_run_name(Millis now) {
   constexpr std::string_view kDigits = "0123456789abcdefghjkmnpqrstvwxyz";  // without i, l, o, u
-  std::random_device random;
+  // One call for all; a std::random_device costs a tenth of what a submission takes of the writer.
+  std::array<unsigned char, 16> random{};
+  if (::getentropy(random.data(), random.size()) != 0) {
+    return Error{Code::internal, "The kernel gives no random numbers; report it."};
+  }
   std::string name = "run-";
   for (int shift = 45; shift >= 0; shift -= 5) name += kDigits[(now >> shift) & 31];
-  for (int i = 0; i < 16; ++i) name += kDigits[random() & 31U];
+  for (const unsigned char bits : random) name += kDigits[bits & 31U];
   return name;
 }
 
 Result<std::string> add_run(Connection& connection, const NewRun& run, const QueueLimits& limits,
                             Millis now) {
   TRY(check_room(connection, run, limits));
-  const std::string id = make_run_name(now);
+  const std::string id = TRY(make_run_name(now));
   TRY(connection.run(
       "INSERT INTO runs (id, pipeline, version, sha256, parameters, labels, owner, pool, priority, "
       "state, created_at, input, output, bytes, replace_output, rerun_of, trigger_name, max_cost, "

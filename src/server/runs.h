@@ -68,8 +68,9 @@ struct QueueLimits {
   int64_t max_queued_bytes_of_owner = INT64_MAX;
 };
 
-// A name for a run: 80 random bits and the time before them, so that names sort by time.
-std::string make_run_name(Millis now);
+// A name for a run: 80 random bits and the time before them, so that names sort by time. Errors:
+// internal (the kernel gives no random numbers).
+Result<std::string> make_run_name(Millis now);
 
 // Adds it as queued. Errors: unavailable with retry_after (the queue, or its owner's share of it,
 // is full).

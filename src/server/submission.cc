@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/submission.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "server/operations_policy.h"
@@ -31,8 +32,9 @@ Result<double> bound_of(const json& value, const std::string& key) {
 }
 
 Result<int64_t> integer_of(const json& value, const std::string& key) {
-  const bool too_large = value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX;
-  if (!value.is_number_integer() || too_large) return wrong(key, "a whole number");
+  // What is above the largest int64_t would be read as a negative one.
+  const bool fits = !value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX;
+  if (!value.is_number_integer() || !fits) return wrong(key, "a whole number");
   return value.get<int64_t>();
 }
 
@@ -105,13 +107,23 @@ Result<SubmissionRequest> parse_submission(std::string_view body) {
 
 Result<void> Submissions::check_places(const RunLocations& places, const Principal& who) const {
   static const std::vector<std::string> kAny;
-  TRY(check_location(rules_.places, rules_.resolve, who.prefixes, places.input, LocationUse::read));
+  // The service's own folders and the stores' are the same for each: looked at once a request.
+  std::map<std::filesystem::path, std::filesystem::path> known;
+  const ResolveLinks resolve =
+      [&](const std::filesystem::path& path) -> Result<std::filesystem::path> {
+    const auto found = known.find(path);
+    if (found != known.end()) return found->second;
+    std::filesystem::path real = TRY(rules_.resolve(path));
+    known.emplace(path, real);
+    return real;
+  };
+  TRY(check_location(rules_.places, resolve, who.prefixes, places.input, LocationUse::read));
   // What the pipeline's author wrote down is theirs to choose, within the stores.
-  TRY(check_location(rules_.places, rules_.resolve, places.is_output_callers ? who.prefixes : kAny,
+  TRY(check_location(rules_.places, resolve, places.is_output_callers ? who.prefixes : kAny,
                      places.output, LocationUse::write));
   for (const ModelUse& use : places.models) {
-    TRY(check_location(rules_.places, rules_.resolve, use.is_callers ? who.prefixes : kAny,
-                       use.model, LocationUse::model));
+    TRY(check_location(rules_.places, resolve, use.is_callers ? who.prefixes : kAny, use.model,
+                       LocationUse::model));
   }
   return {};
 }

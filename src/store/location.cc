@@ -154,8 +154,10 @@ Location Location::child(const std::string& name) const {
 
 std::string Location::url() const {
   if (is_file()) return "file://" + percent_encode(path.native());
-  const std::string whole = container + (key.empty() ? "" : "/" + key);
-  return (scheme == Scheme::azure ? "az://" + account + "/" : "s3://") + percent_encode(whole);
+  // Accounts and containers are not decoded, so that the '$' of Azure's "$web" has to stay.
+  const std::string place =
+      (scheme == Scheme::azure ? "az://" + account + "/" : "s3://") + container;
+  return place + (key.empty() ? "" : "/" + percent_encode(key));
 }
 
 Result<Location> parse_location(std::string_view text) {

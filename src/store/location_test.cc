@@ -107,6 +107,16 @@ TEST(Location, ObjectsHaveAContainerAndAKey) {
   EXPECT_EQ(parse_location("s3://b").value().key, "");
 }
 
+// Azure keeps the pages of a website in "$web"; names of containers are not decoded.
+TEST(Location, AContainerWithADollarReadsBackAsTheSame) {
+  const Location page = parse_location("az://account/$web/a$b.html").value();
+  EXPECT_EQ(page.container, "$web");
+  EXPECT_EQ(page.url(), "az://account/$web/a%24b.html");
+  const auto again = parse_location(page.url());
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_EQ(*again, page);
+}
+
 TEST(Location, ATokenOnTheCommandLineIsRefusedAndNotRepeated) {
   const auto result = parse_location("az://account/container/x?sv=1&sig=SECRET");
   EXPECT_THAT(result.error().message, testing::HasSubstr("az://account/container/path"));
