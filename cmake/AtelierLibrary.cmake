@@ -16,7 +16,8 @@ if(ATELIER_SANITIZE)
 endif()
 if(ATELIER_FUZZ)
   target_compile_options(atelier_flags INTERFACE
-    -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+    -Wno-error) # clang warns of more than g++, whose word counts
   target_link_options(atelier_flags INTERFACE -fsanitize=address,undefined)
 endif()
 
