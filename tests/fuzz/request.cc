@@ -91,6 +91,7 @@ struct Server {
       metrics,
       folder.path() / "logs",
       folder.path() / "backups",
+      folder.path() / "previews",
       {PoolInfo{"local", "local"}},
       "0",
       "http://127.0.0.1:1",
