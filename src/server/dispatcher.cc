@@ -34,6 +34,8 @@ std::string sentence_of(const Ended& ended) {
   if (WIFSIGNALED(ended.status)) {
     return fmt::format("It was killed by signal {}.", WTERMSIG(ended.status));
   }
+  constexpr std::string_view kProgram = "atelier: ";
+  if (ended.last_line.starts_with(kProgram)) return ended.last_line.substr(kProgram.size());
   return ended.last_line.empty()
              ? fmt::format("It ended with exit code {}.", WEXITSTATUS(ended.status))
              : ended.last_line;

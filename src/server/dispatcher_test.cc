@@ -229,7 +229,7 @@ TEST_F(DispatcherTest, ExitCodesDecide) {
         Case{exit_status(130), RunState::queued}}) {
     const std::string id = add();
     step();
-    end(one.status, "Why it ended.\n");
+    end(one.status, "atelier: Why it ended.\n");
     EXPECT_EQ(find(id).state, one.state) << one.status;
     EXPECT_EQ(find(id).reason, "Why it ended.");
     EXPECT_EQ(find(id).attempts, one.status == exit_status(130) ? 0 : 1);

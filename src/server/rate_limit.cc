@@ -53,13 +53,20 @@ size_t RateLimiter::keys() const {
 RateGate::RateGate(const Clock& clock, const RateLimits& limits)
     : addresses_(clock, limits.address),
       tokens_(clock, limits.token),
-      failures_(clock, limits.failure) {}
+      failures_(clock, limits.failure) {
+  for (const auto& [name, rate] : limits.by_name) {
+    by_name_.try_emplace(name, clock, rate, 1);
+  }
+}
 
 Result<void> RateGate::admit_address(const Call& call) {
   return addresses_.take(address_key(call.address));
 }
 
-Result<void> RateGate::admit(const Principal& who) { return tokens_.take(who.name); }
+Result<void> RateGate::admit(const Principal& who) {
+  const auto own = by_name_.find(who.name);
+  return own == by_name_.end() ? tokens_.take(who.name) : own->second.take(who.name);
+}
 
 Result<void> RateGate::admit_failure(const Call& call) {
   return failures_.take(address_key(call.address));

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <list>
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -55,7 +56,8 @@ class RateLimiter {
 struct RateLimits {
   Rate address{200, 400};
   Rate token{100, 200};
-  Rate failure{0.2, 20};  // of one address
+  Rate failure{0.2, 20};                // of one address
+  std::map<std::string, Rate> by_name;  // of tokens of these names, in place of `token`
 };
 
 // The limits of a service. Safe from several threads.
@@ -72,6 +74,7 @@ class RateGate {
 
  private:
   RateLimiter addresses_, tokens_, failures_;
+  std::map<std::string, RateLimiter, std::less<>> by_name_;
 };
 
 // Who has one IPv6 address has 2^64: the bucket is that of the /64. IPv4 inside IPv6 is IPv4. What

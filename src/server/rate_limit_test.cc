@@ -106,6 +106,19 @@ TEST(RateGate, AddressesAndTokensHaveTheirOwnLimits) {
   EXPECT_EQ(tokens, 3);
 }
 
+TEST(RateGate, SomeNamesHaveRatesOfTheirOwn) {
+  FakeClock clock;
+  RateLimits limits;
+  limits.token = {1, 1};
+  limits.by_name["nightly"] = {10, 5};
+  RateGate gate(clock, limits);
+  const Principal nightly{"nightly", Role::submitter, {}, {}}, ann{"ann", Role::submitter, {}, {}};
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(gate.admit(nightly).ok());
+  EXPECT_FALSE(gate.admit(nightly).ok());
+  EXPECT_TRUE(gate.admit(ann).ok());
+  EXPECT_FALSE(gate.admit(ann).ok());
+}
+
 TEST(RateGate, ANetworkOfOnePersonIsOneAddress) {
   EXPECT_EQ(address_key("2001:db8:1:2:aaaa::1"), address_key("2001:db8:1:2:bbbb::2"));
   EXPECT_NE(address_key("2001:db8:1:2::1"), address_key("2001:db8:1:3::1"));

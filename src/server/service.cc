@@ -76,6 +76,9 @@ RateLimits rates_of(const ServiceLimits& limits) {
   rates.address = {limits.requests_per_second_per_address,
                    2 * limits.requests_per_second_per_address};
   rates.token = {limits.each.requests_per_second, 2 * limits.each.requests_per_second};
+  for (const auto& [name, owner] : limits.by_name) {
+    rates.by_name[name] = {owner.requests_per_second, 2 * owner.requests_per_second};
+  }
   return rates;
 }
 

@@ -22,8 +22,8 @@ std::string_view status_page() {
   caption { text-align: left; font-weight: 600; padding: .3rem 0; }
   th, td { text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
   th { font-weight: 500; color: var(--soft); }
-  td.number { text-align: right; font-variant-numeric: tabular-nums; }
-  td.id { font-family: ui-monospace, monospace; font-size: .85em; }
+  th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; }
+  td.id { font-family: ui-monospace, monospace; font-size: .85em; white-space: nowrap; }
   .state { padding: 0 .5em; border-radius: 1em; border: 1px solid currentColor; font-size: .85em; white-space: nowrap; }
   .finished { color: #2a8f4c; } .failed, .set_aside { color: #c0392b; } .running { color: #2471a3; }
   input { font: inherit; padding: .2rem .4rem; width: 22rem; max-width: 100%; }
@@ -35,9 +35,9 @@ std::string_view status_page() {
 <form id="form"><label>Token <input id="token" type="password" autocomplete="off" placeholder="atl_..."></label>
 <button>Show</button></form>
 <table hidden id="pools"><caption>Pools</caption>
-<thead><tr><th>Name<th>Engine<th>Nodes<th>Queued<th>Running</tr></thead><tbody></tbody></table>
+<thead><tr><th>Name<th>Engine<th>Nodes<th class="number">Queued<th class="number">Running</tr></thead><tbody></tbody></table>
 <table hidden id="runs"><caption>Runs</caption>
-<thead><tr><th>Run<th>State<th>Pipeline<th>Owner<th>Input<th>Frames<th>Busy<th>Submitted<th>Reason</tr></thead><tbody></tbody></table>
+<thead><tr><th>Run<th>State<th>Pipeline<th>Owner<th>Input<th class="number">Frames<th class="number">Busy<th>Submitted<th>Reason</tr></thead><tbody></tbody></table>
 <script>
 "use strict";
 const said = document.getElementById("said");
@@ -64,6 +64,10 @@ function drawPool(row, pool) {
   cell(row, pool.name); cell(row, pool.engine); cell(row, pool.min + " to " + pool.max);
   cell(row, pool.runs.queued, "number"); cell(row, pool.runs.running, "number");
 }
+function nameOf(url) {
+  const name = url.split("/").pop();
+  try { return decodeURIComponent(name); } catch { return name; }
+}
 function drawRun(row, run) {
   cell(row, run.id, "id");
   const state = document.createElement("span");
@@ -71,7 +75,7 @@ function drawRun(row, run) {
   state.textContent = run.state.replace("_", " ");
   row.insertCell().append(state);
   cell(row, run.pipeline + " " + run.version); cell(row, run.owner);
-  cell(row, run.input.split("/").pop());
+  cell(row, nameOf(run.input));
   cell(row, run.frames || "", "number");
   cell(row, run.busy_seconds ? run.busy_seconds.toFixed(1) + " s" : "", "number");
   cell(row, new Date(run.created_at).toLocaleString()); cell(row, run.reason);

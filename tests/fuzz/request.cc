@@ -79,8 +79,8 @@ struct Server {
       [](Connection&, const TriggeredRun&) -> Result<std::string> {
         return make_error(Code::invalid_argument, "Nothing is started here.");
       }}};
-  TriggerTools tools{
-      triggers, {}, [](const Trigger&) { return Result<void>(); }, [] { return Result<void>(); }};
+  TriggerTools tools{triggers, [](const std::string&) { return false; },
+                     [](const Trigger&) { return Result<void>(); }, [] { return Result<void>(); }};
   ApiParts parts{
       *database,
       wall,
