@@ -81,7 +81,7 @@ TEST(RateLimiter, ThreadsTogetherGetNoMore) {
 
 TEST(RateGate, FailuresAreLimitedHarderAndHurtNoGoodToken) {
   FakeClock clock;
-  RateGate gate(clock, {{10, 100}, {10, 50}, {0.1, 3}});
+  RateGate gate(clock, {{10, 100}, {10, 50}, {0.1, 3}, {}});
   Call call;
   call.address = "192.0.2.1";
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(gate.admit_failure(call).ok());
@@ -94,7 +94,7 @@ TEST(RateGate, FailuresAreLimitedHarderAndHurtNoGoodToken) {
 
 TEST(RateGate, AddressesAndTokensHaveTheirOwnLimits) {
   FakeClock clock;
-  RateGate gate(clock, {{1, 2}, {1, 3}, {1, 1}});
+  RateGate gate(clock, {{1, 2}, {1, 3}, {1, 1}, {}});
   Call call;
   call.address = "192.0.2.1";
   int addresses = 0, tokens = 0;

@@ -70,7 +70,8 @@ class Gang(slurm_case.SlurmCase):
         self.preempt()
         report = self.finish(process)
         self.assertEqual(report["engine"]["nodes"], ["n1", "n2", "n3"])
-        self.assertIn("The job was preempted on n", self.texts(report))
+        # The state lasts for seconds: on a busy machine Slurm may be asked after it.
+        self.assertRegex(self.texts(report), r"The job was (preempted on n\d and was |taken from n\d and )requeued")
         self.assertEqual(report["engine"]["restarts"], 1)
         self.assert_statistics(report)
 
