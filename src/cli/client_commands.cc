@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
-#include <sstream>
 
 #include "base/clock.h"
 #include "cli/inputs.h"
 #include "cli/service_client.h"
+#include "server/pipeline.h"
+#include "server/text_file.h"
 
 namespace atelier::cli {
 namespace {
@@ -150,7 +150,7 @@ Result<void> list_command(const ListOptions& options, Console& console) {
   std::string path = fmt::format("/v1/runs?limit={}", options.limit);
   for (const auto& [name, value] :
        {std::pair("state", options.state), std::pair("pipeline", options.pipeline),
-        std::pair("owner", options.owner)}) {
+        std::pair("owner", options.owner), std::pair("label", options.label)}) {
     if (!value.empty()) path += fmt::format("&{}={}", name, encode_part(value));
   }
   const json page = TRY(client.ask("GET", path));
@@ -249,27 +249,12 @@ Result<void> logs_command(const LogsOptions& options, Console& console,
 }
 
 Result<void> publish_command(const PublishOptions& options, Console& console) {
-  std::ifstream file(options.file, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file) {
-    return make_error(Code::invalid_argument, "The pipeline '{}' cannot be read.", options.file);
-  }
+  const std::string text =
+      TRY(server::read_text_file(options.file, "The pipeline", server::kLongestPipeline));
+  const std::string name = TRY(server::parse_pipeline(text)).name;
   ServiceClient client = TRY(ServiceClient::open(options.service));
-  // The name is the text's own; the service looks whether they are the same.
-  std::string name;
-  std::istringstream lines(text.str());
-  for (std::string line; name.empty() && std::getline(lines, line);) {
-    const size_t open = line.find('"'), close = line.rfind('"');
-    if (line.starts_with("name") && open < close) name = line.substr(open + 1, close - open - 1);
-  }
-  if (name.empty()) {
-    return make_error(Code::invalid_argument,
-                      "The pipeline '{}' has no line like name = \"paint\" at its beginning.",
-                      options.file);
-  }
   const json answer =
-      TRY(client.ask("PUT", "/v1/pipelines/" + encode_part(name), text.str(), "application/toml"));
+      TRY(client.ask("PUT", "/v1/pipelines/" + encode_part(name), text, "application/toml"));
   console.object(answer.dump());
   console.say(
       fmt::format("{} is version {}.", text_at(answer, "name"), text_at(answer, "version")));

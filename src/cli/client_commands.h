@@ -31,7 +31,7 @@ Result<void> submit_command(const SubmitOptions& options, Console& console,
 
 struct ListOptions {
   std::string service;
-  std::string state, pipeline, owner;
+  std::string state, pipeline, owner, label;
   int limit = 50;
 };
 Result<void> list_command(const ListOptions& options, Console& console);

@@ -5,10 +5,10 @@
 
 #include <filesystem>
 
-#include "base/file.h"
 #include "cli/folders.h"
 #include "cli/inputs.h"
 #include "server/service.h"
+#include "server/text_file.h"
 
 namespace atelier::cli {
 namespace {
@@ -16,17 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 
 Result<server::Config> read_config(const fs::path& path) {
-  const auto source = FileSource::open(path);
-  if (!source.ok()) {
-    return make_error(Code::invalid_argument,
-                      "The configuration '{}' cannot be read; deploy/service/atelier.toml is one "
-                      "to begin with.",
-                      path.string());
-  }
-  std::string text(std::min<uint64_t>((*source)->size(), server::kLongestConfig + 1), '\0');
-  const size_t count =
-      TRY((*source)->read_at(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
-  text.resize(count);
+  const std::string text =
+      TRY(server::read_text_file(path, "The configuration", server::kLongestConfig));
   auto config = server::parse_config(text, fs::absolute(path).parent_path());
   if (config.ok()) return config;
   return make_error(config.error().code, "In '{}': {}", path.string(), config.error().message);
@@ -70,7 +61,9 @@ Result<void> serve_command(const ServeOptions& options, Console& console, Interr
     const auto done = config.ok() ? service->reload(*config) : Result<void>(Error(config.error()));
     if (!done.ok()) log.line(LogLevel::warning, done.error().message);
   });
-  // Whoever started it waits for this line.
+  // Whoever started it waits for this.
+  console.object(fmt::format(R"({{"address":"{}","events_address":"{}"}})", service->address(),
+                             service->events_address()));
   console.result(fmt::format("Serving at {}, event streams at {}.", service->address(),
                              service->events_address()));
   service->run(interrupt.token());

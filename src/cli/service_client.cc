@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "store/names.h"
 #include "store/secret.h"
 
 namespace atelier::cli {
@@ -48,11 +49,8 @@ Code code_of(int status) {
 
 std::string encode_part(std::string_view text) {
   std::string made;
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '-' || c == '.' || c == '_' || c == '~';
-    made += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
-  }
+  for (const char c : percent_encode(text))
+    made += c == '/' ? std::string("%2F") : std::string(1, c);
   return made;
 }
 

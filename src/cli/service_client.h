@@ -42,7 +42,7 @@ class ServiceClient {
   std::unique_ptr<http::Client> client_;
 };
 
-// Percent-encodes all but unreserved characters (RFC 3986).
+// A part of a path, or a value of a query: percent_encode (store/names.h), '/' too.
 std::string encode_part(std::string_view text);
 
 }  // namespace atelier::cli

@@ -43,6 +43,7 @@ void add_runs(CLI::App& app, ServiceOptions& o) {
       ->check(CLI::IsMember({"queued", "running", "finished", "failed", "cancelled", "set_aside"}));
   list->add_option("--pipeline", o.list.pipeline, "Of this pipeline");
   list->add_option("--owner", o.list.owner, "Of this owner");
+  list->add_option("--label", o.list.label, "With this label, name=value");
   list->add_option("--limit", o.list.limit)->check(CLI::Range(1, 1000))->capture_default_str();
   add_service(*list, o.list.service);
   const std::array<std::pair<const char*, const char*>, 3> changes = {{

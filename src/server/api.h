@@ -23,7 +23,7 @@ namespace atelier::server {
 // A pool as it is configured, for who asks.
 struct PoolInfo {
   std::string name, engine;
-  int64_t min = 0, max = 1;
+  int64_t max = 1;
   double idle_timeout = 0;  // seconds
   double start_seconds = 0;
   double price_per_node_hour = 0;
@@ -51,6 +51,9 @@ struct ApiParts {
   // Errors: unavailable (others are being made), those of making it.
   std::function<Result<std::optional<std::filesystem::path>>(const RunRow&)> preview_of;
 };
+
+// The run that a call's path names; one of a pipeline that the caller may not see is not there.
+Result<std::optional<RunRow>> find_visible_run(ApiParts& parts, const Call& call);
 
 std::vector<Operation> run_operations(ApiParts& parts);
 std::vector<Operation> pipeline_operations(ApiParts& parts);

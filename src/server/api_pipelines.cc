@@ -5,6 +5,7 @@
 #include "server/api.h"
 #include "server/api_json.h"
 #include "server/audit.h"
+#include "server/operation_table.h"
 #include "server/operations_policy.h"
 
 namespace atelier::server {
@@ -108,63 +109,27 @@ class PipelineApi {
 
 std::vector<Operation> pipeline_operations(ApiParts& parts) {
   const auto api = std::make_shared<PipelineApi>(parts);
-  const auto by = [&api](Result<Reply> (PipelineApi::*method)(const Call&)) {
-    return [api, method](const Call& call) { return (api.get()->*method)(call); };
-  };
-  std::vector<Operation> table;
-  table.push_back({"listPipelines",
-                   "GET",
-                   "/v1/pipelines",
-                   "The newest version of each pipeline.",
-                   "pipelines",
-                   Role::reader,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "PipelineList",
-                   by(&PipelineApi::list)});
-  table.push_back({"getPipeline",
-                   "GET",
-                   "/v1/pipelines/{name}",
-                   "A pipeline: its parameters and its text.",
-                   "pipelines",
-                   Role::reader,
-                   {{"version", "query", "integer", "The newest, unless given"}},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "Pipeline",
-                   by(&PipelineApi::get)});
-  table.push_back({"listPipelineVersions",
-                   "GET",
-                   "/v1/pipelines/{name}/versions",
-                   "All versions, the newest first.",
-                   "pipelines",
-                   Role::reader,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "VersionList",
-                   by(&PipelineApi::versions)});
-  table.push_back({"publishPipeline",
-                   "PUT",
-                   "/v1/pipelines/{name}",
-                   "Publishes a text as the next version; 200 if it is the newest one already.",
-                   "pipelines",
-                   Role::operator_,
-                   {},
-                   "application/toml",
-                   "",
-                   201,
-                   "application/json",
-                   "Pipeline",
-                   by(&PipelineApi::publish)});
-  return table;
+  OperationTable table("pipelines");
+  table
+      .add("listPipelines", "GET", "/v1/pipelines", Role::reader,
+           "The newest version of each pipeline.", handle_by(api, &PipelineApi::list))
+      .gives("PipelineList");
+  table
+      .add("getPipeline", "GET", "/v1/pipelines/{name}", Role::reader,
+           "A pipeline: its parameters and its text.", handle_by(api, &PipelineApi::get))
+      .query("version", "integer", "The newest, unless given")
+      .gives("Pipeline");
+  table
+      .add("listPipelineVersions", "GET", "/v1/pipelines/{name}/versions", Role::reader,
+           "All versions, the newest first.", handle_by(api, &PipelineApi::versions))
+      .gives("VersionList");
+  table
+      .add("publishPipeline", "PUT", "/v1/pipelines/{name}", Role::operator_,
+           "Publishes a text as the next version; 200 if it is the newest one already.",
+           handle_by(api, &PipelineApi::publish))
+      .takes("application/toml")
+      .gives("Pipeline", 201);
+  return table.take();
 }
 
 }  // namespace atelier::server

@@ -4,6 +4,7 @@
 
 #include "server/api.h"
 #include "server/api_json.h"
+#include "server/operation_table.h"
 #include "server/pool_costs.h"
 
 namespace atelier::server {
@@ -28,12 +29,12 @@ Result<std::vector<BusyInterval>> busy_of(Connection& connection, const std::str
                                           Millis since, Millis now) {
   Rows rows = TRY(connection.query(
       "SELECT begin_at, end_at FROM pool_time WHERE pool = ? AND kind = 'busy' AND "
-      "coalesce(end_at, ?) > ? AND begin_at < ?",
-      {pool, now, since, now}));
+      "end_at > ? AND begin_at < ?",
+      {pool, since, now}));
   std::vector<BusyInterval> busy;
   while (TRY(rows.next())) {
     const Millis begin = std::max(rows.integer(0), since);
-    const Millis end = rows.is_null(1) ? now : rows.integer(1);
+    const Millis end = rows.integer(1);
     busy.push_back({static_cast<double>(begin - since) / 1000,
                     static_cast<double>(std::max(begin, end) - since) / 1000});
   }
@@ -49,9 +50,9 @@ Result<json> pool_json(Connection& connection, const PoolInfo& pool) {
   while (TRY(rows.next())) counts[rows.text(0)] = rows.integer(1);
   return json{{"name", pool.name},
               {"engine", pool.engine},
-              {"min", pool.min},
               {"max", pool.max},
               {"idle_timeout", number_or_null(pool.idle_timeout)},
+              {"start_time", pool.start_seconds},
               {"price_per_node_hour", pool.price_per_node_hour},
               {"preemptible", pool.preemptible},
               {"runs", std::move(counts)}};
@@ -90,36 +91,19 @@ std::vector<Operation> pool_operations(ApiParts& parts) {
     }));
     return json_reply({{"pools", std::move(pools)}});
   };
-  std::vector<Operation> table;
-  table.push_back({"listPools",
-                   "GET",
-                   "/v1/pools",
-                   "The pools and how many runs are in each.",
-                   "pools",
-                   Role::reader,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "PoolList",
-                   list});
-  table.push_back({"getCosts",
-                   "GET",
-                   "/v1/costs",
-                   "Node-seconds busy, idle and starting, what they cost, and which idle time-out "
-                   "would have been the "
-                   "cheapest for the runs that there were.",
-                   "pools",
-                   Role::operator_,
-                   {{"days", "query", "integer", "Of the last days; 30"}},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "CostList",
-                   costs});
-  return table;
+  OperationTable table("pools");
+  table
+      .add("listPools", "GET", "/v1/pools", Role::reader,
+           "The pools and how many runs are in each.", list)
+      .gives("PoolList");
+  table
+      .add("getCosts", "GET", "/v1/costs", Role::operator_,
+           "Node-seconds busy, idle and starting, what they cost, and which idle time-out would "
+           "have been the cheapest for the runs that there were.",
+           costs)
+      .query("days", "integer", "Of the last days; 30")
+      .gives("CostList");
+  return table.take();
 }
 
 }  // namespace atelier::server

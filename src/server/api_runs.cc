@@ -10,6 +10,7 @@
 #include "server/api.h"
 #include "server/api_json.h"
 #include "server/audit.h"
+#include "server/operation_table.h"
 #include "server/operations_policy.h"
 
 namespace atelier::server {
@@ -52,6 +53,13 @@ class RunApi {
     filter.pipelines = call.who.pipelines;
     filter.owner = call.query_value("owner");
     filter.trigger = call.query_value("trigger");
+    const std::string label = call.query_value("label");
+    const size_t equals = label.find('=');
+    if (!label.empty() && (equals == 0 || equals == std::string::npos)) {
+      return make_error(Code::invalid_argument, "'label' must be name=value.");
+    }
+    filter.label_name = label.substr(0, std::min(equals, label.size()));
+    if (!label.empty()) filter.label_value = label.substr(equals + 1);
     TRY(read_time(call, "since", filter.since));
     TRY(read_time(call, "until", filter.until));
     filter.limit = TRY(integer_of_query(call, "limit", 1, 1000, 50));
@@ -222,16 +230,7 @@ class RunApi {
                       "'{}' must be a time like 2026-11-30T03:04:05Z (RFC 3339).", name);
   }
 
-  // A run of a pipeline that the caller may not see is not there.
-  Result<std::optional<RunRow>> find(const Call& call) {
-    std::optional<RunRow> run;
-    TRY(parts_.database.read([&](Connection& connection) -> Result<void> {
-      run = TRY(find_run(connection, call.path_parameters.at("id")));
-      return {};
-    }));
-    if (run && !may_use_pipeline(call.who, run->pipeline)) run.reset();
-    return run;
-  }
+  Result<std::optional<RunRow>> find(const Call& call) { return find_visible_run(parts_, call); }
 
   // Submitters change their own runs; operators all.
   static bool may_change(const Principal& who, const RunRow& run) {
@@ -253,13 +252,7 @@ class RunApi {
       if (!added.is_new) return {};
       return audit(connection, call, parts_.wall, action, added.id);
     });
-    if (!written && written.error().code == Code::unavailable) {
-      Reply refusal = problem(written.error());
-      Reply full = problem(429, written.error().message);
-      full.headers = std::move(refusal.headers);
-      return full;
-    }
-    TRY(Result<void>(written));
+    if (!written) return too_many(written.error());
     Reply reply = json_reply({{"id", added.id}, {"state", "queued"}}, added.is_new ? 201 : 200);
     reply.headers["Location"] = "/v1/runs/" + added.id;
     return reply;
@@ -331,211 +324,95 @@ class RunApi {
   ApiParts& parts_;
 };
 
-const OperationParameter kIdempotencyKey = {"Idempotency-Key", "header", "string",
-                                            "Makes the request safe to repeat: it starts one run."};
+constexpr const char* kIdempotencyHelp = "Makes the request safe to repeat: it starts one run.";
 
 }  // namespace
 
+Result<std::optional<RunRow>> find_visible_run(ApiParts& parts, const Call& call) {
+  std::optional<RunRow> run;
+  TRY(parts.database.read([&](Connection& connection) -> Result<void> {
+    run = TRY(find_run(connection, call.path_parameters.at("id")));
+    return {};
+  }));
+  if (run && !may_use_pipeline(call.who, run->pipeline)) run.reset();
+  return run;
+}
+
 std::vector<Operation> run_operations(ApiParts& parts) {
   const auto api = std::make_shared<RunApi>(parts);
-  const auto by = [&api](Result<Reply> (RunApi::*method)(const Call&)) {
-    return [api, method](const Call& call) { return (api.get()->*method)(call); };
-  };
-  std::vector<Operation> table;
-  table.push_back({"submitRun",
-                   "POST",
-                   "/v1/runs",
-                   "Puts a run into the queue; on disk when it is answered.",
-                   "runs",
-                   Role::submitter,
-                   {kIdempotencyKey},
-                   "application/json",
-                   "Submission",
-                   201,
-                   "application/json",
-                   "Submitted",
-                   by(&RunApi::submit)});
-  table.push_back(
-      {"listRuns",
-       "GET",
-       "/v1/runs",
-       "Runs, the newest first.",
-       "runs",
-       Role::reader,
-       {{"state", "query", "string", "queued, running, finished, failed, cancelled or set_aside"},
-        {"pipeline", "query", "string", "Of this pipeline"},
-        {"owner", "query", "string", "Of this owner"},
-        {"trigger", "query", "string", "Started by this trigger"},
-        {"since", "query", "string", "Submitted at this time (RFC 3339) or later"},
-        {"until", "query", "string", "Submitted before this time"},
-        {"limit", "query", "integer", "At most so many, up to 1000"},
-        {"before", "query", "integer", "`next` of the page before"}},
-       "",
-       "",
-       200,
-       "application/json",
-       "RunPage",
-       by(&RunApi::list)});
-  table.push_back({"getRun",
-                   "GET",
-                   "/v1/runs/{id}",
-                   "A run.",
-                   "runs",
-                   Role::reader,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "Run",
-                   by(&RunApi::get)});
-  table.push_back({"deleteRun",
-                   "DELETE",
-                   "/v1/runs/{id}",
-                   "Forgets a run that is over; its output stays.",
-                   "runs",
-                   Role::submitter,
-                   {},
-                   "",
-                   "",
-                   204,
-                   "",
-                   "",
-                   by(&RunApi::remove)});
-  table.push_back({"cancelRun",
-                   "POST",
-                   "/v1/runs/{id}/cancel",
-                   "Ends a run; what was done is kept.",
-                   "runs",
-                   Role::submitter,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "Run",
-                   by(&RunApi::cancel)});
-  table.push_back({"retryRun",
-                   "POST",
-                   "/v1/runs/{id}/retry",
-                   "Puts a run that failed, was cancelled or set aside into the queue again; it "
-                   "goes on where it stopped.",
-                   "runs",
-                   Role::submitter,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "Run",
-                   by(&RunApi::retry)});
-  table.push_back({"rerunRun",
-                   "POST",
-                   "/v1/runs/{id}/rerun",
-                   "A new run of the same version of the pipeline with the same parameters.",
-                   "runs",
-                   Role::submitter,
-                   {kIdempotencyKey},
-                   "",
-                   "",
-                   201,
-                   "application/json",
-                   "Submitted",
-                   by(&RunApi::rerun)});
-  table.push_back({"getReport",
-                   "GET",
-                   "/v1/runs/{id}/report",
-                   "The report of a run: frames, rates, precision.",
-                   "runs",
-                   Role::reader,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "",
-                   by(&RunApi::report)});
-  table.push_back({"listRunEvents",
-                   "GET",
-                   "/v1/runs/{id}/events",
-                   "What happened to a run.",
-                   "runs",
-                   Role::reader,
-                   {{"after", "query", "integer", "After the event of this number"}},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "EventList",
-                   by(&RunApi::events)});
-  table.push_back({"getChunks",
-                   "GET",
-                   "/v1/runs/{id}/chunks",
-                   "State, chunks and workers of each scoring step.",
-                   "runs",
-                   Role::reader,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "",
-                   by(&RunApi::chunks)});
-  table.push_back({"getLogs",
-                   "GET",
-                   "/v1/runs/{id}/logs",
-                   "What the run and its workers printed.",
-                   "runs",
-                   Role::reader,
-                   {{"worker", "query", "string", "Of this worker alone"},
-                    {"offset", "query", "integer",
-                     "Of the run's own processes alone, from this byte on: to follow them"}},
-                   "",
-                   "",
-                   200,
-                   "text/plain",
-                   "",
-                   by(&RunApi::logs)});
-  table.push_back({"getPreview",
-                   "GET",
-                   "/v1/runs/{id}/preview",
-                   "A picture of three frames before and after; 202 while it is made.",
-                   "runs",
-                   Role::submitter,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "image/png",
-                   "",
-                   by(&RunApi::preview)});
-  table.push_back({"getLineage",
-                   "GET",
-                   "/v1/runs/{id}/lineage",
-                   "The runs that made a run's input, and those that used its output.",
-                   "runs",
-                   Role::reader,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "",
-                   by(&RunApi::lineage)});
-  table.push_back({"getObjectLineage",
-                   "GET",
-                   "/v1/lineage",
-                   "The runs that made an object, and those that used it.",
-                   "runs",
-                   Role::reader,
-                   {{"url", "query", "string", "Its location"}},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "",
-                   by(&RunApi::lineage_of_object)});
-  return table;
+  OperationTable table("runs");
+  table
+      .add("submitRun", "POST", "/v1/runs", Role::submitter,
+           "Puts a run into the queue; on disk when it is answered.",
+           handle_by(api, &RunApi::submit))
+      .takes_json("Submission")
+      .header("Idempotency-Key", kIdempotencyHelp)
+      .gives("Submitted", 201);
+  table
+      .add("listRuns", "GET", "/v1/runs", Role::reader, "Runs, the newest first.",
+           handle_by(api, &RunApi::list))
+      .query("state", "string", "queued, running, finished, failed, cancelled or set_aside")
+      .query("pipeline", "string", "Of this pipeline")
+      .query("owner", "string", "Of this owner")
+      .query("trigger", "string", "Started by this trigger")
+      .query("label", "string", "With this label, name=value")
+      .query("since", "string", "Submitted at this time (RFC 3339) or later")
+      .query("until", "string", "Submitted before this time")
+      .query("limit", "integer", "At most so many, up to 1000")
+      .query("before", "integer", "`next` of the page before")
+      .gives("RunPage");
+  table.add("getRun", "GET", "/v1/runs/{id}", Role::reader, "A run.", handle_by(api, &RunApi::get))
+      .gives("Run");
+  table
+      .add("deleteRun", "DELETE", "/v1/runs/{id}", Role::submitter,
+           "Forgets a run that is over; its output stays.", handle_by(api, &RunApi::remove))
+      .gives_nothing();
+  table
+      .add("cancelRun", "POST", "/v1/runs/{id}/cancel", Role::submitter,
+           "Ends a run; what was done is kept.", handle_by(api, &RunApi::cancel))
+      .gives("Run");
+  table
+      .add("retryRun", "POST", "/v1/runs/{id}/retry", Role::submitter,
+           "Puts a run that failed, was cancelled or set aside into the queue again; it goes on "
+           "where it stopped.",
+           handle_by(api, &RunApi::retry))
+      .gives("Run");
+  table
+      .add("rerunRun", "POST", "/v1/runs/{id}/rerun", Role::submitter,
+           "A new run of the same version of the pipeline with the same parameters.",
+           handle_by(api, &RunApi::rerun))
+      .header("Idempotency-Key", kIdempotencyHelp)
+      .gives("Submitted", 201);
+  table.add("getReport", "GET", "/v1/runs/{id}/report", Role::reader,
+            "The report of a run: frames, rates, precision.", handle_by(api, &RunApi::report));
+  table
+      .add("listRunEvents", "GET", "/v1/runs/{id}/events", Role::reader, "What happened to a run.",
+           handle_by(api, &RunApi::events))
+      .query("after", "integer", "After the event of this number")
+      .gives("EventList");
+  table.add("getChunks", "GET", "/v1/runs/{id}/chunks", Role::reader,
+            "State, chunks and workers of each scoring step.", handle_by(api, &RunApi::chunks));
+  table
+      .add("getLogs", "GET", "/v1/runs/{id}/logs", Role::reader,
+           "What the run and its workers printed.", handle_by(api, &RunApi::logs))
+      .query("worker", "string", "Of this worker alone")
+      .query("offset", "integer",
+             "Of the run's own processes alone, from this byte on: to follow them")
+      .gives_media("text/plain");
+  table
+      .add("getPreview", "GET", "/v1/runs/{id}/preview", Role::submitter,
+           "A picture of three frames before and after; 202 while it is made.",
+           handle_by(api, &RunApi::preview))
+      .gives_media("image/png");
+  table.add("getLineage", "GET", "/v1/runs/{id}/lineage", Role::reader,
+            "The runs that made a run's input, and those that used its output.",
+            handle_by(api, &RunApi::lineage));
+  table
+      .add("getObjectLineage", "GET", "/v1/lineage", Role::reader,
+           "The runs that made an object, and those that used it.",
+           handle_by(api, &RunApi::lineage_of_object))
+      .query("url", "string", "Its location");
+  return table.take();
 }
 
 }  // namespace atelier::server

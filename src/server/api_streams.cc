@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "server/api.h"
 #include "server/api_json.h"
+#include "server/operation_table.h"
 #include "server/operations_policy.h"
 
 namespace atelier::server {
@@ -20,16 +21,6 @@ using nlohmann::json;
 
 constexpr std::chrono::seconds kKeepAlive(5);
 constexpr std::chrono::milliseconds kLogTick(500);
-
-Result<std::optional<RunRow>> find_visible(ApiParts& parts, const Call& call) {
-  std::optional<RunRow> run;
-  TRY(parts.database.read([&](Connection& connection) -> Result<void> {
-    run = TRY(find_run(connection, call.path_parameters.at("id")));
-    return {};
-  }));
-  if (run && !may_use_pipeline(call.who, run->pipeline)) run.reset();
-  return run;
-}
 
 // After which event to begin: what a browser sends when it comes again, or `after`; else the
 // present.
@@ -137,54 +128,28 @@ Result<int64_t> newest_event(ApiParts& parts) {
 std::vector<Operation> stream_operations(ApiParts& parts) {
   const auto check = [&parts](const Call& call) -> Result<Reply> {
     TRY(first_of(call));
-    if (call.path_parameters.contains("id") && !TRY(find_visible(parts, call))) {
+    if (call.path_parameters.contains("id") && !TRY(find_visible_run(parts, call))) {
       return not_found("run of that name");
     }
     return Reply{};
   };
-  const OperationParameter after = {"after", "query", "integer",
-                                    "After the event of this number; else from now on"};
-  std::vector<Operation> table;
-  table.push_back({"streamEvents",
-                   "GET",
-                   "/v1/events",
-                   "Server-sent events of all runs.",
-                   "streams",
-                   Role::reader,
-                   {after},
-                   "",
-                   "",
-                   200,
-                   "text/event-stream",
-                   "",
-                   check});
-  table.push_back({"streamRunEvents",
-                   "GET",
-                   "/v1/runs/{id}/events/stream",
-                   "Server-sent events of a run.",
-                   "streams",
-                   Role::reader,
-                   {after},
-                   "",
-                   "",
-                   200,
-                   "text/event-stream",
-                   "",
-                   check});
-  table.push_back({"followLogs",
-                   "GET",
-                   "/v1/runs/{id}/logs/follow",
-                   "What a run prints, until it is over.",
-                   "streams",
-                   Role::reader,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "text/plain",
-                   "",
-                   check});
-  return table;
+  constexpr const char* kAfterHelp = "After the event of this number; else from now on";
+  OperationTable table("streams");
+  table
+      .add("streamEvents", "GET", "/v1/events", Role::reader, "Server-sent events of all runs.",
+           check)
+      .query("after", "integer", kAfterHelp)
+      .gives_media("text/event-stream");
+  table
+      .add("streamRunEvents", "GET", "/v1/runs/{id}/events/stream", Role::reader,
+           "Server-sent events of a run.", check)
+      .query("after", "integer", kAfterHelp)
+      .gives_media("text/event-stream");
+  table
+      .add("followLogs", "GET", "/v1/runs/{id}/logs/follow", Role::reader,
+           "What a run prints, until it is over.", check)
+      .gives_media("text/plain");
+  return table.take();
 }
 
 namespace {

@@ -6,6 +6,7 @@
 #include "server/api_json.h"
 #include "server/audit.h"
 #include "server/metrics.h"
+#include "server/operation_table.h"
 #include "server/status_page.h"
 
 namespace atelier::server {
@@ -95,103 +96,33 @@ class SystemApi {
 
 std::vector<Operation> system_operations(ApiParts& parts, std::function<std::string()> describe) {
   const auto api = std::make_shared<SystemApi>(parts, std::move(describe));
-  const auto by = [&api](Result<Reply> (SystemApi::*method)(const Call&)) {
-    return [api, method](const Call& call) { return (api.get()->*method)(call); };
-  };
-  std::vector<Operation> table;
-  table.push_back({"getHealth",
-                   "GET",
-                   "/health",
-                   "Whether the service answers.",
-                   "system",
-                   Role::nobody,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "",
-                   by(&SystemApi::health)});
-  table.push_back({"getReadiness",
-                   "GET",
-                   "/ready",
-                   "Whether it can take and do work.",
-                   "system",
-                   Role::nobody,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "",
-                   by(&SystemApi::readiness)});
-  table.push_back({"getMetrics",
-                   "GET",
-                   "/metrics",
-                   "Metrics for Prometheus.",
-                   "system",
-                   Role::reader,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "text/plain",
-                   "",
-                   by(&SystemApi::metrics)});
-  table.push_back({"listAudit",
-                   "GET",
-                   "/v1/audit",
-                   "Who changed what, the newest first.",
-                   "system",
-                   Role::admin,
-                   {{"limit", "query", "integer", "At most so many, up to 1000"},
-                    {"before", "query", "integer", "`next` of the page before"}},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "AuditPage",
-                   by(&SystemApi::audit_list)});
-  table.push_back({"backUp",
-                   "POST",
-                   "/v1/backup",
-                   "Copies the database, while it is used, into the service's folder.",
-                   "system",
-                   Role::admin,
-                   {},
-                   "",
-                   "",
-                   201,
-                   "application/json",
-                   "Backup",
-                   by(&SystemApi::back_up)});
-  table.push_back({"getOpenApi",
-                   "GET",
-                   "/openapi.json",
-                   "This description.",
-                   "system",
-                   Role::nobody,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "",
-                   by(&SystemApi::openapi)});
-  table.push_back({"getPage",
-                   "GET",
-                   "/",
-                   "A page that shows what goes on.",
-                   "system",
-                   Role::nobody,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "text/html",
-                   "",
-                   by(&SystemApi::page)});
-  return table;
+  OperationTable table("system");
+  table.add("getHealth", "GET", "/health", Role::nobody, "Whether the service answers.",
+            handle_by(api, &SystemApi::health));
+  table.add("getReadiness", "GET", "/ready", Role::nobody, "Whether it can take and do work.",
+            handle_by(api, &SystemApi::readiness));
+  table
+      .add("getMetrics", "GET", "/metrics", Role::reader, "Metrics for Prometheus.",
+           handle_by(api, &SystemApi::metrics))
+      .gives_media("text/plain");
+  table
+      .add("listAudit", "GET", "/v1/audit", Role::admin, "Who changed what, the newest first.",
+           handle_by(api, &SystemApi::audit_list))
+      .query("limit", "integer", "At most so many, up to 1000")
+      .query("before", "integer", "`next` of the page before")
+      .gives("AuditPage");
+  table
+      .add("backUp", "POST", "/v1/backup", Role::admin,
+           "Copies the database, while it is used, into the service's folder.",
+           handle_by(api, &SystemApi::back_up))
+      .gives("Backup", 201);
+  table.add("getOpenApi", "GET", "/openapi.json", Role::nobody, "This description.",
+            handle_by(api, &SystemApi::openapi));
+  table
+      .add("getPage", "GET", "/", Role::nobody, "A page that shows what goes on.",
+           handle_by(api, &SystemApi::page))
+      .gives_media("text/html");
+  return table.take();
 }
 
 }  // namespace atelier::server

@@ -2,6 +2,7 @@
 // Operations on tokens.
 #include "server/api.h"
 #include "server/api_json.h"
+#include "server/operation_table.h"
 #include "server/operations_policy.h"
 
 namespace atelier::server {
@@ -98,60 +99,24 @@ std::vector<Operation> token_operations(ApiParts& parts) {
                        {"pipelines", call.who.pipelines},
                        {"prefixes", call.who.prefixes}});
   };
-  std::vector<Operation> table;
-  table.push_back({"createToken",
-                   "POST",
-                   "/v1/tokens",
-                   "A token, told once; it may no more than yours.",
-                   "tokens",
-                   Role::operator_,
-                   {},
-                   "application/json",
-                   "NewToken",
-                   201,
-                   "application/json",
-                   "Token",
-                   create});
-  table.push_back({"listTokens",
-                   "GET",
-                   "/v1/tokens",
-                   "The tokens that may no more than yours.",
-                   "tokens",
-                   Role::operator_,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "TokenList",
-                   list});
-  table.push_back({"revokeToken",
-                   "DELETE",
-                   "/v1/tokens/{id}",
-                   "Ends a token at once.",
-                   "tokens",
-                   Role::operator_,
-                   {},
-                   "",
-                   "",
-                   204,
-                   "",
-                   "",
-                   revoke});
-  table.push_back({"whoAmI",
-                   "GET",
-                   "/v1/whoami",
-                   "Name, role and scopes of your token.",
-                   "tokens",
-                   Role::reader,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "Principal",
-                   who});
-  return table;
+  OperationTable table("tokens");
+  table
+      .add("createToken", "POST", "/v1/tokens", Role::operator_,
+           "A token, told once; it may no more than yours.", create)
+      .takes_json("NewToken")
+      .gives("Token", 201);
+  table
+      .add("listTokens", "GET", "/v1/tokens", Role::operator_,
+           "The tokens that may no more than yours.", list)
+      .gives("TokenList");
+  table
+      .add("revokeToken", "DELETE", "/v1/tokens/{id}", Role::operator_, "Ends a token at once.",
+           revoke)
+      .gives_nothing();
+  table
+      .add("whoAmI", "GET", "/v1/whoami", Role::reader, "Name, role and scopes of your token.", who)
+      .gives("Principal");
+  return table.take();
 }
 
 }  // namespace atelier::server

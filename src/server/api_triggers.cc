@@ -3,6 +3,7 @@
 #include "server/api.h"
 #include "server/api_json.h"
 #include "server/audit.h"
+#include "server/operation_table.h"
 #include "server/operations_policy.h"
 
 namespace atelier::server {
@@ -111,92 +112,37 @@ class TriggerApi {
 
 std::vector<Operation> trigger_operations(ApiParts& parts, TriggerTools& triggers) {
   const auto api = std::make_shared<TriggerApi>(parts, triggers);
-  const auto by = [&api](Result<Reply> (TriggerApi::*method)(const Call&)) {
-    return [api, method](const Call& call) { return (api.get()->*method)(call); };
-  };
-  std::vector<Operation> table;
-  table.push_back({"listTriggers",
-                   "GET",
-                   "/v1/triggers",
-                   "The triggers, what they saw and started.",
-                   "triggers",
-                   Role::reader,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "TriggerList",
-                   by(&TriggerApi::list)});
-  table.push_back({"putTrigger",
-                   "PUT",
-                   "/v1/triggers/{name}",
-                   "Makes or changes a trigger; it works at once.",
-                   "triggers",
-                   Role::operator_,
-                   {},
-                   "application/toml",
-                   "",
-                   200,
-                   "application/json",
-                   "",
-                   by(&TriggerApi::put)});
-  table.push_back({"deleteTrigger",
-                   "DELETE",
-                   "/v1/triggers/{name}",
-                   "Ends a trigger; what it saw stays known.",
-                   "triggers",
-                   Role::operator_,
-                   {},
-                   "",
-                   "",
-                   204,
-                   "",
-                   "",
-                   by(&TriggerApi::remove)});
-  table.push_back({"listReceipts",
-                   "GET",
-                   "/v1/triggers/{name}/receipts",
-                   "The blobs that a trigger saw, and what became of them.",
-                   "triggers",
-                   Role::reader,
-                   {{"state", "query", "string", "seen, submitted or ignored"},
-                    {"after_url", "query", "string", "The last URL of the page before"},
-                    {"after_etag", "query", "string", "The last etag of the page before"},
-                    {"limit", "query", "integer", "At most so many, up to 1000"}},
-                   "",
-                   "",
-                   200,
-                   "application/json",
-                   "",
-                   by(&TriggerApi::receipts)});
-  table.push_back({"takeEvents",
-                   "POST",
-                   "/v1/triggers/{name}/events",
-                   "Takes events of Azure Event Grid, of S3, or CloudEvents, and their handshake.",
-                   "triggers",
-                   Role::submitter,
-                   {},
-                   "application/json",
-                   "",
-                   200,
-                   "application/json",
-                   "",
-                   by(&TriggerApi::take_events)});
-  table.push_back({"greetEvents",
-                   "OPTIONS",
-                   "/v1/triggers/{name}/events",
-                   "The handshake of CloudEvents' webhooks.",
-                   "triggers",
-                   Role::nobody,
-                   {},
-                   "",
-                   "",
-                   200,
-                   "",
-                   "",
-                   by(&TriggerApi::take_events)});
-  return table;
+  OperationTable table("triggers");
+  table
+      .add("listTriggers", "GET", "/v1/triggers", Role::reader,
+           "The triggers, what they saw and started.", handle_by(api, &TriggerApi::list))
+      .gives("TriggerList");
+  table
+      .add("putTrigger", "PUT", "/v1/triggers/{name}", Role::operator_,
+           "Makes or changes a trigger; it works at once.", handle_by(api, &TriggerApi::put))
+      .takes("application/toml");
+  table
+      .add("deleteTrigger", "DELETE", "/v1/triggers/{name}", Role::operator_,
+           "Ends a trigger; what it saw stays known.", handle_by(api, &TriggerApi::remove))
+      .gives_nothing();
+  table
+      .add("listReceipts", "GET", "/v1/triggers/{name}/receipts", Role::reader,
+           "The blobs that a trigger saw, and what became of them.",
+           handle_by(api, &TriggerApi::receipts))
+      .query("state", "string", "seen, submitted or ignored")
+      .query("after_url", "string", "The last URL of the page before")
+      .query("after_etag", "string", "The last etag of the page before")
+      .query("limit", "integer", "At most so many, up to 1000");
+  table
+      .add("takeEvents", "POST", "/v1/triggers/{name}/events", Role::submitter,
+           "Takes events of Azure Event Grid, of S3, or CloudEvents, and their handshake.",
+           handle_by(api, &TriggerApi::take_events))
+      .takes_json();
+  table
+      .add("greetEvents", "OPTIONS", "/v1/triggers/{name}/events", Role::nobody,
+           "The handshake of CloudEvents' webhooks.", handle_by(api, &TriggerApi::take_events))
+      .gives_nothing(200);
+  return table.take();
 }
 
 }  // namespace atelier::server

@@ -76,6 +76,14 @@ Reply problem(const Error& error) {
   return reply;
 }
 
+Reply too_many(const Error& error) {
+  Reply reply = problem(error);
+  if (error.code != Code::unavailable) return reply;
+  Reply again = problem(429, error.message);
+  again.headers = std::move(reply.headers);
+  return again;
+}
+
 Reply not_found(std::string_view what) {
   return problem(404, fmt::format("There is no {} here.", what));
 }

@@ -50,6 +50,8 @@ Reply problem(int status, std::string_view detail);
 // By the error's code: invalid_argument 400, invalid_input 422, conflict 409, unavailable 503 with
 // Retry-After, no_space 507, else 500.
 Reply problem(const Error& error);
+// The same, but 429 where it is unavailable: who asks has to come again later.
+Reply too_many(const Error& error);
 Reply not_found(std::string_view what);
 // The phrase of RFC 9110.
 std::string_view phrase_of(int status);

@@ -16,8 +16,8 @@
 //   key = "server.key"               nobody but the service's user (or root) may read it
 //
 //   [stores]
-//   media = ["/srv/media"]           what runs may read and write, at least one; also az:// and
-//   s3:// ops = "/srv/runs"                run folders; apart from media and models [DATA/runs]
+//   media = ["/srv/media"]           what runs may read and write, at least one; az:// and s3://,
+//   too ops = "/srv/runs"                run folders; apart from media and models [DATA/runs]
 //   models = ["/srv/models"]         where models may lie that are given as locations, not as names
 //                                    of installed ones, which are always allowed [none]
 //
@@ -40,16 +40,19 @@
 //                                    without any there is one named "local"
 //   name = "nights"
 //   engine = "slurm"                 local, mpi or slurm [local]
-//   min = 0                          nodes that are kept without work [0]
 //   max = 4                          nodes at the same time [1]
-//   idle_timeout = "10m"             until a node without work goes [10m]
 //   price_per_node_hour = 0.5        [0]
-//   preemptible = true               whether nodes may be taken away [false]
+//                                    how the cluster itself treats nodes, for who looks at pools
+//                                    and for `atelier costs`; the service starts and stops none:
+//   idle_timeout = "10m"             until one without work goes [10m]
+//   start_time = "90s"               until one that was switched off works [none]
+//   preemptible = true               whether they may be taken away [false]
 //                                    and what `atelier run` needs of the engine:
 //   workers, threads, memory         of local: --workers, --threads, --memory (also of others)
 //   nodes = "1..8"                   of mpi and slurm
 //   partition, account, constraint, gres, time, gang                               of slurm
-//   hosts, interface, ranks_per_node                                               of mpi
+//   interface                                                         of mpi and of gangs of slurm
+//   hosts, ranks_per_node                                                          of mpi
 //
 //   [[webhook]]                      told of the end of runs
 //   name = "team"
@@ -122,8 +125,8 @@ std::string_view to_string(EngineName engine);
 struct PoolConfig {
   std::string name;
   EngineName engine = EngineName::local;
-  int min = 0, max = 1;
-  std::chrono::seconds idle_timeout{600};
+  int max = 1;
+  std::chrono::seconds idle_timeout{600}, start_time{0};
   double price_per_node_hour = 0;
   bool preemptible = false;
   // Of the engine; 0 and "" are its defaults.

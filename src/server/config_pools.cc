@@ -26,7 +26,7 @@ constexpr std::array<TextOption, 7> kTextOptions = {{
     {"constraint", &PoolConfig::constraint, EngineName::slurm},
     {"gres", &PoolConfig::gres, EngineName::slurm},
     {"time", &PoolConfig::time, EngineName::slurm},
-    {"interface", &PoolConfig::interface, EngineName::mpi},
+    {"interface", &PoolConfig::interface, std::nullopt},
 }};
 
 Result<EngineName> read_engine(TomlReader& reader) {
@@ -86,6 +86,9 @@ Result<void> read_engine_options(TomlReader& reader, const std::filesystem::path
   pool.gang = TRY(reader.boolean("gang", false));
   if (pool.gang && pool.engine != EngineName::slurm)
     return of_other_engine(reader, "gang", "slurm");
+  if (!pool.interface.empty() && !is_mpi && !pool.gang) {
+    return reader.error_at("interface", "'interface' goes with engine = \"mpi\" or gang = true.");
+  }
   pool.ranks_per_node = static_cast<int>(TRY(reader.integer("ranks_per_node", 0, 1024, 0)));
   if (pool.ranks_per_node > 0 && !is_mpi) return of_other_engine(reader, "ranks_per_node", "mpi");
   if (reader.find("hosts") != nullptr) {
@@ -113,8 +116,8 @@ Result<PoolConfig> read_pool(TomlReader& reader, const std::filesystem::path& fo
   pool.name = TRY(reader.name("name"));
   pool.engine = TRY(read_engine(reader));
   pool.max = static_cast<int>(TRY(reader.integer("max", 1, 10000, 1)));
-  pool.min = static_cast<int>(TRY(reader.integer("min", 0, pool.max, 0)));
   pool.idle_timeout = TRY(reader.duration("idle_timeout", pool.idle_timeout));
+  pool.start_time = TRY(reader.duration("start_time", pool.start_time));
   pool.price_per_node_hour = TRY(reader.number("price_per_node_hour", 0, kMostPrice, 0));
   pool.preemptible = TRY(reader.boolean("preemptible", false));
   TRY(read_engine_options(reader, folder, pool));

@@ -6,10 +6,12 @@
 
 #include <fstream>
 #include <random>
+#include <regex>
 #include <sstream>
 
 #include "server/pipeline_commands.h"
 #include "server/toml_reader.h"
+#include "server/triggers/trigger.h"
 
 namespace atelier::server {
 namespace {
@@ -158,9 +160,9 @@ memory = "10G"
 [[pool]]
 name = "nights"
 engine = "slurm"
-min = 1
 max = 8
 idle_timeout = "5m"
+start_time = "90s"
 price_per_node_hour = 0.5
 preemptible = true
 nodes = "1..8"
@@ -170,6 +172,7 @@ constraint = "[a&b]"
 gres = "x:1"
 time = "1:00:00"
 gang = true
+interface = "ib0"
 [[pool]]
 name = "ranks"
 engine = "mpi"
@@ -181,14 +184,15 @@ ranks_per_node = 2
   EXPECT_THAT(engine_arguments(config.pools[0]),
               ElementsAre("--engine=local", "--workers=3", "--threads=2", "--memory=10485760K"));
   const PoolConfig& nights = config.pools[1];
-  EXPECT_EQ(nights.min, 1);
   EXPECT_EQ(nights.max, 8);
   EXPECT_EQ(nights.idle_timeout, std::chrono::minutes(5));
+  EXPECT_EQ(nights.start_time, std::chrono::seconds(90));
   EXPECT_EQ(nights.price_per_node_hour, 0.5);
   EXPECT_TRUE(nights.preemptible);
   EXPECT_THAT(engine_arguments(nights),
               ElementsAre("--engine=slurm", "--nodes=1..8", "--partition=spot", "--account=team",
-                          "--constraint=[a&b]", "--gres=x:1", "--time=1:00:00", "--gang"));
+                          "--constraint=[a&b]", "--gres=x:1", "--time=1:00:00", "--interface=ib0",
+                          "--gang"));
   EXPECT_THAT(engine_arguments(config.pools[2]),
               ElementsAre("--engine=mpi", "--ranks-per-node=2", "--interface=eth1",
                           "--hosts=/etc/atelier/hosts"));
@@ -201,10 +205,8 @@ TEST(Config, WrongPoolsAreRefused) {
   for (const char* bad : {"name = 'a'",
                           "engine = 'ssh'",
                           "engine = 3",
-                          "min = 2",
-                          "min = -1",
                           "max = 0",
-                          "max = 1\nmin = 2",
+                          "start_time = 'soon'",
                           "idle_timeout = 600",
                           "price_per_node_hour = -1",
                           "price_per_node_hour = inf",
@@ -337,10 +339,25 @@ std::string file(const std::string& name) {
   return std::move(text).str();
 }
 
+// With what is off in it.
+std::string all_of(const std::string& text) {
+  static const std::regex kOff("(^|\n)#(?=[^ ])");
+  return std::regex_replace(text, kOff, "$1");
+}
+
 TEST(Config, TheExampleIsOne) {
+  const auto all = parse_config(all_of(file("atelier.toml")), "/etc/atelier");
+  ASSERT_TRUE(all.ok()) << all.error().message;
+  EXPECT_EQ(all->pools.size(), 3U);
+  EXPECT_EQ(all->webhooks.size(), 1U);
+  ASSERT_EQ(all->triggers.size(), 1U);
+  EXPECT_TRUE(parse_trigger(all->triggers[0].toml).ok());
+  EXPECT_TRUE(all->tls.has_value());
   const auto config = parse_config(file("atelier.toml"), "/etc/atelier");
   ASSERT_TRUE(config.ok()) << config.error().message;
-  EXPECT_EQ(config->pools.size(), 2U);
+  EXPECT_EQ(config->pools.size(), 1U);
+  // Nothing that a machine would have to have first.
+  EXPECT_TRUE(private_files(*config).empty());
   EXPECT_EQ(config->limits.of("nightly").max_queued, 5000);
   EXPECT_THAT(config->pipelines, ElementsAre("/etc/atelier/paint.toml"));
   // It says of each default what it is.

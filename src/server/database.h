@@ -81,7 +81,7 @@ class Connection {
   std::unique_ptr<Handle> handle_;
 };
 
-// What a write adds to the one that was asked for, in the same transaction; see Database::write.
+// What is done with a connection inside a transaction; an error undoes it.
 using Write = std::function<Result<void>(Connection&)>;
 
 struct DatabaseOptions {

@@ -7,7 +7,6 @@
 #include <sys/wait.h>
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -42,12 +41,20 @@ std::string sentence_of(const Ended& ended) {
 }
 
 // Of a report.json; what is not as expected counts for nothing.
+const json& member(const json& object, const char* key, const json& otherwise) {
+  if (!object.is_object()) return otherwise;
+  const auto found = object.find(key);
+  return found == object.end() ? otherwise : *found;
+}
 int64_t frames_in(const json& report) {
-  const auto frames = report.is_object() ? report.find("frames") : report.end();
-  return frames != report.end() && frames->is_number_integer() ? frames->get<int64_t>() : 0;
+  const json none;
+  const json& frames = member(report, "frames", none);
+  return frames.is_number_integer() ? frames.get<int64_t>() : 0;
 }
 int64_t nodes_in(const json& report) {
-  const json nodes = report.value(json::json_pointer("/engine/nodes"), json());
+  const json none;
+  const json& engine = member(report, "engine", none);
+  const json& nodes = member(engine, "nodes", none);
   return nodes.is_array() && !nodes.empty() ? static_cast<int64_t>(nodes.size()) : 1;
 }
 
@@ -219,7 +226,7 @@ Result<void> Dispatcher::watch(Job& job) {
     }
   }
   TRY(note_urls(job));
-  if (job.end) return end(job, AttemptEnd(*job.end));
+  if (job.end) return write_end(job);
   return {};
 }
 
@@ -313,7 +320,8 @@ void Dispatcher::end_process(Job& job, int status) {
 }
 
 // The job's end is in the database, or stays with the job for the next time.
-Result<void> Dispatcher::end(Job& job, const AttemptEnd& end) {
+Result<void> Dispatcher::write_end(Job& job) {
+  const AttemptEnd& end = *job.end;
   TRY(database_.write([&](Connection& connection) -> Result<void> {
     const Millis now = wall_.now();
     if (!TRY(end_attempt(connection, job.run.id, end, now))) return {};
@@ -329,8 +337,9 @@ Result<void> Dispatcher::end(Job& job, const AttemptEnd& end) {
     }
     return {};
   }));
+  const RunState state = end.state;
   job.end.reset();
-  if (is_over(end.state) && setup_.after_end) setup_.after_end(job.run, end.state);
+  if (is_over(state) && setup_.after_end) setup_.after_end(job.run, state);
   return {};
 }
 
@@ -379,11 +388,11 @@ Result<bool> Dispatcher::begin_next(const std::string& pool) {
     run = TRY(find_run(connection, next->id));
     return {};
   }));
-  if (run) TRY(start(std::move(*run)));
+  if (run) start(std::move(*run));
   return true;
 }
 
-Result<void> Dispatcher::start(RunRow run) {
+void Dispatcher::start(RunRow run) {
   auto job = std::make_unique<Job>();
   job->run = std::move(run);
   job->begun = job->heard = clock_.now();
@@ -395,7 +404,6 @@ Result<void> Dispatcher::start(RunRow run) {
   }
   start_step(*job);
   jobs_.push_back(std::move(job));
-  return {};
 }
 
 void Dispatcher::start_step(Job& job) {

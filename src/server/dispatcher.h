@@ -107,9 +107,9 @@ class Dispatcher {
   Result<void> hear_cancels();
   Result<void> fill_pools();
   Result<bool> begin_next(const std::string& pool);
-  Result<void> start(RunRow run);
+  void start(RunRow run);
   void start_step(Job& job);
-  Result<void> end(Job& job, const AttemptEnd& end);
+  Result<void> write_end(Job& job);
   void end_process(Job& job, int status);
   void ask_to_leave(Job& job);
   double price_of(const RunRow& run) const;

@@ -162,6 +162,18 @@ TEST_F(DispatcherTest, ARunIsStartedWatchedAndFinished) {
   EXPECT_EQ(text, "a.mp4: 9 frames\nRun: file:///runs/1\nPainted 9 frames\n");
 }
 
+TEST_F(DispatcherTest, AReportThatIsNoneCountsForNothing) {
+  for (const char* report :
+       {"", "[]", "3", "{\"engine\":[1]}", "{\"engine\":{\"nodes\":\"n1\"},\"frames\":\"9\"}"}) {
+    const std::string id = add();
+    step();
+    reports["file:///runs/1"] = report;
+    end(exit_status(0), "Run: file:///runs/1\n");
+    EXPECT_EQ(find(id).state, RunState::finished) << report;
+    EXPECT_EQ(find(id).frames, 0) << report;
+  }
+}
+
 TEST_F(DispatcherTest, StepsFollowOneAnother) {
   steps = 2;
   const std::string id = add();

@@ -45,24 +45,59 @@ TEST(Housekeeping, WhatIsOverAndOldIsForgottenAndNothingElse) {
                     TRY(connection.run(
                         "INSERT INTO receipts (trigger_name, url, etag, seen_at, state) VALUES "
                         "('t', 'u', 'e', 0, 'submitted')"));
+                    for (const Millis at : {now - 400 * kDay, now - kDay}) {
+                      TRY(
+                          connection.run("INSERT INTO audit (at, who, address, action, subject) "
+                                         "VALUES (?, 'a', '', 'x', '')",
+                                         {at}));
+                      TRY(
+                          connection.run("INSERT INTO idempotency (owner, key, request_sha256, "
+                                         "run_id, created_at) VALUES ('a', ?, '', '', ?)",
+                                         {std::to_string(at), at}));
+                      TRY(
+                          connection.run("INSERT INTO pool_time (pool, node, kind, begin_at, "
+                                         "end_at) VALUES ('p', 'n', 'busy', ?, ?)",
+                                         {at - 1, at}));
+                      for (const char* state : {"waiting", "delivered"}) {
+                        TRY(connection.run(
+                            "INSERT INTO deliveries (webhook, run_id, event_seq, body, state, "
+                            "created_at, next_at) VALUES (?, '', ?, '', ?, ?, ?)",
+                            {std::string(state), at, std::string(state), at, at}));
+                      }
+                    }
                     return {};
                   })
                   .ok());
+  const auto logs = folder.path() / "logs";
+  std::filesystem::create_directory(logs);
+  for (const char* name : {"old.log", "new.log"}) std::ofstream(logs / name) << "said";
+  std::filesystem::last_write_time(
+      logs / "old.log", std::filesystem::file_time_type::clock::now() - std::chrono::hours(24 * 8));
   const auto forgotten = forget_old(*database, Retention{}, folder.path() / "logs", wall);
   ASSERT_TRUE(forgotten.ok()) << forgotten.error().message;
   EXPECT_EQ(forgotten->runs, 1);
-  ASSERT_TRUE(database
-                  ->read([&](Connection& connection) -> Result<void> {
-                    EXPECT_FALSE(TRY(find_run(connection, old)).has_value());
-                    for (const std::string& id : {queued, running, fresh}) {
-                      EXPECT_TRUE(TRY(find_run(connection, id)).has_value());
-                      EXPECT_FALSE(TRY(list_events(connection, id, 0, 10)).empty());
-                    }
-                    EXPECT_TRUE(TRY(list_events(connection, old, 0, 10)).empty());
-                    EXPECT_EQ(TRY(connection.integer("SELECT count(*) FROM receipts")), 1);
-                    return {};
-                  })
-                  .ok());
+  EXPECT_EQ(forgotten->logs, 1);
+  EXPECT_TRUE(std::filesystem::exists(logs / "new.log"));
+  EXPECT_FALSE(std::filesystem::exists(logs / "old.log"));
+  ASSERT_TRUE(
+      database
+          ->read([&](Connection& connection) -> Result<void> {
+            EXPECT_FALSE(TRY(find_run(connection, old)).has_value());
+            for (const std::string& id : {queued, running, fresh}) {
+              EXPECT_TRUE(TRY(find_run(connection, id)).has_value());
+              EXPECT_FALSE(TRY(list_events(connection, id, 0, 10)).empty());
+            }
+            EXPECT_TRUE(TRY(list_events(connection, old, 0, 10)).empty());
+            EXPECT_EQ(TRY(connection.integer("SELECT count(*) FROM receipts")), 1);
+            for (const char* table : {"audit", "idempotency", "pool_time"}) {
+              EXPECT_EQ(TRY(connection.integer(fmt::format("SELECT count(*) FROM {}", table))), 1)
+                  << table;
+            }
+            // Of four only the old one that was delivered is gone.
+            EXPECT_EQ(TRY(connection.integer("SELECT count(*) FROM deliveries")), 3);
+            return {};
+          })
+          .ok());
 }
 
 }  // namespace

@@ -19,6 +19,8 @@
 
 #include "base/file.h"
 #include "base/mutex.h"
+#include "server/http_target.h"
+#include "server/text_file.h"
 
 namespace atelier::server {
 namespace {
@@ -27,6 +29,7 @@ using Time = std::chrono::steady_clock;
 
 constexpr size_t kHeaderRoom = size_t{32} << 10;
 constexpr size_t kPieceRoom = size_t{16} << 10;
+constexpr uint64_t kMostPem = uint64_t{1} << 20;
 
 // An address and the socket that listens on it.
 struct Bound {
@@ -63,19 +66,6 @@ Result<Bound> bind_to(const std::string& host, int port) {
                               ? reinterpret_cast<const sockaddr_in6&>(own).sin6_port
                               : reinterpret_cast<const sockaddr_in&>(own).sin_port;
   return Bound{std::move(socket), ntohs(bound)};
-}
-
-Result<std::string> read_pem(const std::string& path) {
-  const auto source = TRY(FileSource::open(path));
-  constexpr uint64_t kMost = uint64_t{1} << 20;
-  if (source->size() > kMost) {
-    return make_error(Code::invalid_argument, "'{}' is too large for a PEM file.", path);
-  }
-  std::string text(source->size(), '\0');
-  const size_t count =
-      TRY(source->read_at(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
-  text.resize(count);
-  return text;
 }
 
 std::string address_of(const sockaddr* address) {
@@ -126,9 +116,13 @@ ssize_t read_stream(void* of, uint64_t, char* into, size_t room) {
   auto& stream = *static_cast<Stream*>(of);
   if (stream.rest.empty()) {
     if (*stream.stopping) return MHD_CONTENT_READER_END_OF_STREAM;
-    std::optional<std::string> piece = stream.next();
-    if (!piece || piece->empty()) return MHD_CONTENT_READER_END_OF_STREAM;
-    stream.rest = std::move(*piece);
+    try {
+      std::optional<std::string> piece = stream.next();
+      if (!piece || piece->empty()) return MHD_CONTENT_READER_END_OF_STREAM;
+      stream.rest = std::move(*piece);
+    } catch (const std::exception&) {
+      return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
   }
   const size_t count = std::min(room, stream.rest.size());
   std::memcpy(into, stream.rest.data(), count);
@@ -195,8 +189,8 @@ class MicroListener final : public HttpListener {
     unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL;
     std::vector<MHD_OptionItem> more;
     if (!options_.certificate.empty()) {
-      certificate = TRY(read_pem(options_.certificate));
-      key = TRY(read_pem(options_.key));
+      certificate = TRY(read_text_file(options_.certificate, "The certificate", kMostPem));
+      key = TRY(read_text_file(options_.key, "The key", kMostPem));
       flags |= MHD_USE_TLS;
       more.push_back({MHD_OPTION_HTTPS_MEM_CERT, 0, certificate.data()});
       more.push_back({MHD_OPTION_HTTPS_MEM_KEY, 0, key.data()});
@@ -317,7 +311,18 @@ class MicroListener final : public HttpListener {
       exchange.call.body += piece;
       return MHD_YES;
     }
-    return send(connection, exchange, answer_(exchange.call));
+    return send(connection, exchange, answer(exchange.call));
+  }
+
+  // A bug in one answer must not end the others: nothing of ours throws, but what we use can.
+  StreamReply answer(const Call& call) const {
+    try {
+      return answer_(call);
+    } catch (const std::exception& error) {
+      return {
+          problem(500, fmt::format("The service met a bug ({}); please report it.", error.what())),
+          {}};
+    }
   }
 
   // What is said to a request before its body is read.

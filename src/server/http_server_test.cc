@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "server/http_target.h"
 #include "store/http/http_client.h"
 #include "store/test_folder.h"
 
@@ -210,6 +211,21 @@ TEST_F(HttpServerTest, AStreamComesInPiecesAndEndsWithTheService) {
   EXPECT_THAT(heard, HasSubstr("text/event-stream"));
   std::jthread reader([&] { hear(fd); });
   listener->stop();
+}
+
+TEST_F(HttpServerTest, AnAnswerThatThrowsEndsNoOther) {
+  open([](const Call& call) -> StreamReply {
+    if (call.path == "/bug") throw std::runtime_error("a bug");
+    if (call.path == "/stream") {
+      return {Reply{}, []() -> std::optional<std::string> { throw std::runtime_error("a bug"); }};
+    }
+    return echo(call);
+  });
+  EXPECT_THAT(ask("GET /bug HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+              StartsWith("HTTP/1.1 500"));
+  ask("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(ask("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+              StartsWith("HTTP/1.1 200"));
 }
 
 TEST_F(HttpServerTest, AnAddressThatIsTakenIsASentence) {

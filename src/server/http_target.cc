@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/http_server.h"
+#include "server/http_target.h"
+
+#include <algorithm>
 
 namespace atelier::server {
 namespace {

@@ -16,16 +16,6 @@ Previews::Previews(
       words_for_(std::move(words_for)),
       most_(most) {}
 
-Previews::~Previews() {
-  std::jthread maker;
-  MutexLock lock(mutex_);
-  maker = std::move(maker_);
-  mutex_.unlock();
-  maker.request_stop();
-  if (maker.joinable()) maker.join();
-  mutex_.lock();
-}
-
 Result<std::optional<fs::path>> Previews::of(const RunRow& run) {
   const fs::path path = folder_ / (run.id + ".png");
   std::error_code error;

@@ -27,7 +27,8 @@ class Previews {
       std::function<Result<std::vector<std::string>>(const RunRow&, const std::filesystem::path&)>
           words_for,
       size_t most = 200);
-  ~Previews();
+  // Ends what is being made.
+  ~Previews() = default;
   Previews(const Previews&) = delete;
   Previews& operator=(const Previews&) = delete;
 
@@ -48,7 +49,7 @@ class Previews {
   Mutex mutex_;
   std::string making_ GUARDED_BY(mutex_);                   // the run's id; empty: none
   std::map<std::string, Error> failed_ GUARDED_BY(mutex_);  // that nobody was told yet
-  std::jthread maker_ GUARDED_BY(mutex_);
+  std::jthread maker_;  // begun with the lock held; last: it ends first
 };
 
 }  // namespace atelier::server

@@ -17,14 +17,6 @@ std::string_view take_part(std::string_view& path) {
   return part;
 }
 
-Reply too_many(const Error& error) {
-  Reply reply = problem(error);
-  if (error.code != Code::unavailable) return reply;
-  Reply again = problem(429, error.message);
-  again.headers = std::move(reply.headers);
-  return again;
-}
-
 }  // namespace
 
 bool match_path(std::string_view pattern, std::string_view path,

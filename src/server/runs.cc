@@ -222,6 +222,11 @@ Result<std::vector<RunRow>> list_runs(Connection& connection, const RunFilter& f
   if (!filter.input.empty()) where(" AND input = ?", filter.input);
   if (!filter.output.empty()) where(" AND output = ?", filter.output);
   if (!filter.trigger.empty()) where(" AND trigger_name = ?", filter.trigger);
+  if (!filter.label_name.empty()) {
+    sql += " AND EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)";
+    values.emplace_back(filter.label_name);
+    values.emplace_back(filter.label_value);
+  }
   if (filter.since) where(" AND created_at >= ?", *filter.since);
   if (filter.until) where(" AND created_at < ?", *filter.until);
   if (!filter.pipelines.empty()) {

@@ -94,8 +94,9 @@ struct RunFilter {
   std::string pipeline;                // empty: any
   std::vector<std::string> pipelines;  // that the caller may see; empty: all
   std::string owner, input, output, trigger;
-  std::optional<Millis> since, until;  // created in [since, until)
-  int64_t before = INT64_MAX;          // seq: the newest come first
+  std::string label_name, label_value;  // the name empty: any labels
+  std::optional<Millis> since, until;   // created in [since, until)
+  int64_t before = INT64_MAX;           // seq: the newest come first
   int64_t limit = 50;
 };
 // At most `limit` runs; the next page is asked for by the last one's seq. Without reports.
@@ -138,7 +139,7 @@ struct EventRow {
   int64_t seq = 0;
   std::string run_id;
   Millis at = 0;
-  std::string kind;    // the state it went to, or "retried", "cancel_asked", "progress"
+  std::string kind;    // the state it went to, or "retried", "cancel_asked"
   std::string detail;  // JSON
 };
 Result<int64_t> add_event(Connection& connection, const std::string& run_id, std::string_view kind,

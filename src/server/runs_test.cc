@@ -172,6 +172,17 @@ TEST_F(RunsTest, ListsAreFilteredAndPagedNewestFirst) {
   filter.owner = "bob";
   EXPECT_EQ(list().size(), 2U);
   filter = {};
+  filter.label_name = "film";
+  filter.label_value = "one";
+  EXPECT_TRUE(list().empty());
+  NewRun labelled = run();
+  labelled.labels = R"({"film":"one","x":"y"})";
+  const std::string id = add(labelled, kNow - 10);
+  ASSERT_EQ(list().size(), 1U);
+  EXPECT_EQ(list()[0].id, id);
+  write([&](Connection& c) { return ask_to_cancel(c, id, kNow); }).value();
+  write([&](Connection& c) { return delete_run(c, id); }).value();
+  filter = {};
   filter.since = kNow + 1;
   filter.until = kNow + 3;
   EXPECT_EQ(list().size(), 2U);

@@ -98,7 +98,7 @@ CREATE TABLE events (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
   run_id TEXT NOT NULL,
   at INTEGER NOT NULL,
-  kind TEXT NOT NULL,               -- queued, started, progress, retried, finished, ...
+  kind TEXT NOT NULL,               -- a state of runs, retried, cancel_asked
   detail TEXT NOT NULL DEFAULT '{}'
 );
 CREATE INDEX events_by_run ON events (run_id, seq);
@@ -165,9 +165,9 @@ CREATE TABLE pool_time (
   seq INTEGER PRIMARY KEY,
   pool TEXT NOT NULL,
   node TEXT NOT NULL,
-  kind TEXT NOT NULL,               -- starting, busy, idle
+  kind TEXT NOT NULL,               -- busy
   begin_at INTEGER NOT NULL,
-  end_at INTEGER,                   -- NULL: goes on
+  end_at INTEGER NOT NULL,
   run_id TEXT
 );
 CREATE INDEX pool_time_by_pool ON pool_time (pool, begin_at);

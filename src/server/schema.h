@@ -11,7 +11,7 @@
 //   tokens      who may do what; only hashes of the secrets
 //   audit       who changed what
 //   deliveries  webhooks that are to be sent or were
-//   pool_time   what nodes of pools did, and for how long
+//   pool_time   when nodes of pools worked
 #pragma once
 
 #include <string>

@@ -3,6 +3,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <atomic>
 #include <thread>
 
 #include "base/clock.h"
@@ -11,7 +13,9 @@
 #include "server/housekeeping.h"
 #include "server/openapi.h"
 #include "server/previews.h"
+#include "server/service_config.h"
 #include "server/service_steps.h"
+#include "server/text_file.h"
 #include "server/token_gate.h"
 #include "server/webhooks.h"
 #include "store/secret.h"
@@ -40,98 +44,7 @@ Result<void> make_private_folder(const fs::path& folder) {
   return {};
 }
 
-QueueLimits queue_limits(const Config& config, const std::string& owner) {
-  QueueLimits limits;
-  limits.max_queued = config.limits.max_queued;
-  limits.max_queued_of_owner = config.limits.of(owner).max_queued;
-  return limits;
-}
-
-// Of files, which is a matter of microseconds; stores elsewhere are asked by who scores.
-std::optional<int64_t> size_of_file(const std::string& url) {
-  const auto place = parse_location(url);
-  if (!place.ok() || !place->is_file()) return std::nullopt;
-  std::error_code error;
-  const auto size = fs::file_size(place->path, error);
-  if (error) return std::nullopt;
-  return static_cast<int64_t>(size);
-}
-
-SubmissionRules rules_of(const Config& config) {
-  SubmissionRules rules;
-  rules.places = policy_of(config);
-  rules.resolve = &resolve_links;
-  for (const PoolConfig& pool : config.pools) rules.pools.insert(pool.name);
-  rules.default_pool = config.pools.front().name;
-  rules.limits_of = [config](const std::string& owner) { return queue_limits(config, owner); };
-  rules.max_input_bytes_of = [limits = config.limits](const std::string& owner) {
-    return static_cast<int64_t>(std::min<uint64_t>(limits.of(owner).max_input_bytes, INT64_MAX));
-  };
-  rules.size_of = &size_of_file;
-  return rules;
-}
-
-RateLimits rates_of(const ServiceLimits& limits) {
-  RateLimits rates;
-  rates.address = {limits.requests_per_second_per_address,
-                   2 * limits.requests_per_second_per_address};
-  rates.token = {limits.each.requests_per_second, 2 * limits.each.requests_per_second};
-  for (const auto& [name, owner] : limits.by_name) {
-    rates.by_name[name] = {owner.requests_per_second, 2 * owner.requests_per_second};
-  }
-  return rates;
-}
-
-std::vector<PoolInfo> pools_of(const Config& config) {
-  std::vector<PoolInfo> pools;
-  for (const PoolConfig& pool : config.pools) {
-    PoolInfo info;
-    info.name = pool.name;
-    info.engine = to_string(pool.engine);
-    info.min = pool.min;
-    info.max = pool.max;
-    info.idle_timeout = static_cast<double>(pool.idle_timeout.count());
-    info.price_per_node_hour = pool.price_per_node_hour;
-    info.preemptible = pool.preemptible;
-    pools.push_back(std::move(info));
-  }
-  return pools;
-}
-
-std::vector<Webhook> webhooks_of(const Config& config) {
-  std::vector<Webhook> webhooks;
-  for (const WebhookConfig& one : config.webhooks) {
-    Webhook webhook{one.name, one.url, Secret::file(one.secret_file), {}};
-    if (one.on_finished) webhook.kinds.emplace_back("finished");
-    if (one.on_failed) webhook.kinds.emplace_back("failed");
-    if (one.on_set_aside) webhook.kinds.emplace_back("set_aside");
-    webhooks.push_back(std::move(webhook));
-  }
-  return webhooks;
-}
-
-Result<std::vector<AllowedTarget>> targets_of(const Config& config) {
-  std::vector<AllowedTarget> targets;
-  for (const Address& address : config.webhooks_allow) {
-    targets.push_back(TRY(parse_allowed_target(address.text())));
-  }
-  return targets;
-}
-
-Result<std::vector<Trigger>> configured_triggers(const Config& config) {
-  std::vector<Trigger> triggers;
-  for (const TriggerTable& table : config.triggers) {
-    auto trigger = parse_trigger(table.toml);
-    if (!trigger.ok()) {
-      return make_error(trigger.error().code, "In the trigger '{}': {}", table.name,
-                        trigger.error().message);
-    }
-    triggers.push_back(std::move(trigger).value());
-  }
-  return triggers;
-}
-
-http::ClientOptions webhook_client() {
+http::ClientOptions brief_client() {
   http::ClientOptions options;
   options.connect_timeout = std::chrono::seconds(5);
   options.stall_timeout = std::chrono::seconds(10);
@@ -154,10 +67,12 @@ struct Service::Parts {
   Result<std::string> submit_triggered(Connection& connection, const TriggeredRun& wanted);
   Result<void> run_triggers();
   bool is_configured(const std::string& name);
+  Result<void> check_trigger(const Trigger& trigger);
   Result<void> end_without_pool();
   Result<std::vector<std::vector<std::string>>> steps_of(const RunRow& run);
   Result<Submissions::Of> read_back(const RunRow& run);
   std::string why_not_ready() const;
+  std::string url_of(const Address& address, const HttpListener& at) const;
   StreamReply answer(Call call);
   StreamReply answer_stream(Call call);
   Result<void> tell_end(Connection& connection, const std::string& run_id, int64_t event);
@@ -181,7 +96,7 @@ struct Service::Parts {
   std::unique_ptr<engine::Commands> commands;
   std::unique_ptr<Previews> previews;
   std::vector<Webhook> webhooks;
-  http::Client webhook_client_{webhook_client()};
+  http::Client webhook_client{brief_client()};
   SystemResolver resolver;
   std::unique_ptr<HttpWebhookSender> sender;
   std::unique_ptr<Deliveries> deliveries;
@@ -194,6 +109,7 @@ struct Service::Parts {
   std::unique_ptr<Router> router, streams;
   std::unique_ptr<engine::Launcher> launcher;
   std::unique_ptr<Dispatcher> dispatcher;
+  std::atomic<const HttpListener*> counted = nullptr;  // listener, once it is there
   std::unique_ptr<HttpListener> listener, stream_listener;
 };
 
@@ -219,10 +135,7 @@ Result<void> Service::Parts::make_database() {
 
 Result<void> Service::Parts::publish_configured() {
   for (const fs::path& path : config.pipelines) {
-    const auto source = TRY(FileSource::open(path));
-    std::string text(std::min<uint64_t>(source->size(), kLongestPipeline + 1), '\0');
-    text.resize(
-        TRY(source->read_at(0, std::as_writable_bytes(std::span(text.data(), text.size())))));
+    const std::string text = TRY(read_text_file(path, "The pipeline", kLongestPipeline));
     std::optional<Publication> publication;
     const Result<void> done = database->write([&](Connection& connection) -> Result<void> {
       publication = TRY(publish_pipeline(connection, text, "", "configuration", wall.now()));
@@ -254,7 +167,10 @@ Result<void> Service::Parts::make_api() {
       ApiParts{*database, wall, *submissions, *folders, *tokens, bell, metrics, logs, backups,
                config.data / "previews", pools_of(config), setup.version, "",
                [this] { return why_not_ready(); },
-               [this] { return listener ? listener->counts() : ListenerCounts{}; },
+               [this] {
+                 const HttpListener* at = counted;
+                 return at != nullptr ? at->counts() : ListenerCounts{};
+               },
                [this](const RunRow& run) { return previews->of(run); }});
   std::vector<Operation> table;
   const auto add = [&table](std::vector<Operation> more) {
@@ -275,7 +191,7 @@ Result<void> Service::Parts::make_api() {
 }
 
 Result<void> Service::Parts::make_triggers() {
-  from_config = TRY(configured_triggers(config));
+  from_config = TRY(triggers_of(config));
   triggers = std::make_unique<TriggerService>(
       TriggerParts{*database, clock, wall,
                    [this](const Location& place) { return setup.open_store(place, true); },
@@ -284,13 +200,26 @@ Result<void> Service::Parts::make_triggers() {
                    }});
   trigger_tools = std::make_unique<TriggerTools>(
       TriggerTools{*triggers, [this](const std::string& name) { return is_configured(name); },
-                   [this](const Trigger& trigger) {
-                     return check_location(policy_of(config), &resolve_links, {},
-                                           trigger.location.url(), LocationUse::read);
-                   },
+                   [this](const Trigger& trigger) { return check_trigger(trigger); },
                    [this] { return run_triggers(); }});
   for (const Trigger& trigger : from_config) TRY(trigger_tools->check(trigger));
   return {};
+}
+
+// What every blob of it would be refused for.
+Result<void> Service::Parts::check_trigger(const Trigger& trigger) {
+  TRY(check_location(policy_of(config), &resolve_links, {}, trigger.location.url(),
+                     LocationUse::read));
+  bool is_published = false;
+  TRY(database->read([&](Connection& connection) -> Result<void> {
+    is_published = TRY(find_pipeline(connection, trigger.pipeline, std::nullopt)).has_value();
+    return {};
+  }));
+  if (is_published) return {};
+  return make_error(Code::invalid_argument,
+                    "The trigger '{}' starts the pipeline '{}', which is not published; publish it "
+                    "first.",
+                    trigger.name, trigger.pipeline);
 }
 
 bool Service::Parts::is_configured(const std::string& name) {
@@ -367,7 +296,7 @@ void Service::Parts::forget_between(const RunRow& run) {
 
 Result<void> Service::Parts::make_dispatcher() {
   webhooks = webhooks_of(config);
-  sender = std::make_unique<HttpWebhookSender>(webhook_client_, resolver, TRY(targets_of(config)));
+  sender = std::make_unique<HttpWebhookSender>(webhook_client, resolver, TRY(targets_of(config)));
   deliveries = std::make_unique<Deliveries>(*database, *sender, wall, *setup.log);
   TRY(deliveries->give_up_removed(webhooks));
   delivery_threads = std::make_unique<DeliveryThreads>(*deliveries, wall, *setup.log, webhooks);
@@ -421,6 +350,8 @@ Result<void> Service::Parts::end_without_pool() {
       end.counts = false;
       end.reason = fmt::format("There is no pool '{}' any more.", run.pool);
       TRY(end_attempt(connection, run.id, end, wall.now()));
+      const auto event = TRY(connection.integer("SELECT max(seq) FROM events"));
+      TRY(tell_end(connection, run.id, event.value_or(0)));
     }
     return {};
   });
@@ -458,22 +389,32 @@ StreamReply Service::Parts::answer_stream(Call call) {
   return made;
 }
 
+std::string Service::Parts::url_of(const Address& address, const HttpListener& at) const {
+  Address bound = address;
+  bound.port = static_cast<uint16_t>(at.port());
+  return fmt::format("{}://{}", config.tls ? "https" : "http", bound.text());
+}
+
 Result<void> Service::Parts::make_listeners() {
   ListenerOptions options;
-  options.host = numeric(config.listen.host);
-  options.port = config.listen.port;
   options.most_body = config.limits.max_body_bytes;
   options.request_deadline = config.limits.request_timeout;
   if (config.tls) {
     options.certificate = config.tls->certificate.string();
     options.key = config.tls->key.string();
   }
-  listener = TRY(HttpListener::open(options, [this](const Call& call) { return answer(call); }));
-  options.host = numeric(config.events_listen.host);
-  options.port = config.events_listen.port;
-  options.connections = static_cast<int>(config.limits.max_streams);
+  ListenerOptions streaming = options;
+  streaming.host = numeric(config.events_listen.host);
+  streaming.port = config.events_listen.port;
+  streaming.connections = static_cast<int>(config.limits.max_streams);
   stream_listener =
-      TRY(HttpListener::open(options, [this](const Call& call) { return answer_stream(call); }));
+      TRY(HttpListener::open(streaming, [this](const Call& call) { return answer_stream(call); }));
+  api->events_address = url_of(config.events_listen, *stream_listener);
+  // From its first moment it answers, so all that answers need is there before.
+  options.host = numeric(config.listen.host);
+  options.port = config.listen.port;
+  listener = TRY(HttpListener::open(options, [this](const Call& call) { return answer(call); }));
+  counted = listener.get();
   return {};
 }
 
@@ -487,28 +428,14 @@ Result<std::unique_ptr<Service>> Service::start(ServiceSetup setup) {
   TRY(parts->make_dispatcher());
   TRY(parts->make_listeners());
   std::unique_ptr<Service> service(new Service(std::move(parts)));
-  service->parts_->api->events_address = service->events_address();
   TRY(service->parts_->run_triggers());
   return service;
 }
 
-namespace {
-
-std::string url_of(const Config& config, const Address& address, int port) {
-  Address bound = address;
-  bound.port = static_cast<uint16_t>(port);
-  return fmt::format("{}://{}", config.tls ? "https" : "http", bound.text());
-}
-
-}  // namespace
-
 std::string Service::address() const {
-  return url_of(parts_->config, parts_->config.listen, parts_->listener->port());
+  return parts_->url_of(parts_->config.listen, *parts_->listener);
 }
-
-std::string Service::events_address() const {
-  return url_of(parts_->config, parts_->config.events_listen, parts_->stream_listener->port());
-}
+std::string Service::events_address() const { return parts_->api->events_address; }
 
 void Service::run(const std::stop_token& stop) {
   std::jthread keeper([this](const std::stop_token& end) {
@@ -531,7 +458,7 @@ void Service::run(const std::stop_token& stop) {
 }
 
 Result<void> Service::reload(const Config& config) {
-  std::vector<Trigger> fresh = TRY(configured_triggers(config));
+  std::vector<Trigger> fresh = TRY(triggers_of(config));
   for (const Trigger& trigger : fresh) TRY(parts_->trigger_tools->check(trigger));
   {
     MutexLock lock(parts_->triggers_mutex);

@@ -35,7 +35,7 @@ std::string_view status_page() {
 <form id="form"><label>Token <input id="token" type="password" autocomplete="off" placeholder="atl_..."></label>
 <button>Show</button></form>
 <table hidden id="pools"><caption>Pools</caption>
-<thead><tr><th>Name<th>Engine<th>Nodes<th class="number">Queued<th class="number">Running</tr></thead><tbody></tbody></table>
+<thead><tr><th>Name<th>Engine<th class="number">Nodes<th class="number">Queued<th class="number">Running</tr></thead><tbody></tbody></table>
 <table hidden id="runs"><caption>Runs</caption>
 <thead><tr><th>Run<th>State<th>Pipeline<th>Owner<th>Input<th class="number">Frames<th class="number">Busy<th>Submitted<th>Reason</tr></thead><tbody></tbody></table>
 <script>
@@ -61,7 +61,7 @@ function fill(name, rows, draw) {
   table.hidden = false;
 }
 function drawPool(row, pool) {
-  cell(row, pool.name); cell(row, pool.engine); cell(row, pool.min + " to " + pool.max);
+  cell(row, pool.name); cell(row, pool.engine); cell(row, pool.max, "number");
   cell(row, pool.runs.queued, "number"); cell(row, pool.runs.running, "number");
 }
 function nameOf(url) {

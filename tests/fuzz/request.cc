@@ -10,6 +10,7 @@
 
 #include "fuzz.h"
 #include "server/api.h"
+#include "server/http_target.h"
 #include "server/operations_policy.h"
 #include "store/memory_store.h"
 #include "store/test_folder.h"

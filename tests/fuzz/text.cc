@@ -2,7 +2,7 @@
 // Short texts: targets of requests, tokens, URLs of webhooks, locations.
 #include "fuzz.h"
 #include "server/address_guard.h"
-#include "server/http_server.h"
+#include "server/http_target.h"
 #include "server/location_policy.h"
 #include "server/operations_policy.h"
 #include "server/rate_limit.h"

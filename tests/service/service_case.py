@@ -117,6 +117,7 @@ name = "local"
 max = 1
 workers = 1
 price_per_node_hour = 3.6
+start_time = "1h"
 '''}
 {more}
 """
