@@ -75,8 +75,9 @@ def end_builds():
 
 def build(preset, totals):
     if preset in AHEAD:
-        process, log = AHEAD.pop(preset)
+        process, log = AHEAD[preset]
         code = process.wait()
+        del AHEAD[preset]
         log.seek(0)
         sys.stdout.write(log.read().decode(errors="replace"))
         ok = code == 0

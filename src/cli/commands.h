@@ -13,6 +13,10 @@
 #include "cli/limits.h"
 #include "cli/plan_options.h"
 
+namespace atelier::run {
+class ScorerKeeper;
+}
+
 namespace atelier::cli {
 
 struct RunOptions {
@@ -47,6 +51,8 @@ struct RunOptions {
   uint64_t max_pixels = 0;       // of a frame that is scored
   // WorkersRequest::more_arguments; if set, also one worker is a process of its own. For drills.
   std::function<std::vector<std::string>(int k)> worker_arguments;
+  // Of a process that does several runs of one user's, one after another; null: it does one.
+  run::ScorerKeeper* keeper = nullptr;
 };
 Result<void> run_command(const RunOptions& options, Console& console, std::stop_token stop);
 

@@ -14,7 +14,10 @@
 #include "cli/interrupt.h"
 #include "cli/serve_command.h"
 #include "cli/service_commands.h"
+#include "cli/warm_runs.h"
+#include "engine/warm_protocol.h"
 #include "media/media_info.h"
+#include "run/scorer_keeper.h"
 #include "run/scorer_program.h"
 
 namespace atelier::cli {
@@ -382,7 +385,8 @@ void make_waiting_passive(char** argv) {
   // Without /proc the program works all the same, only slower.
 }
 
-int run_program(int argc, char** argv) {
+// One command. `keeper`: of a process that does several, or null.
+int run_words(int argc, char** argv, Interrupt& interrupt, run::ScorerKeeper* keeper) {
   CLI::App app("Atelier scores media with deep-learning models in batches.", "atelier");
   app.set_version_flag("--version", ATELIER_VERSION);
   app.require_subcommand(1);
@@ -405,7 +409,7 @@ int run_program(int argc, char** argv) {
   app.get_subcommand("share")->footer(
       "stdout is the link and nothing else, or with --json one JSON object; --quiet leaves out the "
       "notes on stderr.");
-  Interrupt interrupt;
+  options.run.keeper = keeper;
   try {
     if (const auto parsed = parse(app, argc, argv); !parsed.ok()) {
       return report_error(parsed.error(), options.json);
@@ -429,6 +433,31 @@ int run_program(int argc, char** argv) {
   return 0;
 }
 
+// What no command foresees ends it, not the process.
+int run_guarded(int argc, char** argv, Interrupt& interrupt, run::ScorerKeeper* keeper) {
+  try {
+    return run_words(argc, argv, interrupt, keeper);
+  } catch (const std::bad_alloc&) {
+    return report_error({Code::internal, "There is not enough memory; try a smaller --size."},
+                        false);
+  } catch (const std::exception& error) {
+    return report_error(
+        {Code::internal, fmt::format("Atelier met a bug ({}); please report it.", error.what())},
+        false);
+  }
+}
+
+// A process that does the runs of one user, for `atelier serve`.
+int run_several(Interrupt& interrupt) {
+  run::ScorerKeeper keeper;
+  return serve_runs(STDIN_FILENO, interrupt.token(), [&](std::vector<std::string> words) {
+    std::vector<char*> pointers;
+    for (std::string& word : words) pointers.push_back(word.data());
+    pointers.push_back(nullptr);
+    return run_guarded(static_cast<int>(words.size()), pointers.data(), interrupt, &keeper);
+  });
+}
+
 }  // namespace
 }  // namespace atelier::cli
 
@@ -443,15 +472,9 @@ int main(int argc, char** argv) {
     const bool locked = argc > 3 && std::string_view(argv[3]) == atelier::run::kScorerLocked;
     return atelier::run::run_scorer_program(std::atoi(argv[2]), locked);
   }
-  try {
-    return atelier::cli::run_program(argc, argv);
-  } catch (const std::bad_alloc&) {
-    return atelier::cli::report_error(
-        {atelier::Code::internal, "There is not enough memory; try a smaller --size."}, false);
-  } catch (const std::exception& error) {
-    return atelier::cli::report_error(
-        {atelier::Code::internal,
-         fmt::format("Atelier met a bug ({}); please report it.", error.what())},
-        false);
+  atelier::cli::Interrupt interrupt;
+  if (argc == 2 && std::string_view(argv[1]) == atelier::engine::kWarmCommand) {
+    return atelier::cli::run_several(interrupt);
   }
+  return atelier::cli::run_guarded(argc, argv, interrupt, nullptr);
 }

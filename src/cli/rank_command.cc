@@ -64,7 +64,8 @@ class Rank {
     run::Broker broker(folder, manifest, ledger,
                        TRY(scratch_for({location, input.place.location})));
     const auto begin = clock_.now();
-    const auto worked = run::work(nullptr, options_.scorer, task, *progress, broker, stop_);
+    std::unique_ptr<run::ScorerProcess> scorer;
+    const auto worked = run::work(scorer, options_.scorer, task, *progress, broker, stop_);
     log.flush(folder);
     TRY(worked);
     // It beats until all others are done, too.

@@ -20,6 +20,7 @@
 #include "media/encoder_choice.h"
 #include "run/broker.h"
 #include "run/report.h"
+#include "run/scorer_keeper.h"
 #include "run/unpainted.h"
 #include "run/work.h"
 
@@ -192,6 +193,7 @@ class Run {
     task_.threads = options.threads;
     task_.sandbox = options.sandbox == "on";
     task_.trace = !options.trace.empty();
+    task_.stays = options.keeper != nullptr && !task_.trace && parameters.keep_frames.empty();
     task_.limits = time_limits(options.limits);
     task_.memory = scorer_memory(options.limits);
     task_.find_run = [this](const run::ModelIdentity& found) { return find(found); };
@@ -208,6 +210,15 @@ class Run {
 
   // A first scorer looks at model and input and plans.
   Result<run::Prepared> prepare(const std::stop_token& stop) {
+    if (take_kept()) {
+      auto prepared = scorer_->prepare(stop);
+      if (prepared.ok()) return prepared;
+      const bool died = scorer_->died();
+      scorer_.reset();
+      flush_log();
+      // Of what an earlier run left behind, perhaps.
+      if (!died) return prepared;
+    }
     progress_ = TRY(run::SharedProgress::create());
     scorer_ = TRY(run::ScorerProcess::start(run::kThisProgram, task_, *progress_));
     auto prepared = scorer_->prepare(stop);
@@ -275,9 +286,22 @@ class Run {
   }
 
   // Its last beat comes before the report.
-  void leave() { heart_.reset(); }
+  void leave() {
+    heart_.reset();
+    if (!task_.stays || !scorer_) return;
+    options_.keeper->keep({std::move(progress_), std::move(scorer_), task_.sandbox});
+  }
 
  private:
+  bool take_kept() {
+    if (!task_.stays) return false;
+    auto kept = options_.keeper->take(task_);
+    if (!kept) return false;
+    progress_ = std::move(kept->progress);
+    scorer_ = std::move(kept->scorer);
+    return true;
+  }
+
   // A run goes on without them.
   void use_kept_choices() {
     task_.choices = known_choices();
@@ -293,7 +317,7 @@ class Run {
   Result<void> work_alone(const run::Manifest& manifest, run::Ledger& ledger,
                           const std::stop_token& stop) {
     run::Broker broker(*folder_, manifest, ledger, scratch_);
-    auto result = run::work(std::move(scorer_), run::kThisProgram, task_, *progress_, broker, stop);
+    auto result = run::work(scorer_, run::kThisProgram, task_, *progress_, broker, stop);
     flush_log();
     frames_now_ = broker.frames();
     return result;

@@ -86,7 +86,8 @@ Result<void> worker_command(const WorkerOptions& options, Console& console, std:
   const auto heart = TRY(drill ? run::Heart::start(ledger, progress->get(), drill->beat_interval())
                                : run::Heart::start(ledger, progress->get()));
   run::Broker broker(folder, manifest, ledger, TRY(scratch_for({location, input.place.location})));
-  const auto worked = run::work(nullptr, run::kThisProgram, task, *progress, broker, stop);
+  std::unique_ptr<run::ScorerProcess> scorer;
+  const auto worked = run::work(scorer, run::kThisProgram, task, *progress, broker, stop);
   log.flush(folder);
   TRY(worked);
   console.say(fmt::format("Worker {} scored {} frames in {} chunks.", name, broker.frames(),

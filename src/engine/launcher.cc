@@ -24,25 +24,15 @@ class Child final : public Program {
   Child(ChildProcess process, Fd output)
       : process_(std::move(process)), output_(std::move(output)) {}
 
-  std::string read() override {
-    std::string said;
-    std::array<char, 4096> text{};
-    for (;;) {
-      const ssize_t count = ::read(output_.get(), text.data(), text.size());
-      if (count < 0 && errno == EINTR) continue;
-      closed_ = closed_ || count == 0;
-      if (count <= 0) return said;
-      said.append(text.data(), static_cast<size_t>(count));
-    }
-  }
+  std::string read() override { return read_available(output_.get(), closed_); }
 
   std::optional<int> ended() override { return process_.ended(); }
 
   void ask_to_leave() override { process_.send(SIGTERM); }
 
-  // What shows that it prints, unless its end of the pipe is closed, or that it ends.
-  pollfd output() const { return {closed_ ? -1 : output_.get(), POLLIN, 0}; }
-  pollfd process() const { return {process_.handle(), POLLIN, 0}; }
+  std::vector<int> handles() const override {
+    return {closed_ ? -1 : output_.get(), process_.handle()};
+  }
 
  private:
   ChildProcess process_;
@@ -71,17 +61,31 @@ class ChildLauncher final : public Launcher {
   }
 
   void wait(std::span<Program* const> programs, std::chrono::milliseconds most) override {
-    std::vector<pollfd> signs;
-    for (const Program* program : programs) {
-      const auto* child = static_cast<const Child*>(program);
-      signs.push_back(child->output());
-      signs.push_back(child->process());
-    }
-    ::poll(signs.data(), signs.size(), static_cast<int>(most.count()));
+    wait_for_programs(programs, most);
   }
 };
 
 }  // namespace
+
+std::string read_available(int fd, bool& closed) {
+  std::string said;
+  std::array<char, 4096> text{};
+  for (;;) {
+    const ssize_t count = ::read(fd, text.data(), text.size());
+    if (count < 0 && errno == EINTR) continue;
+    closed = closed || count == 0;
+    if (count <= 0) return said;
+    said.append(text.data(), static_cast<size_t>(count));
+  }
+}
+
+void wait_for_programs(std::span<Program* const> programs, std::chrono::milliseconds most) {
+  std::vector<pollfd> signs;
+  for (const Program* program : programs) {
+    for (const int handle : program->handles()) signs.push_back({handle, POLLIN, 0});
+  }
+  ::poll(signs.data(), signs.size(), static_cast<int>(most.count()));
+}
 
 std::unique_ptr<Launcher> make_launcher() { return std::make_unique<ChildLauncher>(); }
 

@@ -24,6 +24,8 @@ class Program {
   // The status of waitpid(), once it has ended; read() then has its last words.
   virtual std::optional<int> ended() = 0;
   virtual void ask_to_leave() = 0;
+  // For poll(): readable when there is something to read, or it has ended. Those below 0 are none.
+  virtual std::vector<int> handles() const { return {}; }
 };
 
 class Launcher {
@@ -32,10 +34,16 @@ class Launcher {
   // `words`: a program, looked for in $PATH, and its arguments. Errors: unavailable naming it where
   // there is none; internal, no_space.
   virtual Result<std::unique_ptr<Program>> start(const std::vector<std::string>& words) = 0;
-  // Until one of them, which this launcher has started, prints or ends, or for so long.
+  // Until one of them prints or ends, or for so long.
   virtual void wait(std::span<Program* const> programs, std::chrono::milliseconds most) = 0;
 };
 
 std::unique_ptr<Launcher> make_launcher();
+
+// All that there is to read from a descriptor that does not block. `closed` is set when there will
+// be no more.
+std::string read_available(int fd, bool& closed);
+// Waits for one of the programs' handles.
+void wait_for_programs(std::span<Program* const> programs, std::chrono::milliseconds most);
 
 }  // namespace atelier::engine

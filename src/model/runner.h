@@ -108,6 +108,8 @@ struct RunnerOptions {
   Choices choices{};  // unless there is a plan to obey: what tune() measured
   // How many of the threads score the next frame; null: all. Others may change it at any time.
   std::shared_ptr<const std::atomic<int>> team{};
+
+  bool operator==(const RunnerOptions&) const = default;
 };
 
 // One thread calls it; it runs `threads` inside. Plans are cached per frame size.

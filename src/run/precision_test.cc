@@ -40,9 +40,9 @@ struct Job {
     spec.name = "net";
     spec.input = graph.inputs[0].name;
     spec.output = graph.outputs[0].name;
-    make = [this](const model::RunnerOptions& options) {
+    make = [this](const model::RunnerOptions& options) -> Result<std::shared_ptr<model::Runner>> {
       made++;
-      return model::make_onednn_runner(graph, spec, options);
+      return std::shared_ptr<model::Runner>(TRY(model::make_onednn_runner(graph, spec, options)));
     };
   }
 
@@ -72,7 +72,7 @@ struct Job {
   RunnerFactory make;
   int made = 0;    // runners, by choose_precision
   int scored = 0;  // pictures, by it
-  std::unique_ptr<model::Runner> exact;
+  std::shared_ptr<model::Runner> exact;
   std::vector<model::PlanStep> f32_plan;
   uint64_t f32_bytes = 0;
 };

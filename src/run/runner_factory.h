@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Makes runners of the run's network.
+// Makes runners of the run's network, or lends one that it made earlier with the same options.
+// Whoever has one has it alone.
 #pragma once
 
 #include <functional>
@@ -10,6 +11,6 @@
 namespace atelier::run {
 
 using RunnerFactory =
-    std::function<Result<std::unique_ptr<model::Runner>>(const model::RunnerOptions&)>;
+    std::function<Result<std::shared_ptr<model::Runner>>(const model::RunnerOptions&)>;
 
 }  // namespace atelier::run

@@ -83,7 +83,7 @@ Result<ChunkDesk*> ScorerProcess::desk() {
 template <class T>
 Result<T> ScorerProcess::noted(Result<T> result) {
   if (result.ok()) return result;
-  const bool ended = result.error().code == Code::cancelled && ended_.stop_requested();
+  const bool ended = result.error().code == Code::cancelled && end_source().stop_requested();
   MutexLock lock(mutex_);
   if (!ended && !desk_failure_) desk_failure_ = result.error();
   return result;
@@ -100,16 +100,17 @@ Result<Answer> ScorerProcess::answer_control(Message& message) {
   const json head = TRY(parse_head(message));
   return checked([&]() -> Result<Answer> {
     const std::string what = head.at("do").get<std::string>();
+    if (what == "task") return next_task();
+    if (is_over()) return make_error(Code::corrupt, "The scorer goes on after its last word.");
     if (what == "read") return read(message);
     if (what == "next") return next();
     if (!is_in(State::starting)) {
       return make_error(Code::corrupt, "The scorer begins twice, or asks for something unknown.");
     }
-    if (what == "task") return describe_task();
     if (what == "beside") return open_beside(message);
     if (what == "found") return found(message);
     if (what == "known")
-      return answer_with(json::object(), bytes_of(choices_to_json(task_.choices)));
+      return answer_with(json::object(), bytes_of(choices_to_json(task_->choices)));
     if (what == "choices") return take_choices(message);
     if (what == "manifest") return take_manifest(message);
     if (what == "ready") return begin();
@@ -117,18 +118,36 @@ Result<Answer> ScorerProcess::answer_control(Message& message) {
   });
 }
 
+// Waits until there is one.
+Result<Answer> ScorerProcess::next_task() {
+  {
+    MutexLock lock(mutex_);
+    if (state_ == State::done && task_->stays) {
+      asks_for_task_ = true;
+      changed_.notify_all();
+      changed_.wait(mutex_, [this] { return ends_ || state_ == State::starting; });
+      asks_for_task_ = false;
+    }
+    if (ends_) return make_error(Code::cancelled, "There is no other task.");
+    if (state_ != State::starting) {
+      return make_error(Code::corrupt, "The scorer begins twice, or asks for something unknown.");
+    }
+  }
+  return describe_task();
+}
+
 Result<Answer> ScorerProcess::describe_task() const {
   Manifest task;
-  task.input = task_.identity;
-  task.parameters = task_.parameters;
-  const json answer = {{"name", task_.model->name},
-                       {"toml", task_.model->toml ? json(*task_.model->toml) : json()},
-                       {"onnx_size", task_.model->onnx->size()},
-                       {"shown_name", task_.shown_name},
-                       {"output_name", task_.output_name},
-                       {"threads", task_.threads},
-                       {"trace", task_.trace},
-                       {"unpainted", task_.unpainted}};
+  task.input = task_->identity;
+  task.parameters = task_->parameters;
+  const json answer = {{"name", task_->model->name},
+                       {"toml", task_->model->toml ? json(*task_->model->toml) : json()},
+                       {"onnx_size", task_->model->onnx->size()},
+                       {"shown_name", task_->shown_name},
+                       {"output_name", task_->output_name},
+                       {"threads", task_->threads},
+                       {"trace", task_->trace},
+                       {"unpainted", task_->unpainted}};
   return answer_with(answer, bytes_of(to_json(task)));
 }
 
@@ -137,18 +156,18 @@ Result<Answer> ScorerProcess::take_manifest(const Message& message) {
   Manifest manifest = TRY(manifest_from_json(as_text(message.body)));
   // Of these it knows only what it was told.
   manifest.run_id = standing_->run_id;
-  manifest.input = task_.identity;
-  manifest.parameters = task_.parameters;
+  manifest.input = task_->identity;
+  manifest.parameters = task_->parameters;
   manifest.model = model_;
   manifest.notes = plain(std::move(manifest.notes));
-  standing_->manifest = TRY(task_.write_manifest(manifest));
+  standing_->manifest = TRY(task_->write_manifest(manifest));
   return answer_with(json::object(), bytes_of(to_json(*standing_->manifest)));
 }
 
 // Its worst is to make others slow: a choice that a layer does not have is ignored.
 Result<Answer> ScorerProcess::take_choices(const Message& message) {
   const model::Choices measured = TRY(choices_from_json(as_text(message.body)));
-  if (task_.keep_choices) task_.keep_choices(measured);
+  if (task_->keep_choices) task_->keep_choices(measured);
   return answer_with(json::object());
 }
 
@@ -158,7 +177,7 @@ Result<Answer> ScorerProcess::begin() {
   }
   prepared_.manifest = *standing_->manifest;
   beside_.clear();
-  TRY(noted(limit_results(pid_, prepared_.manifest)));
+  TRY(noted(limit_results(pid_, prepared_.manifest, task_->stays)));
   MutexLock lock(mutex_);
   // It may have died since it said so: that must not be forgotten.
   if (state_ != State::starting) return make_error(Code::corrupt, "The scorer has ended.");
@@ -173,8 +192,8 @@ Result<Answer> ScorerProcess::read(const Message& message) {
   const json head = json::parse(message.head);
   const auto which = head.at("source").get<size_t>();
   ByteSource* source = nullptr;
-  if (which == 0) source = task_.input;
-  if (which == 1) source = task_.model->onnx.get();
+  if (which == 0) source = task_->input;
+  if (which == 1) source = task_->model->onnx.get();
   if (which >= 2 && which - 2 < beside_.size()) source = beside_[which - 2].get();
   if (source == nullptr) return make_error(Code::corrupt, "The scorer reads what is not there.");
   std::vector<std::byte> bytes(std::min(kMost, head.at("size").get<uint64_t>()));
@@ -189,7 +208,7 @@ Result<Answer> ScorerProcess::open_beside(const Message& message) {
     return make_error(Code::invalid_argument, "The model keeps its weights in more than {} files.",
                       kMostFiles);
   }
-  beside_.push_back(TRY(task_.model->open_beside(head.at("location").get<std::string>())));
+  beside_.push_back(TRY(task_->model->open_beside(head.at("location").get<std::string>())));
   return answer_with({{"source", beside_.size() + 1}, {"size", beside_.back()->size()}});
 }
 
@@ -199,12 +218,12 @@ Result<Answer> ScorerProcess::found(const Message& message) {
   // What it says of the model's content is mixed with what was read here: one that was taken over
   // cannot write into the run of another model.
   const std::string said = head.at("sha256").get<std::string>();
-  const std::string seen = TRY(sha256_hex(*task_.model->onnx));
+  const std::string seen = TRY(sha256_hex(*task_->model->onnx));
   model_ = {head.at("name").get<std::string>(), sha256_hex(as_bytes(said + seen)),
-            std::string(as_text(message.body)), task_.model->url};
+            std::string(as_text(message.body)), task_->model->url};
   prepared_.guesses = plain(head.at("guesses").get<std::vector<std::string>>());
   prepared_.container_notes = plain(head.at("container_notes").get<std::vector<std::string>>());
-  standing_ = TRY(task_.find_run(model_));
+  standing_ = TRY(task_->find_run(model_));
   const json answer = {{"run_id", standing_->run_id},
                        {"prepared", standing_->manifest.has_value()}};
   return answer_with(answer, standing_->manifest ? bytes_of(to_json(*standing_->manifest))
@@ -214,7 +233,7 @@ Result<Answer> ScorerProcess::found(const Message& message) {
 Result<Answer> ScorerProcess::next() {
   ChunkDesk& from = *TRY(desk());
   waits_ = true;
-  const auto answered = noted(from.next(ended_.get_token()));
+  const auto answered = noted(from.next(end_source().get_token()));
   waits_ = false;
   const std::optional<ChunkPlan> chunk = TRY(answered);
   MutexLock lock(mutex_);
@@ -228,6 +247,7 @@ Result<Answer> ScorerProcess::answer_result(Message& message) {
   const json head = TRY(parse_head(message));
   return checked([&]() -> Result<Answer> {
     const std::string what = head.at("do").get<std::string>();
+    if (is_over()) return make_error(Code::corrupt, "The scorer goes on after its last word.");
     if (what == "done" || what == "failed") return last_word(head, what == "done");
     if (what == "frame") return keep_frame(head, message);
     const int chunk = head.at("chunk").get<int>();
@@ -250,13 +270,14 @@ Result<Answer> ScorerProcess::last_word(const nlohmann::json& head, bool done) {
     failure_.code = known ? static_cast<Code>(code) : Code::internal;
     failure_.message = plain(head.at("message").get<std::string>());
   }
+  const bool again = done && task_->stays;
   enter(done ? State::done : State::failed);
-  return Answer{{"{}", {}, Fd()}, true};
+  return Answer{{again ? R"({"again":true})" : "{}", {}, Fd()}, !again};
 }
 
 Result<Answer> ScorerProcess::keep_frame(const nlohmann::json& head, const Message& message) {
   ChunkDesk& to = *TRY(desk());
-  const std::string& wanted = task_.parameters.keep_frames;
+  const std::string& wanted = task_->parameters.keep_frames;
   if (wanted.empty() || head.at("extension").get<std::string>() != wanted) {
     return make_error(Code::corrupt, "The scorer gives a picture that nobody wants.");
   }
@@ -267,7 +288,7 @@ Result<Answer> ScorerProcess::keep_frame(const nlohmann::json& head, const Messa
 Result<Answer> ScorerProcess::keep_trace(int chunk, const Message& message) {
   ChunkDesk& to = *TRY(desk());
   constexpr size_t kLargestTrace = size_t{8} << 20;  // bytes; kMostSpans take less than half
-  if (!task_.trace || message.body.size() > kLargestTrace) {
+  if (!task_->trace || message.body.size() > kLargestTrace) {
     return make_error(Code::corrupt, "The scorer gives a trace that nobody wants.");
   }
   TRY(noted(to.keep_trace(chunk, TRY(spans_from_json(as_text(message.body))))));

@@ -21,7 +21,7 @@ void offer_to_the_kernel(pid_t pid) {
   if (file) (void)!::write(file.get(), "500", 3);
 }
 
-Result<void> limit_results(pid_t pid, const Manifest& manifest) {
+Result<void> limit_results(pid_t pid, const Manifest& manifest, bool stays) {
   constexpr uint64_t kOfAPixel = 12;  // bytes: four samples of 16 bits, and half as much again
   constexpr uint64_t kOfAFrame = uint64_t{64} << 10;
   constexpr uint64_t kOfAFile = uint64_t{64} << 20;
@@ -33,7 +33,12 @@ Result<void> limit_results(pid_t pid, const Manifest& manifest) {
   const auto pixels =
       static_cast<uint64_t>(manifest.encode.width) * static_cast<uint64_t>(manifest.encode.height);
   const uint64_t most = (frames + kMoreFrames) * (pixels * kOfAPixel + kOfAFrame) + kOfAFile;
-  const rlimit limit{most, most};
+  rlimit limit{most, most};
+  if (stays) {
+    rlimit now{};
+    if (::prlimit(pid, RLIMIT_FSIZE, nullptr, &now) == 0) limit.rlim_max = now.rlim_max;
+    limit.rlim_cur = std::min<rlim_t>(most, limit.rlim_max);
+  }
   if (::prlimit(pid, RLIMIT_FSIZE, &limit, nullptr) != 0 && errno != ESRCH) {
     return make_error(Code::internal, "Cannot limit a scorer's files: {}.", describe_errno(errno));
   }

@@ -31,8 +31,9 @@ namespace atelier::run {
 void offer_to_the_kernel(pid_t pid);
 
 // A result larger than the frames of any chunk can be is none: SIGXFSZ ends a scorer that fills the
-// disk. Errors: internal.
-Result<void> limit_results(pid_t pid, const Manifest& manifest);
+// disk. With `stays` another limit can follow; a scorer that is not locked in could then lift it.
+// Errors: internal.
+Result<void> limit_results(pid_t pid, const Manifest& manifest, bool stays = false);
 
 // What the kernel says of a process.
 struct Usage {

@@ -101,7 +101,7 @@ Result<void> ScorerProcess::spawn(const std::string& program) {
   // Libraries open files without telling (MPI's sockets): a scorer gets what it is given, no more.
   posix_spawn_file_actions_addclosefrom_np(actions.get(), kScorerProgress + 1);
   std::vector<std::string> words = {"atelier", kScorerCommand, std::to_string(::getpid())};
-  if (task_.sandbox) words.emplace_back(kScorerLocked);
+  if (task_->sandbox) words.emplace_back(kScorerLocked);
   std::vector<std::string> variables = environment_of_scorer();
   errno = ::posix_spawn(&pid_, program.c_str(), actions.get(), nullptr, pointers_to(words).data(),
                         pointers_to(variables).data());
@@ -110,8 +110,8 @@ Result<void> ScorerProcess::spawn(const std::string& program) {
     return cannot("start a scorer");
   }
   offer_to_the_kernel(pid_);
-  limit_processor_time(pid_, Usage(), task_.limits.progress);
-  if (task_.started) task_.started(pid_);
+  limit_processor_time(pid_, Usage(), task_->limits.progress);
+  if (task_->started) task_->started(pid_);
   control_ = std::move(control.first);
   results_ = std::move(results.first);
   listen(std::move(log));
@@ -123,18 +123,18 @@ void ScorerProcess::listen(Fd log) {
   constexpr size_t kLargestQuestion = size_t{64} << 20;
   constexpr size_t kLargestCommit = size_t{64} << 10;
   const size_t largest_result =
-      task_.parameters.keep_frames.empty() && !task_.trace ? kLargestCommit : kLargestBody;
+      task_->parameters.keep_frames.empty() && !task_->trace ? kLargestCommit : kLargestBody;
   control_thread_ = std::jthread([this] {
     const auto ended = answer_calls(
         *control_, [this](Message& m) { return answer_control(m); }, kLargestQuestion);
-    ended_.request_stop();
+    end_source().request_stop();
     // It closes this end before it says why on the other; nonsense ends it.
     if (!ended.ok()) results_->shut_down();
   });
   result_thread_ = std::jthread([this, largest_result] {
     (void)answer_calls(
         *results_, [this](Message& m) { return answer_result(m); }, largest_result);
-    ended_.request_stop();
+    end_source().request_stop();
     control_->shut_down();
     end_unfinished();
   });
@@ -149,13 +149,18 @@ void ScorerProcess::listen(Fd log) {
       if (kSanitized) (void)!::write(STDERR_FILENO, said.data(), said.size());
       last_words_ += said;
       if (last_words_.size() > kLastWords) last_words_.erase(0, last_words_.size() - kLastWords);
-      if (task_.log) task_.log(said);
+      hear(said);
     }
   });
 }
 
 ScorerProcess::~ScorerProcess() {
   if (pid_ > 0) finish_off();
+}
+
+void ScorerProcess::hear(std::string_view said) {
+  MutexLock lock(log_mutex_);
+  if (log_) log_(said);
 }
 
 void ScorerProcess::enter(State state) {
@@ -169,6 +174,16 @@ bool ScorerProcess::is_in(State state) {
   return state_ == state;
 }
 
+std::stop_source ScorerProcess::end_source() {
+  MutexLock lock(mutex_);
+  return ended_;
+}
+
+bool ScorerProcess::is_over() {
+  MutexLock lock(mutex_);
+  return state_ == State::done || state_ == State::failed || state_ == State::resting;
+}
+
 void ScorerProcess::end_unfinished() {
   MutexLock lock(mutex_);
   if (state_ != State::done && state_ != State::failed) state_ = State::gone;
@@ -179,7 +194,7 @@ void ScorerProcess::end_unfinished() {
 // anything.
 ScorerProcess::State ScorerProcess::wait_while(State state, const std::stop_token& stop) {
   constexpr std::chrono::milliseconds kTick(250);
-  const TimeLimits& limits = task_.limits;
+  const TimeLimits& limits = task_->limits;
   Idle idle;
   idle.tick = std::min({kTick, limits.start, limits.progress, limits.chunk});
   MutexLock lock(mutex_);
@@ -209,9 +224,9 @@ bool ScorerProcess::is_stuck(State state, Idle& idle) {
   const auto in_seconds = [](std::chrono::milliseconds time) {
     return std::chrono::duration<double>(time).count();
   };
-  const TimeLimits& limits = task_.limits;
+  const TimeLimits& limits = task_->limits;
   const auto start =
-      task_.parameters.norm == "shot" ? std::max(limits.start, limits.chunk) : limits.start;
+      task_->parameters.norm == "shot" ? std::max(limits.start, limits.chunk) : limits.start;
   if (idle.without_step >= limits.progress) {
     stuck_ = fmt::format("made no progress for {:g} seconds", in_seconds(limits.progress));
   } else if (state == State::starting && idle.without_commit >= start) {
@@ -226,25 +241,75 @@ bool ScorerProcess::is_stuck(State state, Idle& idle) {
 bool ScorerProcess::has_excess(const Idle& idle) {
   const auto usage = usage_of(pid_);
   if (!usage) return false;
-  stuck_ = find_excess(*usage, task_.memory, most_threads(task_.threads));
+  stuck_ = find_excess(*usage, task_->memory, most_threads(task_->threads));
   if (idle.without_step == idle.without_step.zero()) {
-    limit_processor_time(pid_, *usage, task_.limits.progress);
+    limit_processor_time(pid_, *usage, task_->limits.progress);
   }
   return !stuck_.empty();
 }
 
+// Once the scorer asks for another task its threads here answer nothing else, and look at nothing
+// of this one. One that does not ask soon does not stay.
+bool ScorerProcess::take_rest() {
+  {
+    MutexLock lock(mutex_);
+    changed_.wait_for(mutex_, task_->end_timeout,
+                      [this] { return asks_for_task_ || state_ != State::done; });
+    if (!asks_for_task_ || state_ != State::done) return false;
+    state_ = State::resting;
+    desk_ = nullptr;
+  }
+  open_.clear();
+  MutexLock lock(log_mutex_);
+  log_ = nullptr;
+  return true;
+}
+
+bool ScorerProcess::rests() { return is_in(State::resting); }
+
+bool ScorerProcess::give(const ScorerTask& task) {
+  {
+    MutexLock lock(log_mutex_);
+    log_ = task.log;
+  }
+  if (const auto usage = usage_of(pid_)) {
+    limit_processor_time(pid_, *usage, task.limits.progress);
+  }
+  MutexLock lock(mutex_);
+  if (state_ != State::resting) return false;
+  task_ = &task;
+  model_ = {};
+  standing_.reset();
+  prepared_ = {};
+  beside_.clear();
+  at_work_.clear();
+  desk_failure_.reset();
+  ended_ = std::stop_source();
+  Progress& progress = progress_.get();
+  for (auto* count : {&progress.prepared, &progress.decoded, &progress.scored, &progress.encoded,
+                      &progress.chunks}) {
+    *count = 0;
+  }
+  state_ = State::starting;
+  changed_.notify_all();
+  if (task.started) task.started(pid_);
+  return true;
+}
+
 std::string ScorerProcess::finish_off() {
-  ended_.request_stop();
+  end_source().request_stop();
   bool ends_itself = false;
   {
     MutexLock lock(mutex_);
-    ends_itself = stuck_.empty() &&
+    ends_ = true;
+    changed_.notify_all();
+    ends_itself = stuck_.empty() && !asks_for_task_ &&
                   (state_ == State::gone || state_ == State::done || state_ == State::failed);
   }
   const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
   pollfd ended{process.get(), POLLIN, 0};
   if (!ends_itself || !process ||
-      ::poll(&ended, 1, static_cast<int>(task_.end_timeout.count())) <= 0) {
+      ::poll(&ended, 1, static_cast<int>(task_->end_timeout.count())) <= 0) {
     ::kill(pid_, SIGKILL);
   }
   int status = 0;
@@ -281,7 +346,7 @@ Result<Prepared> ScorerProcess::prepare(std::stop_token stop) {
   return make_error(Code::corrupt,
                     "The scorer {} while it looked at the model and at '{}'; one of them may be "
                     "damaged, or the memory too small.",
-                    finish_off(), task_.shown_name);
+                    finish_off(), task_->shown_name);
 }
 
 Result<std::string> ScorerProcess::score(ChunkDesk& desk, std::stop_token stop) {
@@ -293,6 +358,7 @@ Result<std::string> ScorerProcess::score(ChunkDesk& desk, std::stop_token stop) 
     changed_.notify_all();
   }
   const State state = wait_while(State::scoring, stop);
+  if (state == State::done && task_->stays && take_rest()) return std::string();
   const bool stopped = stop.stop_requested() && state != State::done;
   const std::string end = finish_off();
   if (stopped) return make_error(Code::cancelled, "Interrupted.");

@@ -48,8 +48,8 @@ struct TimeLimits {
   std::chrono::milliseconds chunk = std::chrono::hours(12);  // from one commit to the next
 };
 
-// What a scorer is to do. The references must outlive it; the functions are called from threads of
-// the broker's: `log` from one, the others from another.
+// What a scorer is to do. The references must outlive its work on it; the functions are called from
+// threads of the broker's: `log` from one, the others from another.
 struct ScorerTask {
   ByteSource* input = nullptr;
   const ModelFiles* model = nullptr;
@@ -62,6 +62,10 @@ struct ScorerTask {
   bool sandbox = true;     // run/sandbox.h
   bool trace = false;      // scorers say what they did when
   bool unpainted = false;  // the input's own pictures, as large as painted ones; see unpainted.h
+  // After its work the process waits for another task, with the model in its memory. Only for tasks
+  // of one user: what took the process over by one video would paint the next. Not with `trace` or
+  // parameters.keep_frames.
+  bool stays = false;
   TimeLimits limits;
   uint64_t memory = 0;  // bytes; a scorer that takes more is ended; 0: it may take any
   // How long a process may take to end after its last word. The sanitizers look for leaks then.
@@ -89,7 +93,7 @@ struct Prepared {
   std::vector<std::string> container_notes;  // media::ContainerFit
 };
 
-// Started, then prepare() once, then score() once. One thread.
+// Started, then prepare() once, then score() once; again after each give(). One thread.
 class ScorerProcess {
  public:
   // Runs `program` (the path of this program) as a scorer. It dies with this object, and with the
@@ -111,10 +115,16 @@ class ScorerProcess {
   // no_space).
   Result<std::string> score(ChunkDesk& desk, std::stop_token stop);
 
+  // Whether it has done its task, which said that it stays, and waits for another. It has nothing
+  // of the task's any more, and calls none of its functions.
+  bool rests();
+  // Gives another task to one that rests; `sandbox` must be that of the first. False: it has died.
+  bool give(const ScorerTask& task);
+
   int pid() const { return pid_; }
 
  private:
-  enum class State { starting, ready, scoring, done, failed, gone };
+  enum class State { starting, ready, scoring, done, failed, gone, resting };
   // What was seen of it, and for how long it has been so.
   struct Idle {
     std::chrono::milliseconds tick{0};
@@ -123,11 +133,12 @@ class ScorerProcess {
   };
 
   ScorerProcess(const ScorerTask& task, SharedProgress& progress)
-      : task_(task), progress_(progress) {}
+      : task_(&task), progress_(progress), log_(task.log) {}
   Result<void> spawn(const std::string& program);
   void listen(Fd log);
   Result<Answer> answer_control(Message& message);
   Result<Answer> answer_result(Message& message);
+  Result<Answer> next_task();
   Result<Answer> describe_task() const;
   Result<Answer> found(const Message& message);
   Result<Answer> take_manifest(const Message& message);
@@ -143,6 +154,8 @@ class ScorerProcess {
   Result<Answer> commit(int chunk, const Message& message);
   void enter(State state);
   bool is_in(State state);
+  std::stop_source end_source();
+  bool is_over();  // it has said its last word of a task
   // The desk, once score() was called. Errors: corrupt.
   Result<ChunkDesk*> desk();
   // An error of the desk is not the scorer's fault, whatever the scorer says of it.
@@ -150,6 +163,8 @@ class ScorerProcess {
   Result<T> noted(Result<T> result);
   bool was_handed_out(int chunk);
   void end_unfinished();
+  void hear(std::string_view said);
+  bool take_rest();
   bool has_work() REQUIRES(mutex_) { return !at_work_.empty(); }
   State wait_while(State state, const std::stop_token& stop);
   bool is_stuck(State state, Idle& idle) REQUIRES(mutex_);
@@ -161,8 +176,10 @@ class ScorerProcess {
   static std::string plain(std::string text);
   static std::vector<std::string> plain(std::vector<std::string> texts);
 
-  const ScorerTask& task_;
+  const ScorerTask* task_;  // whoever rests does not look at it
   SharedProgress& progress_;
+  Mutex log_mutex_;
+  std::function<void(std::string_view)> log_ GUARDED_BY(log_mutex_);  // of the task; empty at rest
   int pid_ = -1;
   int end_status_ = 0;              // of waitpid()
   std::optional<Channel> control_;  // the decoding side of the scorer, and its start
@@ -172,14 +189,16 @@ class ScorerProcess {
   std::optional<Standing> standing_;
   Prepared prepared_;
   std::map<int, std::unique_ptr<ScratchFile>> open_;  // results on the way
-  std::stop_source ended_;                            // the desk need not wait for chunks any more
   Mutex mutex_;
   std::condition_variable_any changed_;
   State state_ GUARDED_BY(mutex_) = State::starting;
   Error failure_ GUARDED_BY(mutex_);
   ChunkDesk* desk_ GUARDED_BY(mutex_) = nullptr;
   std::optional<Error> desk_failure_ GUARDED_BY(mutex_);
-  std::set<int> at_work_ GUARDED_BY(mutex_);  // chunks handed out and not committed
+  std::set<int> at_work_ GUARDED_BY(mutex_);       // chunks handed out and not committed
+  bool asks_for_task_ GUARDED_BY(mutex_) = false;  // another one, so that nothing else is answered
+  bool ends_ GUARDED_BY(mutex_) = false;           // there will be none
+  std::stop_source ended_ GUARDED_BY(mutex_);      // the desk need not wait for chunks any more
   std::string stuck_;  // or has too much of something, in words; empty: it is not
   bool died_ = false;
   std::string last_words_;  // of its log; once the process has ended

@@ -4,15 +4,18 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 namespace atelier::run {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 class ScorerProcessTest : public testing::Test {
  protected:
@@ -29,6 +32,11 @@ class ScorerProcessTest : public testing::Test {
   // Runs a program of a few lines of Python as the scorer: it has `ask(text)`, a call on the
   // control channel that returns the answer's head.
   Result<Prepared> prepare(const std::string& lines, std::stop_token stop = {}) {
+    auto process = start(lines);
+    if (!process.ok()) return process.error();
+    return (*process)->prepare(std::move(stop));
+  }
+  Result<std::unique_ptr<ScorerProcess>> start(const std::string& lines) {
     const auto path = std::filesystem::path(testing::TempDir()) /
                       fmt::format("scorer-{}.py", static_cast<const void*>(this));
     std::ofstream(path) << R"(#!/usr/bin/python3
@@ -42,14 +50,14 @@ def ask(text, body=b"", to=control):
     return answer
 )" << lines;
     std::filesystem::permissions(path, std::filesystem::perms::owner_all);
-    auto process = ScorerProcess::start(path.string(), task_, *progress_);
-    if (!process.ok()) return process.error();
-    auto prepared = (*process)->prepare(std::move(stop));
-    process->reset();
-    std::filesystem::remove(path);
-    return prepared;
+    scripts_.push_back(path);
+    return ScorerProcess::start(path.string(), task_, *progress_);
+  }
+  ~ScorerProcessTest() override {
+    for (const auto& path : scripts_) std::filesystem::remove(path);
   }
 
+  std::vector<std::filesystem::path> scripts_;
   MemorySource input_{std::vector<std::byte>(100)};
   ModelFiles model_;
   ScorerTask task_;
@@ -163,6 +171,137 @@ TEST_F(ScorerProcessTest, WhatItSaysOfItsFailureIsTheError) {
       "ask('{\"do\":\"failed\",\"code\":1,\"message\":\"It is no video.\"}', b'', results)\n");
   EXPECT_EQ(failed.error().code, Code::invalid_input);
   EXPECT_EQ(failed.error().message, "It is no video.");
+}
+
+// Nothing to score.
+class EmptyDesk final : public ChunkDesk {
+ public:
+  Result<std::optional<ChunkPlan>> next(std::stop_token) override {
+    return std::optional<ChunkPlan>();
+  }
+  Result<std::unique_ptr<ScratchFile>> open_result(const ChunkPlan&) override {
+    return make_error(Code::internal, "There is no chunk.");
+  }
+  Result<void> commit(ChunkCommit, ScratchFile&) override { return {}; }
+  Result<void> keep_frame(uint64_t, const std::string&, std::span<const std::byte>) override {
+    return {};
+  }
+  Result<void> keep_trace(int, std::span<const Span>) override { return {}; }
+};
+
+// Does one task after another; after the last word of each it says `after`.
+std::string tasks_with(const std::string& after = "") {
+  return R"(
+results = socket.socket(fileno=4)
+while True:
+    print(ask('{"do":"task"}'), flush=True)
+    ask('{"do":"found","name":"n","sha256":"0","guesses":[],"container_notes":[]}')
+    ask('{"do":"ready"}')
+    ask('{"do":"next"}')
+    if "again" not in ask('{"do":"done"}', b"", results): sys.exit(0)
+)" + after;
+}
+
+class StayingScorerTest : public ScorerProcessTest {
+ protected:
+  StayingScorerTest() {
+    task_.stays = true;
+    task_.find_run = [](const ModelIdentity&) { return Standing{"run", Manifest()}; };
+  }
+  // The whole of a task.
+  void work(ScorerProcess& scorer) {
+    const auto prepared = scorer.prepare({});
+    ASSERT_TRUE(prepared.ok()) << prepared.error().message;
+    const auto scored = scorer.score(desk_, {});
+    ASSERT_TRUE(scored.ok()) << scored.error().message;
+    EXPECT_EQ(*scored, "");
+  }
+  EmptyDesk desk_;
+};
+
+TEST_F(StayingScorerTest, ItGetsOneTaskAfterAnother) {
+  const auto scorer = start(tasks_with()).value();
+  work(*scorer);
+  EXPECT_TRUE(scorer->rests());
+  EXPECT_THAT(log_, HasSubstr("in.mp4"));
+  ScorerTask second = task_;
+  second.shown_name = "second.mp4";
+  std::string said;
+  second.log = [&](std::string_view text) { said += text; };
+  progress_->get().encoded = 7;
+  ASSERT_TRUE(scorer->give(second));
+  EXPECT_FALSE(scorer->rests());
+  EXPECT_EQ(progress_->get().encoded, 0U);
+  work(*scorer);
+  EXPECT_TRUE(scorer->rests());
+  EXPECT_THAT(said, HasSubstr("second.mp4"));
+  EXPECT_THAT(log_, Not(HasSubstr("second.mp4")));
+  // The last one of a task that does not stay.
+  second.stays = false;
+  ASSERT_TRUE(scorer->give(second));
+  work(*scorer);
+  EXPECT_FALSE(scorer->rests());
+}
+
+TEST_F(StayingScorerTest, OneThatDiedMeanwhileIsKnown) {
+  const auto scorer = start(tasks_with()).value();
+  work(*scorer);
+  ASSERT_EQ(::kill(scorer->pid(), SIGKILL), 0);
+  // Its end is heard of by the sockets.
+  while (scorer->rests()) std::this_thread::yield();
+  EXPECT_FALSE(scorer->give(task_));
+}
+
+TEST_F(StayingScorerTest, OneThatDoesNotAskForMoreDoesNotStay) {
+  task_.end_timeout = std::chrono::milliseconds(100);
+  const auto scorer = start(tasks_with("    time.sleep(1000)\n")).value();
+  work(*scorer);
+  EXPECT_FALSE(scorer->rests());
+}
+
+TEST_F(StayingScorerTest, NothingElseIsAnsweredAfterTheLastWord) {
+  const auto scorer = start(tasks_with(R"(
+    print(ask('{"do":"read","source":0,"offset":0,"size":1}'), ask('{"do":"next"}'),
+          ask('{"do":"commit","chunk":0}', b"{}", results), ask('{"do":"done"}', b"", results))
+)"))
+                          .value();
+  work(*scorer);
+  ASSERT_TRUE(scorer->rests());
+  ASSERT_TRUE(scorer->give(task_));
+  ASSERT_TRUE(scorer->prepare({}).ok());
+  size_t refused = 0;
+  for (size_t at = 0; (at = log_.find("after its last word", at)) != std::string::npos; ++at) {
+    ++refused;
+  }
+  EXPECT_EQ(refused, 4U) << log_;
+}
+
+TEST_F(StayingScorerTest, TheLimitOfItsFilesIsThatOfEachTask) {
+  const auto scorer = start(R"(
+import resource
+results = socket.socket(fileno=4)
+while True:
+    ask('{"do":"task"}')
+    ask('{"do":"found","name":"n","sha256":"0","guesses":[],"container_notes":[]}')
+    ask('{"do":"ready"}')
+    print(resource.getrlimit(resource.RLIMIT_FSIZE)[0], flush=True)
+    ask('{"do":"next"}')
+    ask('{"do":"done"}', b"", results)
+)")
+                          .value();
+  work(*scorer);
+  const uint64_t small = std::stoull(log_);
+  log_.clear();
+  ScorerTask second = task_;
+  second.find_run = [](const ModelIdentity&) {
+    Manifest large;
+    large.encode.width = large.encode.height = 4000;
+    large.chunks.resize(1);
+    return Standing{"run", large};
+  };
+  ASSERT_TRUE(scorer->give(second));
+  work(*scorer);
+  EXPECT_GT(std::stoull(log_), small);
 }
 
 }  // namespace

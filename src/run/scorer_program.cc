@@ -12,6 +12,7 @@
 #include "media/muxer.h"
 #include "run/channel.h"
 #include "run/model_files.h"
+#include "run/model_keeper.h"
 #include "run/norm.h"
 #include "run/precision.h"
 #include "run/prepare.h"
@@ -104,11 +105,12 @@ class Program {
   Program(Channel& control, Channel& results, Progress& progress)
       : control_(control), results_(results), progress_(progress) {}
 
+  // One task, from asking for it to its last chunk.
   Result<void> run() {
     Message message;
     const json head = TRY(ask(control_, {{"do", "task"}}, message));
     const Manifest task = TRY(manifest_from_json(as_text(message.body)));
-    const model::LoadedModel model = TRY(load(head));
+    const model::LoadedModel& model = *TRY(load(head));
     RemoteSource input(control_, 0, task.input.size);
     const media::MediaInfo info = TRY(media::probe(input, task.input.name));
     TRY(check_video(info, head.at("shown_name").get<std::string>(), task.parameters.deinterlace));
@@ -121,16 +123,17 @@ class Program {
     const Standing standing = TRY(report(request.model, model.spec, fit));
     model::RunnerOptions options;
     options.threads = head.at("threads").get<int>();
-    const RunnerFactory make = [&](const model::RunnerOptions& wanted) {
-      return model::make_onednn_runner(model.graph, model.spec, wanted);
+    const RunnerFactory make = [this](const model::RunnerOptions& wanted) {
+      return models_.runner(wanted);
     };
     const Manifest manifest =
         standing.manifest
             ? *standing.manifest
             : TRY(prepare_run(request, input, info, standing.run_id, make, options.threads));
     ThreadSplit split(options.threads > 0 ? options.threads
-                                          : static_cast<int>(std::thread::hardware_concurrency()));
-    options.team = split.team();
+                                          : static_cast<int>(std::thread::hardware_concurrency()),
+                      team_);
+    options.team = team_ = split.team();
     options.plan = manifest.plan;
     options.ranges = manifest.precision.ranges;
     ShotRunners runners(manifest.shots, make, options);
@@ -162,7 +165,7 @@ class Program {
     return media::fit_container(input, info, container, task.parameters.codec);
   }
 
-  Result<model::LoadedModel> load(const json& task) {
+  Result<const model::LoadedModel*> load(const json& task) {
     ModelFiles files;
     files.name = task.at("name").get<std::string>();
     files.onnx = std::make_unique<RemoteSource>(control_, 1, task.at("onnx_size").get<uint64_t>());
@@ -173,7 +176,7 @@ class Program {
       return std::unique_ptr<ByteSource>(std::make_unique<RemoteSource>(
           control_, head.at("source").get<size_t>(), head.at("size").get<uint64_t>()));
     };
-    return load_model(files);
+    return models_.load(std::move(files));
   }
 
   Result<Standing> report(const ModelIdentity& model, const model::ModelSpec& spec,
@@ -238,6 +241,9 @@ class Program {
   Channel& results_;
   Progress& progress_;
   model::Choices choices_;  // known before, and measured
+  // What a task leaves for the next one.
+  ModelKeeper models_;
+  std::shared_ptr<std::atomic<int>> team_;
 };
 
 Result<void> lock_in() {
@@ -252,9 +258,9 @@ Result<void> lock_in() {
   return {};
 }
 
-Result<void> run_program(Program program, bool locked) {
+Result<void> run_task(Program& program, bool locks) {
   try {
-    if (locked) TRY(lock_in());
+    if (locks) TRY(lock_in());
     return program.run();
   } catch (const std::bad_alloc&) {
     return make_error(Code::internal, "There is not enough memory; try a smaller --size.");
@@ -273,15 +279,20 @@ int run_scorer_program(int parent, bool locked) {
   Channel results{Fd(kScorerResults)};
   const auto progress = SharedProgress::open(Fd(kScorerProgress));
   if (!progress.ok()) return 1;
-  const auto result = run_program(Program(control, results, (*progress)->get()), locked);
-  json last = {{"do", "done"}};
-  if (!result.ok()) {
-    last = {{"do", "failed"},
-            {"code", static_cast<int>(result.error().code)},
-            {"message", result.error().message}};
+  Program program(control, results, (*progress)->get());
+  for (bool first = true;; first = false) {
+    const auto result = run_task(program, locked && first);
+    json last = {{"do", "done"}};
+    if (!result.ok()) {
+      last = {{"do", "failed"},
+              {"code", static_cast<int>(result.error().code)},
+              {"message", result.error().message}};
+    }
+    const std::string text = last.dump(-1, ' ', false, json::error_handler_t::replace);
+    const auto answer = call(results, text);
+    if (!answer.ok()) return 1;
+    if (!json::parse(answer->head).value("again", false)) return 0;
   }
-  const std::string text = last.dump(-1, ' ', false, json::error_handler_t::replace);
-  return call(results, text).ok() ? 0 : 1;
 }
 
 }  // namespace atelier::run

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a scorer's process does, from its first instruction to its last: asks its broker for the
-// task, reads model and input through it, plans, scores and gives the chunks back. It opens no
-// file.
+// task, reads model and input through it, plans, scores and gives the chunks back. Where the broker
+// wants it to stay (ScorerTask::stays), it asks for another task then, and keeps the model that it
+// has loaded (run/model_keeper.h). It opens no file.
 #pragma once
 
 namespace atelier::run {

@@ -28,7 +28,7 @@ class ShotRunners {
   const std::vector<Shot>& shots_;
   const RunnerFactory make_;
   model::RunnerOptions options_;
-  std::unique_ptr<model::Runner> runner_;
+  std::shared_ptr<model::Runner> runner_;
   size_t shot_ = 0;
 };
 

@@ -31,10 +31,10 @@ TEST(ShotRunners, ARunnerIsMadeWithTheStatisticsOfItsShotAndKeptUntilTheNext) {
   const std::vector<Shot> shots = three_shots();
   std::vector<float> made;
   const RunnerFactory make =
-      [&](const model::RunnerOptions& options) -> Result<std::unique_ptr<model::Runner>> {
+      [&](const model::RunnerOptions& options) -> Result<std::shared_ptr<model::Runner>> {
     EXPECT_EQ(options.threads, 3);
     made.push_back(options.statistics.at("norm").mean[0]);
-    return std::unique_ptr<model::Runner>(std::make_unique<FakeRunner>());
+    return std::shared_ptr<model::Runner>(std::make_shared<FakeRunner>());
   };
   model::RunnerOptions options;
   options.threads = 3;
@@ -48,10 +48,10 @@ TEST(ShotRunners, ARunnerIsMadeWithTheStatisticsOfItsShotAndKeptUntilTheNext) {
 TEST(ShotRunners, WithoutShotsThereIsOneRunnerForAllFrames) {
   int made = 0;
   const RunnerFactory make =
-      [&](const model::RunnerOptions& options) -> Result<std::unique_ptr<model::Runner>> {
+      [&](const model::RunnerOptions& options) -> Result<std::shared_ptr<model::Runner>> {
     EXPECT_TRUE(options.statistics.empty());
     made++;
-    return std::unique_ptr<model::Runner>(std::make_unique<FakeRunner>());
+    return std::shared_ptr<model::Runner>(std::make_shared<FakeRunner>());
   };
   const std::vector<Shot> none;
   ShotRunners runners(none, make, {});
@@ -62,7 +62,7 @@ TEST(ShotRunners, WithoutShotsThereIsOneRunnerForAllFrames) {
 TEST(ShotRunners, AFailureToMakeOneIsSaidEachTime) {
   const std::vector<Shot> none;
   ShotRunners runners(none,
-                      [](const model::RunnerOptions&) -> Result<std::unique_ptr<model::Runner>> {
+                      [](const model::RunnerOptions&) -> Result<std::shared_ptr<model::Runner>> {
                         return make_error(Code::invalid_argument, "No such network.");
                       },
                       {});

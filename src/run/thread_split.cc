@@ -27,8 +27,11 @@ ProcessorTime processor_time() {
   return {seconds_of(CLOCK_PROCESS_CPUTIME_ID), seconds_of(CLOCK_THREAD_CPUTIME_ID)};
 }
 
-ThreadSplit::ThreadSplit(int processors)
-    : processors_(processors), team_(std::make_shared<std::atomic<int>>(processors)) {}
+ThreadSplit::ThreadSplit(int processors, std::shared_ptr<std::atomic<int>> team)
+    : processors_(processors),
+      team_(team ? std::move(team) : std::make_shared<std::atomic<int>>(processors)) {
+  *team_ = processors;
+}
 
 void ThreadSplit::look(Clock::Duration now, const ProcessorTime& spent) {
   if (!begun_) {

@@ -31,11 +31,12 @@ ProcessorTime processor_time();
 // Of one scorer. One thread: the one that scores, whose team's other threads are as busy as itself.
 class ThreadSplit {
  public:
-  // `processors`: that this scorer may use, at least 1. All of them score at first.
-  explicit ThreadSplit(int processors);
+  // `processors`: that this scorer may use, at least 1. All of them score at first. `team` is one
+  // that an earlier split had, whose runners are used again; null: another.
+  explicit ThreadSplit(int processors, std::shared_ptr<std::atomic<int>> team = nullptr);
 
   // What model::RunnerOptions wants; changes between frames.
-  std::shared_ptr<const std::atomic<int>> team() const { return team_; }
+  std::shared_ptr<std::atomic<int>> team() const { return team_; }
   int threads() const { return *team_; }
 
   // After every frame; decides anew when the last decision is kInterval ago.

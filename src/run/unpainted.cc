@@ -61,6 +61,7 @@ Result<void> decode(std::deque<int> chunks, const Manifest& manifest, RunFolder&
   ScorerTask task = request.task;
   task.unpainted = true;
   task.trace = false;
+  task.stays = false;
   const int first = chunks.front();
   UnpaintedDesk desk(folder, manifest, request.scratch, std::move(chunks));
   const auto progress = TRY(SharedProgress::create());

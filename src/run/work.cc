@@ -27,7 +27,7 @@ void LogSegments::flush(RunFolder& folder) {
   text_.clear();
 }
 
-Result<void> work(std::unique_ptr<ScorerProcess> scorer, const std::string& program,
+Result<void> work(std::unique_ptr<ScorerProcess>& scorer, const std::string& program,
                   const ScorerTask& task, SharedProgress& progress, Broker& broker,
                   std::stop_token stop) {
   for (;;) {
@@ -41,8 +41,9 @@ Result<void> work(std::unique_ptr<ScorerProcess> scorer, const std::string& prog
       }
       TRY(prepared);
     }
-    const std::string why = TRY(scorer->score(broker, stop));
-    scorer.reset();
+    auto scored = scorer->score(broker, stop);
+    if (!scorer->rests()) scorer.reset();
+    const std::string why = TRY(std::move(scored));
     if (why.empty()) return {};
     TRY(broker.scorer_ended(why));
   }

@@ -42,9 +42,11 @@
 //   engine = "slurm"                 local, mpi or slurm [local]
 //   max = 4                          nodes at the same time [1]
 //   price_per_node_hour = 0.5        [0]
-//                                    how the cluster itself treats nodes, for who looks at pools
-//                                    and for `atelier costs`; the service starts and stops none:
-//   idle_timeout = "10m"             until one without work goes [10m]
+//   idle_timeout = "10m"             until one without work goes [10m]. Of local: a process that
+//                                    keeps its model loaded for its owner's next run; "0s": none
+//                                    does. Else how the cluster itself treats nodes, as the next
+//                                    two, for who looks at pools and for `atelier costs`
+//   min = 1                          of local: processes that never go [0]
 //   start_time = "90s"               until one that was switched off works [none]
 //   preemptible = true               whether they may be taken away [false]
 //                                    and what `atelier run` needs of the engine:
@@ -125,7 +127,7 @@ std::string_view to_string(EngineName engine);
 struct PoolConfig {
   std::string name;
   EngineName engine = EngineName::local;
-  int max = 1;
+  int min = 0, max = 1;
   std::chrono::seconds idle_timeout{600}, start_time{0};
   double price_per_node_hour = 0;
   bool preemptible = false;

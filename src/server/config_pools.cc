@@ -116,7 +116,11 @@ Result<PoolConfig> read_pool(TomlReader& reader, const std::filesystem::path& fo
   pool.name = TRY(reader.name("name"));
   pool.engine = TRY(read_engine(reader));
   pool.max = static_cast<int>(TRY(reader.integer("max", 1, 10000, 1)));
-  pool.idle_timeout = TRY(reader.duration("idle_timeout", pool.idle_timeout));
+  pool.min = static_cast<int>(TRY(reader.integer("min", 0, pool.max, 0)));
+  if (pool.min > 0 && pool.engine != EngineName::local) {
+    return of_other_engine(reader, "min", "local");
+  }
+  pool.idle_timeout = TRY(reader.duration("idle_timeout", pool.idle_timeout, std::chrono::seconds(0)));
   pool.start_time = TRY(reader.duration("start_time", pool.start_time));
   pool.price_per_node_hour = TRY(reader.number("price_per_node_hour", 0, kMostPrice, 0));
   pool.preemptible = TRY(reader.boolean("preemptible", false));

@@ -156,6 +156,9 @@ name = "here"
 workers = 3
 threads = 2
 memory = "10G"
+max = 2
+min = 1
+idle_timeout = "0s"
 [[pool]]
 name = "nights"
 engine = "slurm"
@@ -182,6 +185,8 @@ ranks_per_node = 2
   ASSERT_EQ(config.pools.size(), 3U);
   EXPECT_THAT(engine_arguments(config.pools[0]),
               ElementsAre("--engine=local", "--workers=3", "--threads=2", "--memory=10485760K"));
+  EXPECT_EQ(config.pools[0].min, 1);
+  EXPECT_EQ(config.pools[0].idle_timeout, std::chrono::seconds(0));
   const PoolConfig& nights = config.pools[1];
   EXPECT_EQ(nights.max, 8);
   EXPECT_EQ(nights.idle_timeout, std::chrono::minutes(5));
@@ -205,6 +210,9 @@ TEST(Config, WrongPoolsAreRefused) {
                           "engine = 'ssh'",
                           "engine = 3",
                           "max = 0",
+                          "min = 2",
+                          "min = -1",
+                          "engine = 'slurm'\nmin = 1",
                           "start_time = 'soon'",
                           "idle_timeout = 600",
                           "price_per_node_hour = -1",

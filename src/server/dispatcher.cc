@@ -157,7 +157,8 @@ Result<void> Dispatcher::step() {
   TRY(watch());
   TRY(hear_cancels());
   if (leaving_since_) return {};
-  return fill_pools();
+  TRY(fill_pools());
+  return setup_.look_at_processes ? setup_.look_at_processes() : Result<void>();
 }
 
 void Dispatcher::run(const std::stop_token& stop) {
@@ -432,7 +433,9 @@ void Dispatcher::start_step(Job& job) {
     job.end = failed;
     return;
   }
-  auto program = launcher_.start(job.steps[static_cast<size_t>(job.run.step)]);
+  const std::vector<std::string>& words = job.steps[static_cast<size_t>(job.run.step)];
+  auto program =
+      setup_.start_command ? setup_.start_command(job.run, words) : launcher_.start(words);
   if (!program.ok()) return later(program.error());
   job.program = std::move(program).value();
 }

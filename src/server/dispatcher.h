@@ -54,6 +54,12 @@ struct DispatcherSetup {
   std::function<Result<void>(Connection&, const std::string& run_id, int64_t event)> on_end;
   // Called after that transaction. May be empty.
   std::function<void(const RunRow&, RunState)> after_end;
+  // Starts a command of a run. Empty: the launcher does.
+  std::function<Result<std::unique_ptr<engine::Program>>(const RunRow&,
+                                                         const std::vector<std::string>& words)>
+      start_command;
+  // Called each time that the queue is looked at. May be empty.
+  std::function<Result<void>()> look_at_processes;
   std::filesystem::path logs;  // a folder: what the processes of a run print goes to ID.log
   std::function<void(const std::string&)> say;
   // Of a process that is asked to leave, before it is killed.

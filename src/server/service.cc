@@ -8,6 +8,8 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "engine/warm_launcher.h"
+#include "engine/warm_protocol.h"
 #include "server/api.h"
 #include "server/dispatcher.h"
 #include "server/housekeeping.h"
@@ -61,6 +63,7 @@ struct Service::Parts {
   Result<void> make_database();
   Result<void> make_api();
   Result<void> make_dispatcher();
+  void make_warm_pools();
   Result<void> make_triggers();
   Result<void> make_listeners();
   Result<void> publish_configured();
@@ -108,6 +111,7 @@ struct Service::Parts {
   std::unique_ptr<ApiParts> api;
   std::unique_ptr<Router> router, streams;
   std::unique_ptr<engine::Launcher> launcher;
+  std::map<std::string, engine::WarmPool> warm;  // by the pool's name
   std::unique_ptr<Dispatcher> dispatcher;
   std::atomic<const HttpListener*> counted = nullptr;  // listener, once it is there
   std::unique_ptr<HttpListener> listener, stream_listener;
@@ -294,6 +298,20 @@ void Service::Parts::forget_between(const RunRow& run) {
   }
 }
 
+// Runs on other machines load their models there.
+void Service::Parts::make_warm_pools() {
+  for (const PoolConfig& pool : config.pools) {
+    if (pool.engine != EngineName::local) continue;
+    if (pool.idle_timeout.count() == 0 && pool.min == 0) continue;
+    engine::WarmRules rules;
+    rules.words = {setup.program, engine::kWarmCommand};
+    rules.idle_timeout = pool.idle_timeout;
+    rules.least = static_cast<size_t>(pool.min);
+    rules.most = static_cast<size_t>(runs_at_once(pool));
+    warm.try_emplace(pool.name, clock, std::move(rules));
+  }
+}
+
 Result<void> Service::Parts::make_dispatcher() {
   webhooks = webhooks_of(config);
   sender = std::make_unique<HttpWebhookSender>(webhook_client, resolver, TRY(targets_of(config)));
@@ -329,6 +347,15 @@ Result<void> Service::Parts::make_dispatcher() {
   made.logs = logs;
   made.say = [this](const std::string& text) { setup.log->line(LogLevel::warning, text); };
   launcher = engine::make_launcher();
+  make_warm_pools();
+  made.start_command = [this](const RunRow& run, const std::vector<std::string>& words) {
+    const auto pool = warm.find(run.pool);
+    return pool == warm.end() ? launcher->start(words) : pool->second.start(run.owner, words);
+  };
+  made.look_at_processes = [this]() -> Result<void> {
+    for (auto& [name, pool] : warm) TRY(pool.look());
+    return {};
+  };
   dispatcher = TRY(Dispatcher::create(*database, *launcher, clock, wall, std::move(made)));
   return end_without_pool();
 }

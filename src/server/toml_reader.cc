@@ -204,10 +204,11 @@ Result<double> TomlReader::number(std::string_view key, double least, double mos
 }
 
 Result<std::chrono::seconds> TomlReader::duration(std::string_view key,
-                                                  std::chrono::seconds otherwise) {
+                                                  std::chrono::seconds otherwise,
+                                                  std::chrono::seconds least) {
   if (find(key) == nullptr) return otherwise;
   const auto value = parse_duration(TRY(text(key)).value_or(""));
-  if (!value || value->count() == 0) {
+  if (!value || *value < least) {
     return wrong(key, "a duration like \"90s\", \"10m\", \"2h\" or \"30d\"");
   }
   return *value;

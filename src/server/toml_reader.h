@@ -58,8 +58,9 @@ class TomlReader {
   Result<int64_t> integer(std::string_view key, int64_t least, int64_t most, int64_t otherwise);
   // Also a whole number.
   Result<double> number(std::string_view key, double least, double most, double otherwise);
-  // As parse_duration() and parse_byte_size() read them, from 1.
-  Result<std::chrono::seconds> duration(std::string_view key, std::chrono::seconds otherwise);
+  // As parse_duration() and parse_byte_size() read them, from 1 unless `least` says otherwise.
+  Result<std::chrono::seconds> duration(std::string_view key, std::chrono::seconds otherwise,
+                                        std::chrono::seconds least = std::chrono::seconds(1));
   Result<uint64_t> bytes(std::string_view key, uint64_t otherwise);
   // Null if it is not there.
   Result<const toml::table*> table(std::string_view key);

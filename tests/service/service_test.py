@@ -335,6 +335,60 @@ class Interface(ServiceCase):
         self.assertEqual(self.wait_until_over(run)["state"], "finished")
         self.assertEqual(support.frame_count(self.media / "out" / "a.mp4"), 300)
 
+    def test_a_process_keeps_its_model_for_the_next_run(self):
+        """Of the same owner; the bits are those of a fresh one."""
+        self.configure(pools="""
+[[pool]]
+name = "local"
+max = 1
+workers = 1
+min = 1
+idle_timeout = "1s"
+""")
+        self.assertTrue(self.start())
+        waiting = self.wait_for(self.processes, "the process that never goes")
+        self.assertEqual(self.scorers(waiting), [])
+        support.make_video(self.media / "a.mp4", frames=20)
+        support.make_video(self.media / "b.mp4", frames=20, size="96x64")
+        for number, name in enumerate(("a", "b", "a")):
+            run = self.wait_until_over(self.submit(f"{name}.mp4", f"{number}.mp4").json()["id"])
+            self.assertEqual(run["state"], "finished", run["reason"])
+            self.assertEqual(self.processes(), waiting)
+            scorers = self.scorers(waiting)
+            self.assertEqual(len(scorers), 1)
+            self.assertIn(scorers[0], scorers if number == 0 else first)
+            first = scorers
+        # Another owner's run gets a process that had no run before, and this one gives way.
+        token = self.make_token("guest", "submitter")
+        body = {"pipeline": "paint",
+                "parameters": {"input": f"{self.media}/b.mp4", "output": f"{self.media}/out/4.mp4"}}
+        guest = self.ask("POST", "/v1/runs", body, token=token).json()["id"]
+        self.assertEqual(self.wait_until_over(guest)["state"], "finished")
+        self.assertNotIn(waiting[0], self.processes())
+        # What idles for a second goes, but for the one.
+        self.wait_for(lambda: len(self.processes()) == 1, "one process alone")
+        for number, name in enumerate(("a", "b")):
+            alone = self.folder / f"alone-{name}.mp4"
+            # As the pipeline has it.
+            done = support.run("run", "--runs", self.folder / "alone", "--model", "starry-night", "--precision", "f32",
+                               "--crf", "20", "--", self.media / f"{name}.mp4", alone, env=self.environment())
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(support.sha256(self.media / "out" / f"{number}.mp4"), support.sha256(alone))
+
+    def processes(self):
+        """Those that the service has for runs."""
+        return support.children_of(self.process.pid)
+
+    def scorers(self, processes):
+        return [scorer for process in processes for scorer in support.children_of(process)]
+
+    def test_without_an_idle_timeout_nothing_stays(self):
+        self.configure(pools='[[pool]]\nname = "local"\nidle_timeout = "0s"\n')
+        self.assertTrue(self.start())
+        support.make_video(self.media / "a.mp4", frames=5)
+        self.assertEqual(self.wait_until_over(self.submit().json()["id"])["state"], "finished")
+        self.wait_for(lambda: not self.processes(), "the end of its process")
+
     def test_a_trigger_of_a_pipeline_that_is_not_there(self):
         self.assertTrue(self.start())
         text = (f'name = "mine"\nkind = "poll"\nlocation = "{self.media}/in"\npipeline = "nope"\n[parameters]\n'

@@ -73,7 +73,8 @@ class Gang(slurm_case.SlurmCase):
         self.assertEqual(report["engine"]["nodes"], ["n1", "n2", "n3"])
         # The state lasts for seconds: on a busy machine Slurm may be asked after it.
         self.assertRegex(self.texts(report), r"The job was (preempted on n\d and was |taken from n\d and )requeued")
-        self.assertEqual(report["engine"]["restarts"], 1)
+        # Another one after it, perhaps: a busy machine may lose the next gang as it begins.
+        self.assertGreaterEqual(report["engine"]["restarts"], 1)
         self.assert_statistics(report)
 
     def test_a_lost_rank_ends_the_gang_and_the_rest_is_scored_by_another(self):
@@ -85,7 +86,8 @@ class Gang(slurm_case.SlurmCase):
             os.kill(pid, signal.SIGKILL)
         report = self.finish(process)
         self.assertIn("The job ended without a verdict on n", self.texts(report))
-        self.assertEqual((report["engine"]["nodes"], report["engine"]["restarts"]), (["n1", "n2", "n3"], 1))
+        self.assertEqual(report["engine"]["nodes"], ["n1", "n2", "n3"])
+        self.assertGreaterEqual(report["engine"]["restarts"], 1)
         self.assert_statistics(report)
 
     def test_a_gang_without_pmix_is_workers_that_start_and_end_together(self):
