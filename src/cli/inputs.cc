@@ -91,6 +91,18 @@ HurriedClock& hurried_clock() {
 
 }  // namespace
 
+void forget_stores() {
+  Opening& opening = the_opening();
+  opening.clock = &system_clock();
+  {
+    MutexLock lock(opening.mutex);
+    opening.credentials.reset();
+  }
+  MutexLock lock(opening.notes_mutex);
+  opening.notes.clear();
+  opening.taken = 0;
+}
+
 void hurry_stores() { the_opening().clock = &hurried_clock(); }
 
 Result<std::unique_ptr<ObjectStore>> open_folder_briefly(const Location& folder) {

@@ -22,6 +22,10 @@ namespace atelier::cli {
 // when they were opened, and later, when they find out what a server cannot do.
 std::vector<std::string> notes_of_stores();
 
+// As at the beginning of the process: credentials are read again, notes are said again. While no
+// store is open.
+void forget_stores();
+
 // Stores that are opened from now on give up what is unavailable after seconds, not minutes.
 void hurry_stores();
 

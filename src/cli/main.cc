@@ -11,6 +11,7 @@
 
 #include "cli/client_commands.h"
 #include "cli/commands.h"
+#include "cli/inputs.h"
 #include "cli/interrupt.h"
 #include "cli/serve_command.h"
 #include "cli/service_commands.h"
@@ -454,6 +455,8 @@ int run_several(Interrupt& interrupt) {
     std::vector<char*> pointers;
     for (std::string& word : words) pointers.push_back(word.data());
     pointers.push_back(nullptr);
+    // Somebody may have renewed a token since the last run, or taken it away.
+    forget_stores();
     return run_guarded(static_cast<int>(words.size()), pointers.data(), interrupt, &keeper);
   });
 }

@@ -40,7 +40,8 @@ SHORT = {
     "test_invalid_utf8_name", "test_interrupt_keeps_what_is_done",
     "test_damaged_videos", "test_kept_videos", "test_huge_pictures", "test_thousands_of_streams",
     "test_json_is_one_object", "test_from_to", "test_preview", "test_models", "test_probe",
-    "test_a_scorer_that_is_killed_is_replaced",
+    "test_a_scorer_that_is_killed_is_replaced", "test_each_run_has_the_bits_of_a_process_of_its_own",
+    "test_a_process_keeps_its_model_for_the_next_run",
     "test_three_videos_are_painted_and_poison_is_set_aside", "test_every_operation_answers_as_described",
     "test_a_service_that_is_killed_goes_on", "test_what_is_wrong_is_told_in_a_sentence",
 }
