@@ -451,14 +451,15 @@ int run_guarded(int argc, char** argv, Interrupt& interrupt, run::ScorerKeeper* 
 // A process that does the runs of one user, for `atelier serve`.
 int run_several(Interrupt& interrupt) {
   run::ScorerKeeper keeper;
-  return serve_runs(STDIN_FILENO, interrupt.token(), [&](std::vector<std::string> words) {
+  const auto run_one = [&](std::vector<std::string> words) {
     std::vector<char*> pointers;
     for (std::string& word : words) pointers.push_back(word.data());
     pointers.push_back(nullptr);
     // Somebody may have renewed a token since the last run, or taken it away.
     forget_stores();
     return run_guarded(static_cast<int>(words.size()), pointers.data(), interrupt, &keeper);
-  });
+  };
+  return serve_runs(STDIN_FILENO, interrupt.token(), run_one, [&] { keeper.look(); });
 }
 
 }  // namespace

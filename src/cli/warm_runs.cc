@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/warm_runs.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -14,10 +15,17 @@
 namespace atelier::cli {
 
 int serve_runs(int socket, const std::stop_token& stop,
-               const std::function<int(std::vector<std::string>)>& run) {
+               const std::function<int(std::vector<std::string>)>& run,
+               const std::function<void()>& look) {
+  constexpr int kLook = 1000;  // milliseconds
   const std::stop_callback hang_up(stop, [socket] { ::shutdown(socket, SHUT_RD); });
   std::string packet(engine::kLargestWarmCommand, '\0');
   for (;;) {
+    pollfd asked{socket, POLLIN, 0};
+    if (::poll(&asked, 1, kLook) == 0) {
+      look();
+      continue;
+    }
     const ssize_t size = ::recv(socket, packet.data(), packet.size(), 0);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) {

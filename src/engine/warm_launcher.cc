@@ -35,7 +35,12 @@ class WarmProgram final : public Program {
   }
   ~WarmProgram() override {
     --pool_.busy_;
-    if (answered_ && status_ == status_of_exit(0)) pool_.put_back(std::move(child_));
+    if (!answered_) return;  // killed with its object
+    if (status_ == status_of_exit(0) && !asked_to_leave_) {
+      pool_.put_back(std::move(child_));
+    } else {
+      pool_.let_go(std::move(child_));
+    }
   }
   WarmProgram(const WarmProgram&) = delete;
   WarmProgram& operator=(const WarmProgram&) = delete;
@@ -58,7 +63,10 @@ class WarmProgram final : public Program {
     return status_;
   }
 
-  void ask_to_leave() override { child_->process.send(SIGTERM); }
+  void ask_to_leave() override {
+    asked_to_leave_ = true;
+    child_->process.send(SIGTERM);
+  }
 
   std::vector<int> handles() const override {
     return {child_->output_closed ? -1 : child_->output.get(),
@@ -82,7 +90,7 @@ class WarmProgram final : public Program {
   WarmPool& pool_;
   std::unique_ptr<WarmPool::Child> child_;
   std::optional<int> status_;
-  bool answered_ = false, socket_closed_ = false;
+  bool answered_ = false, socket_closed_ = false, asked_to_leave_ = false;
 };
 
 WarmPool::~WarmPool() = default;
@@ -106,8 +114,25 @@ Result<std::unique_ptr<WarmPool::Child>> WarmPool::make() const {
                                  std::move(ours));
 }
 
-void WarmPool::forget_ended() {
-  std::erase_if(idle_, [](const auto& child) { return child->process.ended().has_value(); });
+// Whether one of those ended that never had a command.
+bool WarmPool::forget_ended() {
+  constexpr std::chrono::seconds kPatience(30);
+  bool ended_early = false;
+  std::erase_if(idle_, [&](const auto& child) {
+    const bool ended = child->process.ended().has_value();
+    ended_early = ended_early || (ended && !child->user);
+    return ended;
+  });
+  std::erase_if(leaving_, [&](const auto& child) {
+    return child->process.ended() || clock_.now() - child->idle_since >= kPatience;
+  });
+  return ended_early;
+}
+
+void WarmPool::let_go(std::unique_ptr<Child> child) {
+  child->socket = Fd();
+  child->idle_since = clock_.now();
+  leaving_.push_back(std::move(child));
 }
 
 // The user's own that worked last, else one that is nobody's yet.
@@ -131,7 +156,10 @@ Result<std::unique_ptr<Program>> WarmPool::start(const std::string& user,
     std::unique_ptr<Child> child = take_idle(user);
     const bool is_new = child == nullptr;
     if (is_new) {
-      if (!idle_.empty() && idle_.size() + busy_ >= rules_.most) idle_.erase(idle_.begin());
+      if (!idle_.empty() && idle_.size() + busy_ >= rules_.most) {
+        let_go(std::move(idle_.front()));
+        idle_.erase(idle_.begin());
+      }
       child = TRY(make());
     }
     // What it said while it had no command belongs to none.
@@ -151,13 +179,23 @@ void WarmPool::put_back(std::unique_ptr<Child> child) {
 }
 
 Result<void> WarmPool::look() {
-  forget_ended();
+  constexpr std::chrono::seconds kPause(5);
+  const bool ended_early = forget_ended();
   const auto now = clock_.now();
   // The longest without a command first.
   while (!idle_.empty() && idle_.size() + busy_ > rules_.least &&
          now - idle_.front()->idle_since >= rules_.idle_timeout) {
+    let_go(std::move(idle_.front()));
     idle_.erase(idle_.begin());
   }
+  if (ended_early) {
+    not_before_ = now + kPause;
+    return make_error(Code::internal,
+                      "'{}' ended although it was to wait for runs; others are started, but no "
+                      "more than one in {} seconds.",
+                      rules_.words.front(), kPause.count());
+  }
+  if (now < not_before_) return {};
   while (idle_.size() + busy_ < rules_.least) {
     std::unique_ptr<Child> child = TRY(make());
     child->idle_since = now;

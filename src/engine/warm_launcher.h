@@ -37,8 +37,9 @@ class WarmPool {
   // all. Such a process is used again if the command ends with 0. Otherwise as Launcher::start.
   Result<std::unique_ptr<Program>> start(const std::string& user,
                                          const std::vector<std::string>& words);
-  // Ends what has had nothing to do for long enough, and starts what `least` asks for. Errors:
-  // those of starting.
+  // To be called often: ends what has had nothing to do for long enough, and starts what `least`
+  // asks for. Errors: those of starting; internal (one that waited for its first command ended:
+  // others are started only some seconds later).
   Result<void> look();
   size_t idle() const { return idle_.size(); }
   size_t busy() const { return busy_; }
@@ -52,16 +53,20 @@ class WarmPool {
     Fd output, socket;
     bool output_closed = false;
     std::optional<std::string> user;  // nothing: it has not had a command yet
-    Clock::Duration idle_since{0};
+    Clock::Duration idle_since{0};    // or leaving
   };
   Result<std::unique_ptr<Child>> make() const;
   std::unique_ptr<Child> take_idle(const std::string& user);
-  void forget_ended();
+  bool forget_ended();
   void put_back(std::unique_ptr<Child> child);
+  void let_go(std::unique_ptr<Child> child);
 
   const Clock& clock_;
   const WarmRules rules_;
   std::vector<std::unique_ptr<Child>> idle_;  // the one used last is the last
+  // Those whose socket is closed: they end by themselves, and their own children with them.
+  std::vector<std::unique_ptr<Child>> leaving_;
+  Clock::Duration not_before_{0};  // none is started for `least`
   size_t busy_ = 0;
 };
 

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <thread>
+
 #include "base/clock.h"
 #include "engine/warm_protocol.h"
 
@@ -179,6 +181,42 @@ TEST_F(WarmPoolTest, TheLeastAreThereBeforeAndAfter) {
   clock_.sleep_for(kTimeout);
   ASSERT_TRUE(pool_->look().ok());
   EXPECT_EQ(pool_->idle(), 2U);
+}
+
+TEST_F(WarmPoolTest, OneThatEndsBeforeItsFirstCommandIsSaidAndNotStartedAgainAtOnce) {
+  WarmRules rules;
+  rules.words = {"true"};
+  rules.least = 1;
+  WarmPool broken(clock_, rules);
+  Result<void> said;
+  while ((said = broken.look()).ok()) std::this_thread::yield();
+  EXPECT_THAT(said.error().message, HasSubstr("'true' ended although"));
+  EXPECT_TRUE(broken.look().ok());
+  EXPECT_EQ(broken.idle(), 0U);
+  clock_.sleep_for(std::chrono::seconds(5));
+  EXPECT_TRUE(broken.look().ok());
+  EXPECT_EQ(broken.idle(), 1U);
+}
+
+TEST_F(WarmPoolTest, OneThatGoesEndsByItself) {
+  pool();
+  const std::string first = process_of("ada");
+  clock_.sleep_for(kTimeout);
+  ASSERT_TRUE(pool_->look().ok());
+  EXPECT_EQ(pool_->idle(), 0U);
+  siginfo_t ended{};
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(std::stoi(first)), &ended, WEXITED | WNOWAIT), 0);
+  EXPECT_EQ(ended.si_code, CLD_EXITED);
+  EXPECT_EQ(ended.si_status, 0);
+}
+
+TEST_F(WarmPoolTest, OneThatWasAskedToLeaveIsNotUsedAgainAlthoughItWasDone) {
+  pool();
+  const auto program = start("ada", {"say", "x"});
+  (void)wait_for(*program, "x\n");
+  program->ask_to_leave();
+  (void)wait_for(*program);
+  EXPECT_EQ(pool_->idle(), 0U);
 }
 
 TEST_F(WarmPoolTest, AProgramThatIsNotThereIsSaid) {

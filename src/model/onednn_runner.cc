@@ -64,12 +64,18 @@ Result<Ranges> OnednnRunner::observe(std::span<const FrameView> in, std::span<Fr
   const Result<void> scored = observe_all(in, out, scored_one, seen);
   observing_ = nullptr;
   // Whoever asks scores with another runner next: two arenas need not stand at once.
-  memory_.reset();
-  capacity_ = 0;
+  rest();
   TRY(scored);
   Ranges ranges;
   for (const auto& [node, finder] : seen.finders) ranges[node] = finder.range();
   return ranges;
+}
+
+void OnednnRunner::rest() {
+  memory_.reset();
+  capacity_ = 0;
+  lanes_.clear();
+  lane_capacity_ = 0;
 }
 
 Result<void> OnednnRunner::observe_all(std::span<const FrameView> in, std::span<FrameView> out,

@@ -46,6 +46,7 @@ class OnednnRunner final : public Runner {
   Result<double> gflop(Size input) override;
   Result<uint64_t> memory(Size input) override;
   Result<Tiling> tiling(Size input) override;
+  void rest() override;
 
   // runner_tuning.cc
   Result<std::vector<TunedLayer>> tune(Size input, bool int8,

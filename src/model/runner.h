@@ -156,6 +156,9 @@ class Runner {
   virtual Result<uint64_t> memory(Size input) = 0;
   // How frames of this size are cut.
   virtual Result<Tiling> tiling(Size input) = 0;
+  // Gives back the memory that frames take; plans and weights stay, and the next frame takes it
+  // again.
+  virtual void rest() {}
 };
 
 // float32 on oneDNN: blocked layouts kept through the graph, bias, ReLU and adds fused, one arena.

@@ -5,7 +5,7 @@
 
 namespace atelier::run {
 
-Result<model::LoadedModel> load_model(const ModelFiles& files) {
+Result<std::vector<std::byte>> read_model(const ModelFiles& files) {
   auto bytes = read_all(*files.onnx, std::numeric_limits<uint64_t>::max(),
                         fmt::format("The model '{}'", files.name));
   if (!bytes.ok()) {
@@ -13,7 +13,12 @@ Result<model::LoadedModel> load_model(const ModelFiles& files) {
     return Error{error.code == Code::invalid_input ? Code::invalid_argument : error.code,
                  error.message};
   }
-  return model::load_model(*bytes, files.toml, files.name, files.open_beside);
+  return bytes;
+}
+
+Result<model::LoadedModel> load_model(const ModelFiles& files) {
+  const std::vector<std::byte> bytes = TRY(read_model(files));
+  return model::load_model(bytes, files.toml, files.name, files.open_beside);
 }
 
 }  // namespace atelier::run

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "model/model_file.h"
 
@@ -17,6 +18,9 @@ struct ModelFiles {
   std::optional<std::string> toml;
   model::OpenExternal open_beside;  // weights in other files
 };
+
+// The bytes of the ONNX file. Errors: invalid_argument where it cannot be read whole.
+Result<std::vector<std::byte>> read_model(const ModelFiles& files);
 
 // Reads and checks them. Errors: those of model::load_model; invalid_argument where a file cannot
 // be read whole.

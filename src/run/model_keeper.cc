@@ -2,21 +2,16 @@
 #include "run/model_keeper.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "base/hash.h"
 
 namespace atelier::run {
 
 Result<const model::LoadedModel*> ModelKeeper::load(ModelFiles files) {
-  auto bytes = read_all(*files.onnx, std::numeric_limits<uint64_t>::max(), "");
-  std::string key;
-  // What cannot be read is load_model's to tell.
-  if (bytes.ok()) {
-    key = fmt::format("{} {} {}", sha256_hex(*bytes), files.toml ? *files.toml : "-", files.name);
-    if (model_ && key == key_) return &*model_;
-    files.onnx = std::make_unique<MemorySource>(std::move(bytes).value());
-  }
+  const std::vector<std::byte> bytes = TRY(read_model(files));
+  std::string key =
+      fmt::format("{} {} {}", sha256_hex(bytes), files.toml ? *files.toml : "-", files.name);
+  if (model_ && key == key_) return &*model_;
   bool has_more_files = false;
   if (files.open_beside) {
     files.open_beside = [&has_more_files, open = files.open_beside](const std::string& location) {
@@ -24,35 +19,40 @@ Result<const model::LoadedModel*> ModelKeeper::load(ModelFiles files) {
       return open(location);
     };
   }
-  runners_.clear();
+  kept_.clear();
   key_.clear();
   model_.reset();
-  model_ = TRY(load_model(files));
+  model_ = TRY(model::load_model(bytes, files.toml, files.name, files.open_beside));
   ++loads_;
   if (!has_more_files) key_ = std::move(key);
   return &*model_;
 }
 
 Result<std::shared_ptr<model::Runner>> ModelKeeper::runner(const model::RunnerOptions& options) {
-  const auto known = std::find_if(runners_.begin(), runners_.end(), [&](const Made& made) {
-    return made.runner.use_count() == 1 && made.options == options;
-  });
-  if (known != runners_.end()) {
-    std::rotate(known, known + 1, runners_.end());
-    return runners_.back().runner;
+  const auto kept = std::find_if(kept_.begin(), kept_.end(),
+                                 [&](const Kept& one) { return one.options == options; });
+  if (kept != kept_.end()) {
+    std::shared_ptr<model::Runner> runner = std::move(kept->runner);
+    kept_.erase(kept);
+    return runner;
   }
-  forget_oldest();
   std::shared_ptr<model::Runner> runner =
       TRY(model::make_onednn_runner(model_->graph, model_->spec, options));
   ++made_;
-  runners_.push_back({options, runner});
   return runner;
 }
 
-// Before another one takes memory. One that is at work goes when its user is done with it.
-void ModelKeeper::forget_oldest() {
+void ModelKeeper::keep(const model::RunnerOptions& options, std::shared_ptr<model::Runner> runner) {
   constexpr size_t kMost = 2;
-  while (runners_.size() >= kMost) runners_.erase(runners_.begin());
+  constexpr int kMostKeeps = 100;
+  runner->rest();
+  if (++keeps_ > kMostKeeps) {
+    kept_.clear();
+    keeps_ = 0;
+    return;
+  }
+  if (kept_.size() >= kMost) kept_.erase(kept_.begin());
+  kept_.push_back({options, std::move(runner)});
 }
 
 }  // namespace atelier::run

@@ -56,31 +56,51 @@ TEST(ModelKeeper, WhatIsNoModelLeavesNothing) {
   EXPECT_EQ(keeper.loads(), 2);
 }
 
-TEST(ModelKeeper, ARunnerIsLentToOneAtATime) {
+TEST(ModelKeeper, ARunnerThatWasKeptIsGivenOnce) {
   ModelKeeper keeper;
   ASSERT_TRUE(keeper.load(files()).ok());
-  const model::Runner* first = nullptr;
-  {
-    const auto runner = keeper.runner(with_threads(1)).value();
-    first = runner.get();
-    EXPECT_NE(keeper.runner(with_threads(1)).value().get(), first);
+  auto runner = keeper.runner(with_threads(1)).value();
+  const model::Runner* const first = runner.get();
+  EXPECT_NE(keeper.runner(with_threads(1)).value().get(), first) << "it is not kept yet";
+  keeper.keep(with_threads(1), std::move(runner));
+  EXPECT_NE(keeper.runner(with_threads(2)).value().get(), first);
+  EXPECT_EQ(keeper.made(), 3);
+  const auto again = keeper.runner(with_threads(1)).value();
+  EXPECT_EQ(again.get(), first);
+  EXPECT_NE(keeper.runner(with_threads(1)).value().get(), first) << "somebody has it";
+  EXPECT_EQ(keeper.made(), 4);
+}
+
+TEST(ModelKeeper, TheTwoKeptLastStay) {
+  ModelKeeper keeper;
+  ASSERT_TRUE(keeper.load(files()).ok());
+  for (const int threads : {1, 2, 3}) {
+    keeper.keep(with_threads(threads), keeper.runner(with_threads(threads)).value());
   }
-  EXPECT_EQ(keeper.made(), 2);
+  for (const int threads : {2, 3}) (void)keeper.runner(with_threads(threads)).value();
+  EXPECT_EQ(keeper.made(), 3);
   (void)keeper.runner(with_threads(1)).value();
-  EXPECT_EQ(keeper.made(), 2);
-  (void)keeper.runner(with_threads(2)).value();
+  EXPECT_EQ(keeper.made(), 4);
+}
+
+TEST(ModelKeeper, NoRunnerIsKeptForEver) {
+  ModelKeeper keeper;
+  ASSERT_TRUE(keeper.load(files()).ok());
+  for (int i = 0; i < 250; ++i) {
+    keeper.keep(with_threads(1), keeper.runner(with_threads(1)).value());
+  }
   EXPECT_EQ(keeper.made(), 3);
 }
 
-TEST(ModelKeeper, TheTwoUsedLastAreKept) {
+TEST(ModelKeeper, ARunnerOfAnotherModelIsNotGiven) {
   ModelKeeper keeper;
   ASSERT_TRUE(keeper.load(files()).ok());
-  for (const int threads : {1, 2, 1, 3}) (void)keeper.runner(with_threads(threads)).value();
-  EXPECT_EQ(keeper.made(), 3);
+  keeper.keep(with_threads(1), keeper.runner(with_threads(1)).value());
+  ModelFiles renamed = files();
+  renamed.name = "other";
+  ASSERT_TRUE(keeper.load(std::move(renamed)).ok());
   (void)keeper.runner(with_threads(1)).value();
-  EXPECT_EQ(keeper.made(), 3) << "used after that of two threads";
-  (void)keeper.runner(with_threads(2)).value();
-  EXPECT_EQ(keeper.made(), 4);
+  EXPECT_EQ(keeper.made(), 2);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Makes runners of the run's network, or lends one that it made earlier with the same options.
-// Whoever has one has it alone.
+// Makes runners of the run's network, or gives one that was kept with the same options. Whoever has
+// one has it alone.
 #pragma once
 
 #include <functional>

@@ -147,6 +147,7 @@ Result<Answer> ScorerProcess::describe_task() const {
                        {"output_name", task_->output_name},
                        {"threads", task_->threads},
                        {"trace", task_->trace},
+                       {"stays", task_->stays},
                        {"unpainted", task_->unpainted}};
   return answer_with(answer, bytes_of(to_json(task)));
 }

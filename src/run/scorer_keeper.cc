@@ -11,6 +11,10 @@ std::optional<ScorerKeeper::Kept> ScorerKeeper::take(const ScorerTask& task) {
   return kept;
 }
 
+void ScorerKeeper::look() {
+  if (kept_ && !kept_->scorer->rests_well()) kept_.reset();
+}
+
 void ScorerKeeper::keep(Kept kept) {
   if (kept.scorer && kept.scorer->rests()) kept_ = std::move(kept);
 }

@@ -23,6 +23,8 @@ class ScorerKeeper {
   std::optional<Kept> take(const ScorerTask& task);
   // For the next task, if it rests.
   void keep(Kept kept);
+  // To be called now and then: ends one that does not just rest (ScorerProcess::rests_well).
+  void look();
 
  private:
   std::optional<Kept> kept_;

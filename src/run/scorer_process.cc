@@ -84,6 +84,7 @@ Result<void> ScorerProcess::spawn(const std::string& program) {
   std::array<int, 2> pipe{};
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return cannot("make a pipe for a scorer's log");
   Fd log(pipe[0]);
+  if (::fcntl(log.get(), F_SETFL, O_NONBLOCK) != 0) return cannot("make a pipe for a scorer's log");
   const Fd log_end(pipe[1]);
   const std::array<Fd, 4> given = {moved_up(control.second.socket().get()),
                                    moved_up(results.second.socket().get()),
@@ -138,18 +139,13 @@ void ScorerProcess::listen(Fd log) {
     control_->shut_down();
     end_unfinished();
   });
-  log_thread_ = std::jthread([this, log = std::move(log)] {
-    constexpr size_t kLastWords = 200;
-    std::array<char, 4096> text{};
+  log_pipe_ = std::move(log);
+  log_thread_ = std::jthread([this] {
+    pollfd more{log_pipe_.get(), POLLIN, 0};
     for (;;) {
-      const ssize_t count = ::read(log.get(), text.data(), text.size());
-      if (count < 0 && errno == EINTR) continue;
-      if (count <= 0) return;
-      const std::string_view said(text.data(), static_cast<size_t>(count));
-      if (kSanitized) (void)!::write(STDERR_FILENO, said.data(), said.size());
-      last_words_ += said;
-      if (last_words_.size() > kLastWords) last_words_.erase(0, last_words_.size() - kLastWords);
-      hear(said);
+      if (::poll(&more, 1, -1) < 0 && errno != EINTR) return;
+      MutexLock lock(log_mutex_);
+      if (!hear_log()) return;
     }
   });
 }
@@ -158,9 +154,21 @@ ScorerProcess::~ScorerProcess() {
   if (pid_ > 0) finish_off();
 }
 
-void ScorerProcess::hear(std::string_view said) {
-  MutexLock lock(log_mutex_);
-  if (log_) log_(said);
+// What there is; false: there will be no more.
+bool ScorerProcess::hear_log() {
+  constexpr size_t kLastWords = 200;
+  std::array<char, 4096> text{};
+  for (;;) {
+    const ssize_t count = ::read(log_pipe_.get(), text.data(), text.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return errno == EAGAIN;
+    if (count == 0) return false;
+    const std::string_view said(text.data(), static_cast<size_t>(count));
+    if (kSanitized) (void)!::write(STDERR_FILENO, said.data(), said.size());
+    last_words_ += said;
+    if (last_words_.size() > kLastWords) last_words_.erase(0, last_words_.size() - kLastWords);
+    if (log_) log_(said);
+  }
 }
 
 void ScorerProcess::enter(State state) {
@@ -260,9 +268,24 @@ bool ScorerProcess::take_rest() {
     desk_ = nullptr;
   }
   open_.clear();
-  MutexLock lock(log_mutex_);
-  log_ = nullptr;
+  {
+    MutexLock lock(log_mutex_);
+    (void)hear_log();  // what it said before it asked
+    log_ = nullptr;
+  }
+  at_rest_ = usage_of(pid_).value_or(Usage());
   return true;
+}
+
+bool ScorerProcess::rests_well() {
+  constexpr uint64_t kMoreMemory = uint64_t{64} << 20;  // bytes
+  constexpr int kMoreThreads = 8;
+  constexpr std::chrono::seconds kMoreTime(2);
+  if (!rests()) return false;
+  const auto usage = usage_of(pid_);
+  return usage && usage->memory <= at_rest_.memory + kMoreMemory &&
+         usage->threads <= at_rest_.threads + kMoreThreads &&
+         usage->processor <= at_rest_.processor + kMoreTime;
 }
 
 bool ScorerProcess::rests() { return is_in(State::resting); }
@@ -271,6 +294,7 @@ bool ScorerProcess::give(const ScorerTask& task) {
   {
     MutexLock lock(log_mutex_);
     log_ = task.log;
+    last_words_.clear();
   }
   if (const auto usage = usage_of(pid_)) {
     limit_processor_time(pid_, *usage, task.limits.progress);
@@ -320,6 +344,7 @@ std::string ScorerProcess::finish_off() {
   for (std::jthread* thread : {&control_thread_, &result_thread_, &log_thread_}) {
     if (thread->joinable()) thread->join();
   }
+  MutexLock lock(log_mutex_);
   return how_it_ended(status) +
          (last_words_.empty() ? "" : " with the last words '" + plain(last_words_) + "'");
 }

@@ -24,6 +24,7 @@
 #include "run/manifest.h"
 #include "run/model_files.h"
 #include "run/scorer.h"
+#include "run/scorer_limits.h"
 #include "run/shared_progress.h"
 
 namespace atelier::run {
@@ -118,6 +119,9 @@ class ScorerProcess {
   // Whether it has done its task, which said that it stays, and waits for another. It has nothing
   // of the task's any more, and calls none of its functions.
   bool rests();
+  // Whether it also does nothing, for itself or for somebody who took it over: in small it takes
+  // memory, threads and processor time all the same. To be asked now and then.
+  bool rests_well();
   // Gives another task to one that rests; `sandbox` must be that of the first. False: it has died.
   bool give(const ScorerTask& task);
 
@@ -163,7 +167,7 @@ class ScorerProcess {
   Result<T> noted(Result<T> result);
   bool was_handed_out(int chunk);
   void end_unfinished();
-  void hear(std::string_view said);
+  bool hear_log() REQUIRES(log_mutex_);
   bool take_rest();
   bool has_work() REQUIRES(mutex_) { return !at_work_.empty(); }
   State wait_while(State state, const std::stop_token& stop);
@@ -178,8 +182,11 @@ class ScorerProcess {
 
   const ScorerTask* task_;  // whoever rests does not look at it
   SharedProgress& progress_;
+  Fd log_pipe_;
   Mutex log_mutex_;
   std::function<void(std::string_view)> log_ GUARDED_BY(log_mutex_);  // of the task; empty at rest
+  std::string last_words_ GUARDED_BY(log_mutex_);                     // of its log
+  Usage at_rest_;                                                     // when it began to rest
   int pid_ = -1;
   int end_status_ = 0;              // of waitpid()
   std::optional<Channel> control_;  // the decoding side of the scorer, and its start
@@ -201,7 +208,6 @@ class ScorerProcess {
   std::stop_source ended_ GUARDED_BY(mutex_);      // the desk need not wait for chunks any more
   std::string stuck_;  // or has too much of something, in words; empty: it is not
   bool died_ = false;
-  std::string last_words_;  // of its log; once the process has ended
   std::atomic<uint64_t> calls_{0};
   std::atomic<uint64_t> commits_{0};
   std::atomic<int> answering_{0};

@@ -110,6 +110,7 @@ class Program {
     Message message;
     const json head = TRY(ask(control_, {{"do", "task"}}, message));
     const Manifest task = TRY(manifest_from_json(as_text(message.body)));
+    stays_ = head.at("stays").get<bool>();
     const model::LoadedModel& model = *TRY(load(head));
     RemoteSource input(control_, 0, task.input.size);
     const media::MediaInfo info = TRY(media::probe(input, task.input.name));
@@ -153,7 +154,9 @@ class Program {
                        head.at("unpainted").get<bool>(),
                        &split};
     RemoteDesk desk(control_, results_, manifest);
-    return score_chunks(job, desk, progress_, {});
+    TRY(score_chunks(job, desk, progress_, {}));
+    if (stays_) models_.keep(runners.options(), runners.take());
+    return {};
   }
 
  private:
@@ -228,6 +231,10 @@ class Program {
       }
     }
     TRY(choose_precision(manifest, input, info, *runner, chosen, threads, step));
+    if (stays_) {
+      options.choices = choices_;
+      models_.keep(options, std::move(runner));
+    }
     return publish(manifest);
   }
 
@@ -241,6 +248,7 @@ class Program {
   Channel& results_;
   Progress& progress_;
   model::Choices choices_;  // known before, and measured
+  bool stays_ = false;      // after this task
   // What a task leaves for the next one.
   ModelKeeper models_;
   std::shared_ptr<std::atomic<int>> team_;

@@ -23,6 +23,9 @@ class ShotRunners {
   size_t shot_of(int64_t pts) const;
   // The runner for it; valid until the next call. Errors: those of making it.
   Result<model::Runner*> at(int64_t pts);
+  // The runner used last, or null; there is none then.
+  std::shared_ptr<model::Runner> take() { return std::move(runner_); }
+  const model::RunnerOptions& options() const { return options_; }  // of it
 
  private:
   const std::vector<Shot>& shots_;

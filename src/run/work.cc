@@ -39,6 +39,7 @@ Result<void> work(std::unique_ptr<ScorerProcess>& scorer, const std::string& pro
         TRY(broker.scorer_ended(prepared.error().message));
         continue;
       }
+      if (!prepared.ok()) scorer.reset();
       TRY(prepared);
     }
     auto scored = scorer->score(broker, stop);
