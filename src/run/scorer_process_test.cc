@@ -262,7 +262,7 @@ TEST_F(StayingScorerTest, OneThatDoesNotAskForMoreDoesNotStay) {
 TEST_F(StayingScorerTest, NothingElseIsAnsweredAfterTheLastWord) {
   const auto scorer = start(tasks_with(R"(
     print(ask('{"do":"read","source":0,"offset":0,"size":1}'), ask('{"do":"next"}'),
-          ask('{"do":"commit","chunk":0}', b"{}", results), ask('{"do":"done"}', b"", results))
+          ask('{"do":"commit","chunk":0}', b"{}", results), ask('{"do":"done"}', b"", results), flush=True)
 )"))
                           .value();
   work(*scorer);
