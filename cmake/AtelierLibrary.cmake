@@ -40,14 +40,25 @@ function(atelier_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest_main)
-  # What a test tries is in libraries; to optimise its own code takes longer than that saves.
+  # What a test tries is in libraries, optimised and under both sanitizers; to do the same to its own code takes longer
+  # than that saves.
   target_compile_options(${name} PRIVATE -O0)
+  if(ATELIER_SANITIZE) # as options of the sources, which come after those of libraries
+    set_property(SOURCE ${ARG_SOURCES} APPEND PROPERTY COMPILE_OPTIONS -fno-sanitize=undefined)
+  endif()
   target_compile_definitions(${name} PRIVATE
     ATELIER_SOURCE_DIR="${CMAKE_SOURCE_DIR}" ATELIER_BINARY_DIR="${CMAKE_BINARY_DIR}")
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}"
     SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\] [0-9]+ tests?, listed below:.*\\[  PASSED  \\] 0 tests")
   atelier_remember(${ARG_SOURCES})
+endfunction()
+
+# What is labelled slow is no part of a build under the sanitizers, whose tests are the others.
+function(atelier_not_sanitized target)
+  if(ATELIER_SANITIZE)
+    set_target_properties(${target} PROPERTIES EXCLUDE_FROM_ALL ON)
+  endif()
 endfunction()
 
 function(atelier_remember)

@@ -122,7 +122,7 @@ class Cloud(slurm_case.SlurmCase):
         # Nothing is scored until there are three: how soon the third comes depends on the machine.
         started = sorted(self.nodes())
         for node in started:
-            self.assertTrue(signal_workers(self.lab, node, signal.SIGSTOP))
+            wait_until(lambda node=node: signal_workers(self.lab, node, signal.SIGSTOP), 30, f"a worker on {node}")
         wait_until(lambda: len(self.nodes()) == 3, 90, "the third node")
         node = started[1]
         self.lab.crash(node)
