@@ -120,7 +120,8 @@ Result<PoolConfig> read_pool(TomlReader& reader, const std::filesystem::path& fo
   if (pool.min > 0 && pool.engine != EngineName::local) {
     return of_other_engine(reader, "min", "local");
   }
-  pool.idle_timeout = TRY(reader.duration("idle_timeout", pool.idle_timeout, std::chrono::seconds(0)));
+  pool.idle_timeout =
+      TRY(reader.duration("idle_timeout", pool.idle_timeout, std::chrono::seconds(0)));
   pool.start_time = TRY(reader.duration("start_time", pool.start_time));
   pool.price_per_node_hour = TRY(reader.number("price_per_node_hour", 0, kMostPrice, 0));
   pool.preemptible = TRY(reader.boolean("preemptible", false));
