@@ -34,7 +34,8 @@ class Losses(slurm_case.SlurmCase):
         _, node, other = sorted(self.nodes())
         self.lab.crash(node)
         try:
-            self.assertTrue(signal_workers(self.lab, other, signal.SIGKILL))
+            # Slurm calls a task running before its worker is there.
+            wait_until(lambda: signal_workers(self.lab, other, signal.SIGKILL), 30, f"a worker on {other}")
             report = self.finish(process)
         finally:
             self.lab.boot(node)
