@@ -18,22 +18,29 @@ int serve_runs(int socket, const std::stop_token& stop,
                const std::function<int(std::vector<std::string>)>& run,
                const std::function<void()>& look) {
   constexpr int kLook = 1000;  // milliseconds
+  int kind = 0;
+  socklen_t size_of_kind = sizeof(kind);
+  if (::getsockopt(socket, SOL_SOCKET, SO_TYPE, &kind, &size_of_kind) != 0 ||
+      kind != SOCK_SEQPACKET) {
+    return report_error(make_error(Code::invalid_argument,
+                                   "Commands cannot be read from stdin, which is no socket of "
+                                   "packets; `atelier serve` starts this with one."),
+                        false);
+  }
   const std::stop_callback hang_up(stop, [socket] { ::shutdown(socket, SHUT_RD); });
   std::string packet(engine::kLargestWarmCommand, '\0');
   for (;;) {
     pollfd asked{socket, POLLIN, 0};
-    if (::poll(&asked, 1, kLook) == 0) {
+    if (::poll(&asked, 1, kLook) <= 0) {
       look();
       continue;
     }
     const ssize_t size = ::recv(socket, packet.data(), packet.size(), 0);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) {
-      return report_error(
-          make_error(Code::invalid_argument,
-                     "Commands cannot be read from stdin ({}); `atelier serve` starts this.",
-                     describe_errno(errno)),
-          false);
+      return report_error(make_error(Code::internal, "Commands cannot be read from stdin: {}.",
+                                     describe_errno(errno)),
+                          false);
     }
     if (size == 0) return stop.stop_requested() ? engine::kInterrupted : 0;
     auto words =

@@ -145,7 +145,7 @@ void ScorerProcess::listen(Fd log) {
     for (;;) {
       if (::poll(&more, 1, -1) < 0 && errno != EINTR) return;
       MutexLock lock(log_mutex_);
-      if (!hear_log()) return;
+      if (!hear_log(1)) return;
     }
   });
 }
@@ -154,11 +154,11 @@ ScorerProcess::~ScorerProcess() {
   if (pid_ > 0) finish_off();
 }
 
-// What there is; false: there will be no more.
-bool ScorerProcess::hear_log() {
+// What there is, but not for as long as it talks; false: there will be no more.
+bool ScorerProcess::hear_log(int most_reads) {
   constexpr size_t kLastWords = 200;
   std::array<char, 4096> text{};
-  for (;;) {
+  for (int i = 0; i < most_reads; ++i) {
     const ssize_t count = ::read(log_pipe_.get(), text.data(), text.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return errno == EAGAIN;
@@ -169,6 +169,7 @@ bool ScorerProcess::hear_log() {
     if (last_words_.size() > kLastWords) last_words_.erase(0, last_words_.size() - kLastWords);
     if (log_) log_(said);
   }
+  return true;
 }
 
 void ScorerProcess::enter(State state) {
@@ -259,6 +260,7 @@ bool ScorerProcess::has_excess(const Idle& idle) {
 // Once the scorer asks for another task its threads here answer nothing else, and look at nothing
 // of this one. One that does not ask soon does not stay.
 bool ScorerProcess::take_rest() {
+  constexpr int kMostReads = 32;  // more than a pipe holds
   {
     MutexLock lock(mutex_);
     changed_.wait_for(mutex_, task_->end_timeout,
@@ -270,7 +272,7 @@ bool ScorerProcess::take_rest() {
   open_.clear();
   {
     MutexLock lock(log_mutex_);
-    (void)hear_log();  // what it said before it asked
+    (void)hear_log(kMostReads);  // what it said before it asked
     log_ = nullptr;
   }
   at_rest_ = usage_of(pid_).value_or(Usage());

@@ -167,7 +167,7 @@ class ScorerProcess {
   Result<T> noted(Result<T> result);
   bool was_handed_out(int chunk);
   void end_unfinished();
-  bool hear_log() REQUIRES(log_mutex_);
+  bool hear_log(int most_reads) REQUIRES(log_mutex_);
   bool take_rest();
   bool has_work() REQUIRES(mutex_) { return !at_work_.empty(); }
   State wait_while(State state, const std::stop_token& stop);

@@ -11,6 +11,8 @@
 #include <fstream>
 #include <thread>
 
+#include "run/scorer_keeper.h"
+
 namespace atelier::run {
 namespace {
 
@@ -274,6 +276,71 @@ TEST_F(StayingScorerTest, NothingElseIsAnsweredAfterTheLastWord) {
     ++refused;
   }
   EXPECT_EQ(refused, 8U) << log_;
+}
+
+TEST_F(StayingScorerTest, OneThatJustWaitsRestsWell) {
+  const auto scorer = start(tasks_with()).value();
+  EXPECT_FALSE(scorer->rests_well());
+  work(*scorer);
+  EXPECT_TRUE(scorer->rests_well());
+}
+
+TEST_F(StayingScorerTest, OneThatTakesMemoryAtRestIsKnown) {
+  const auto scorer = start("import threading\n" + tasks_with(R"(
+    def grow():
+        global much
+        time.sleep(0.2)
+        much = b'x' * (200 << 20)
+    threading.Thread(target=grow, daemon=True).start()
+)"))
+                          .value();
+  work(*scorer);
+  while (scorer->rests_well()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_TRUE(scorer->rests()) << "it has not died";
+}
+
+// It talks all the time: that neither stops the broker nor is it rest.
+TEST_F(StayingScorerTest, OneThatTalksWithoutEndIsKnown) {
+#if defined(__SANITIZE_ADDRESS__)
+  constexpr int kWord = 1;  // bytes: what it says is shown then
+#else
+  constexpr int kWord = 65536;
+#endif
+  const auto scorer = start(fmt::format("word = b'x' * {}\n", kWord) + R"(
+import threading
+def talk():
+    while True: os.write(2, word)
+threading.Thread(target=talk, daemon=True).start()
+)" + tasks_with())
+                          .value();
+  work(*scorer);
+  ASSERT_TRUE(scorer->rests());
+  while (scorer->rests_well()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_TRUE(scorer->rests()) << "it has not died";
+}
+
+TEST_F(StayingScorerTest, AKeeperGivesWhatRestsOnce) {
+  ScorerKeeper keeper;
+  EXPECT_FALSE(keeper.take(task_));
+  const auto rested = [&] {
+    ScorerKeeper::Kept kept{SharedProgress::create().value(), nullptr, true};
+    progress_.swap(kept.progress);
+    kept.scorer = start(tasks_with()).value();
+    progress_.swap(kept.progress);
+    work(*kept.scorer);
+    return kept;
+  };
+  keeper.keep(rested());
+  keeper.look();
+  auto taken = keeper.take(task_);
+  ASSERT_TRUE(taken);
+  EXPECT_FALSE(keeper.take(task_));
+  // One at work is not kept, one that is locked in otherwise is not given.
+  keeper.keep(std::move(*taken));
+  EXPECT_FALSE(keeper.take(task_));
+  keeper.keep(rested());
+  task_.sandbox = false;
+  EXPECT_FALSE(keeper.take(task_));
 }
 
 TEST_F(StayingScorerTest, TheLimitOfItsFilesIsThatOfEachTask) {

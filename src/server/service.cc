@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "base/clock.h"
-#include "engine/warm_launcher.h"
+#include "engine/warm_pool.h"
 #include "engine/warm_protocol.h"
 #include "server/api.h"
 #include "server/dispatcher.h"

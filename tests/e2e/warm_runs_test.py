@@ -129,6 +129,12 @@ class WarmRuns(support.Case):
         self.assertEqual(self.answer(), "2")
         self.assertIn("atelier/credentials", self.said.read_text())
 
+    def test_without_a_socket_it_is_refused(self):
+        done = support.run("warm-runs")
+        self.assertEqual(done.returncode, 2)
+        self.assert_one_sentence(done.stderr)
+        self.assertIn("atelier serve", done.stderr)
+
     def test_nonsense_is_refused(self):
         self.socket.send(b"no end")
         self.assertEqual(self.process.wait(support.TIMEOUT), 2)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/warm_launcher.h"
+#include "engine/warm_pool.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
