@@ -23,7 +23,8 @@ namespace atelier::server {
 // A pool as it is configured, for who asks.
 struct PoolInfo {
   std::string name, engine;
-  int64_t max = 1;
+  int64_t min = 0;          // processes of a local pool that stay
+  int64_t max = 1;          // nodes
   double idle_timeout = 0;  // seconds
   double start_seconds = 0;
   double price_per_node_hour = 0;

@@ -5,7 +5,7 @@
 #include "server/api.h"
 #include "server/api_json.h"
 #include "server/operation_table.h"
-#include "server/pool_costs.h"
+#include "server/pool_report.h"
 
 namespace atelier::server {
 namespace {
@@ -13,33 +13,6 @@ namespace {
 using nlohmann::json;
 
 json number_or_null(double value) { return std::isfinite(value) ? json(value) : json(); }
-
-json cost_json(const PoolCost& cost) {
-  return {{"idle_timeout", number_or_null(cost.idle_timeout)},
-          {"busy_seconds", cost.busy_seconds},
-          {"idle_seconds", cost.idle_seconds},
-          {"starting_seconds", cost.starting_seconds},
-          {"starts", cost.starts},
-          {"idle_share", cost.idle_share},
-          {"cost", cost.cost}};
-}
-
-// Times when a pool's runs worked, in seconds from `since`.
-Result<std::vector<BusyInterval>> busy_of(Connection& connection, const std::string& pool,
-                                          Millis since, Millis now) {
-  Rows rows = TRY(connection.query(
-      "SELECT begin_at, end_at FROM pool_time WHERE pool = ? AND kind = 'busy' AND "
-      "end_at > ? AND begin_at < ?",
-      {pool, since, now}));
-  std::vector<BusyInterval> busy;
-  while (TRY(rows.next())) {
-    const Millis begin = std::max(rows.integer(0), since);
-    const Millis end = rows.integer(1);
-    busy.push_back({static_cast<double>(begin - since) / 1000,
-                    static_cast<double>(std::max(begin, end) - since) / 1000});
-  }
-  return busy;
-}
 
 Result<json> pool_json(Connection& connection, const PoolInfo& pool) {
   Rows rows = TRY(connection.query(
@@ -50,6 +23,7 @@ Result<json> pool_json(Connection& connection, const PoolInfo& pool) {
   while (TRY(rows.next())) counts[rows.text(0)] = rows.integer(1);
   return json{{"name", pool.name},
               {"engine", pool.engine},
+              {"min", pool.min},
               {"max", pool.max},
               {"idle_timeout", number_or_null(pool.idle_timeout)},
               {"start_time", pool.start_seconds},
@@ -76,16 +50,7 @@ std::vector<Operation> pool_operations(ApiParts& parts) {
     json pools = json::array();
     TRY(parts.database.read([&](Connection& connection) -> Result<void> {
       for (const PoolInfo& pool : parts.pools) {
-        const auto busy = TRY(busy_of(connection, pool.name, since, now));
-        const double until = static_cast<double>(now - since) / 1000;
-        const PoolCost own = cost_of_pool(busy, until, pool.idle_timeout, pool.start_seconds,
-                                          pool.price_per_node_hour);
-        const CostSweep sweep =
-            sweep_pool_costs(busy, until, pool.start_seconds, pool.price_per_node_hour);
-        pools.push_back({{"pool", pool.name},
-                         {"since", time_text(since)},
-                         {"as_configured", cost_json(own)},
-                         {"cheapest", cost_json(sweep.choices[sweep.cheapest])}});
+        pools.push_back(TRY(pool_costs(connection, pool, since, now)));
       }
       return {};
     }));

@@ -12,6 +12,7 @@
 #include "server/audit.h"
 #include "server/operation_table.h"
 #include "server/operations_policy.h"
+#include "server/pool_report.h"
 
 namespace atelier::server {
 namespace {
@@ -119,7 +120,16 @@ class RunApi {
   Result<Reply> report(const Call& call) {
     const auto run = TRY(find(call));
     if (!run || !run->report) return not_found("report of that run");
-    return Reply{200, "application/json", *run->report, {}};
+    json report = json::parse(*run->report, nullptr, false);
+    if (!report.is_object()) return Reply{200, "application/json", *run->report, {}};
+    TRY(parts_.database.read([&](Connection& connection) -> Result<void> {
+      for (const PoolInfo& pool : parts_.pools) {
+        if (pool.name != run->pool) continue;
+        report["pool"] = TRY(run_cost(connection, pool, *run, parts_.wall.now()));
+      }
+      return {};
+    }));
+    return json_reply(report);
   }
 
   Result<Reply> events(const Call& call) {
@@ -383,8 +393,11 @@ std::vector<Operation> run_operations(ApiParts& parts) {
            handle_by(api, &RunApi::rerun))
       .header("Idempotency-Key", kIdempotencyHelp)
       .gives("Submitted", 201);
-  table.add("getReport", "GET", "/v1/runs/{id}/report", Role::reader,
-            "The report of a run: frames, rates, precision.", handle_by(api, &RunApi::report));
+  table.add(
+      "getReport", "GET", "/v1/runs/{id}/report", Role::reader,
+      "The report of a run: frames, rates, precision; and 'pool': its node-seconds busy, idle and "
+      "starting, and their cost.",
+      handle_by(api, &RunApi::report));
   table
       .add("listRunEvents", "GET", "/v1/runs/{id}/events", Role::reader, "What happened to a run.",
            handle_by(api, &RunApi::events))

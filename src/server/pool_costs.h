@@ -26,12 +26,18 @@ struct PoolCost {
 
 // Of one after another's intervals on the fewest nodes: an interval takes the node that became free
 // last. `until`: the end of what is looked at. `start_seconds`: of a node, before it works.
-PoolCost cost_of_pool(std::vector<BusyInterval> busy, double until, double idle_timeout,
+PoolCost cost_of_pool(const std::vector<BusyInterval>& busy, double until, double idle_timeout,
                       double start_seconds, double price_per_hour);
 
-// The same for each of the time-outs that could be best: 0, each gap's length, infinity, thinned to
-// at most `most`; ordered by time-out. The cheapest is the one with the least cost (of equals the
-// shortest).
+// What each interval is to blame for, in the order of `busy`: the start of its node where it needed
+// a new one, and its node's waiting after it. Over all intervals these sum up to cost_of_pool().
+std::vector<PoolCost> share_pool_cost(const std::vector<BusyInterval>& busy, double until,
+                                      double idle_timeout, double start_seconds,
+                                      double price_per_hour);
+
+// cost_of_pool() for each of the time-outs that could be best: 0, each gap's length, infinity,
+// thinned to at most `most`; ordered by time-out. The cheapest is the one with the least cost (of
+// equals the shortest).
 struct CostSweep {
   std::vector<PoolCost> choices;
   size_t cheapest = 0;

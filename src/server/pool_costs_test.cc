@@ -51,6 +51,46 @@ TEST(PoolCosts, TheCheapestOfTheSweepIsNotBeatenByAnyTimeout) {
   }
 }
 
+TEST(PoolCosts, AnIntervalIsToBlameForItsStartAndForTheWaitingAfterIt) {
+  // In any order: the last two are on one node, 50 s after each other; the first is alone.
+  const auto shares = share_pool_cost({{1250, 1350}, {0, 100}, {150, 250}}, 2000, 60, 10, 36);
+  ASSERT_EQ(shares.size(), 3U);
+  EXPECT_EQ(shares[0].starts, 1U);
+  EXPECT_EQ(shares[1].starts, 1U);
+  EXPECT_EQ(shares[2].starts, 0U);
+  EXPECT_DOUBLE_EQ(shares[0].idle_seconds, 60);
+  EXPECT_DOUBLE_EQ(shares[1].idle_seconds, 50);
+  EXPECT_DOUBLE_EQ(shares[2].idle_seconds, 60);
+  EXPECT_DOUBLE_EQ(shares[0].cost, (100 + 60 + 10) * 0.01);
+}
+
+TEST(PoolCosts, SharesSumUpToWhatThePoolCosts) {
+  std::mt19937 random(11);
+  std::uniform_real_distribution<double> when(0, 3000), length(0, 200), wait(0, 400);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<BusyInterval> busy;
+    for (int i = 0; i < 60; ++i) {
+      const double begin = when(random);
+      busy.push_back({begin, begin + length(random)});
+    }
+    const double timeout = wait(random);
+    const PoolCost all = cost_of_pool(busy, 2500, timeout, 30, 2);
+    PoolCost sum;
+    for (const PoolCost& share : share_pool_cost(busy, 2500, timeout, 30, 2)) {
+      sum.busy_seconds += share.busy_seconds;
+      sum.idle_seconds += share.idle_seconds;
+      sum.starting_seconds += share.starting_seconds;
+      sum.starts += share.starts;
+      sum.cost += share.cost;
+    }
+    EXPECT_NEAR(sum.busy_seconds, all.busy_seconds, 1e-6);
+    EXPECT_NEAR(sum.idle_seconds, all.idle_seconds, 1e-6);
+    EXPECT_NEAR(sum.starting_seconds, all.starting_seconds, 1e-6);
+    EXPECT_EQ(sum.starts, all.starts);
+    EXPECT_NEAR(sum.cost, all.cost, 1e-6);
+  }
+}
+
 TEST(PoolCosts, NothingToDoCostsNothing) {
   const CostSweep sweep = sweep_pool_costs({}, 1000, 60, 2);
   EXPECT_DOUBLE_EQ(sweep.choices[sweep.cheapest].cost, 0);

@@ -57,6 +57,7 @@ std::vector<PoolInfo> pools_of(const Config& config) {
     PoolInfo info;
     info.name = pool.name;
     info.engine = to_string(pool.engine);
+    info.min = pool.min;
     info.max = pool.max;
     info.idle_timeout = static_cast<double>(pool.idle_timeout.count());
     info.start_seconds = static_cast<double>(pool.start_time.count());

@@ -470,6 +470,11 @@ class Client(ServiceCase):
         # A start of an hour costs more than any gap between these runs: kept on is the cheapest.
         self.assertEqual(costs["as_configured"]["starting_seconds"], 3600)
         self.assertGreater(costs["cheapest"]["idle_timeout"], 0)
+        # Each run's report has what it is to blame for: the first its node's start, both together all there is.
+        shares = [self.ask("GET", f"/v1/runs/{one}/report").json()["pool"] for one in (run["id"], other)]
+        self.assertEqual([share["starting_seconds"] for share in shares], [3600, 0])
+        self.assertAlmostEqual(sum(share["busy_seconds"] for share in shares), costs["as_configured"]["busy_seconds"])
+        self.assertTrue(all(share["busy_seconds"] > 0 and share["idle_seconds"] > 0 for share in shares))
         backup = pathlib.Path(self.client("backup").stdout.strip())
         self.assertTrue(backup.read_bytes().startswith(b"SQLite format 3"))
         self.assertEqual(backup.stat().st_mode & 0o077, 0)
