@@ -102,17 +102,26 @@ Result<std::unique_ptr<ScratchFile>> Broker::open_result(const ChunkPlan&) {
 }
 
 Result<void> Broker::commit(ChunkCommit commit, ScratchFile& result) {
+  auto source = TRY(result.open_shared());
+  TRY(settle());
+  upload_ = std::async(std::launch::async,
+                       [this, commit = std::move(commit), source = std::move(source)]() mutable {
+                         return put(std::move(commit), *source);
+                       });
+  return {};
+}
+
+Result<void> Broker::put(ChunkCommit commit, ByteSource& result) {
   const int chunk = commit.index;
   const uint64_t frames = commit.frames;
   const StageSeconds seconds = commit.seconds;
-  const auto source = TRY(result.open_shared());
   commit.worker = ledger_.worker();
   {
     MutexLock lock(mutex_);
     const auto claim = in_flight_.find(chunk);
     commit.attempt = claim == in_flight_.end() ? 0 : claim->second.attempt;
   }
-  TRY(folder_.commit_chunk(std::move(commit), *source));
+  TRY(folder_.commit_chunk(std::move(commit), result));
   MutexLock lock(mutex_);
   in_flight_.erase(chunk);
   deaths_in_a_row_ = 0;
@@ -124,6 +133,8 @@ Result<void> Broker::commit(ChunkCommit commit, ScratchFile& result) {
   return {};
 }
 
+Result<void> Broker::settle() { return upload_.valid() ? upload_.get() : Result<void>(); }
+
 StageSeconds Broker::seconds() {
   MutexLock lock(mutex_);
   return seconds_;
@@ -132,6 +143,7 @@ StageSeconds Broker::seconds() {
 Result<void> Broker::scorer_ended(const std::string& why) {
   // Machines without memory and broken installations end every scorer.
   constexpr int kMostDeaths = 10;
+  TRY(settle());
   MutexLock lock(mutex_);
   if (++deaths_in_a_row_ > kMostDeaths) return Error{Code::internal, why};
   if (in_flight_.size() == 1) {

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <deque>
 #include <filesystem>
+#include <future>
 #include <map>
 #include <thread>
 
@@ -40,6 +41,10 @@ class Heart {
   std::jthread thread_;
 };
 
+// Uploads overlap scoring: what is committed is put by a thread of the broker's, one chunk at a
+// time, while the scorer encodes the next one. So at most one result waits beside the one that is
+// made.
+//
 // When a scorer dies, one of the chunks that it had is to blame, and it is not known which. So they
 // are scored again one at a time, as is every chunk that failed before: a death then has one cause.
 class Broker final : public ChunkDesk {
@@ -52,23 +57,29 @@ class Broker final : public ChunkDesk {
   // or was handed out by this broker. Errors: cancelled, those of the ledger.
   Result<std::optional<ChunkPlan>> next(std::stop_token stop) override;
   Result<std::unique_ptr<ScratchFile>> open_result(const ChunkPlan& chunk) override;
+  // Returns when the upload has begun; `result` need not stay. Waits for the one before, whose
+  // error it returns: then nothing was begun.
   Result<void> commit(ChunkCommit commit, ScratchFile& result) override;
   Result<void> keep_frame(uint64_t number, const std::string& extension,
                           std::span<const std::byte> picture) override;
   // One that cannot be written is lost: traces never stop a run.
   Result<void> keep_trace(int chunk, std::span<const Span> spans) override;
 
+  // Waits until what was committed is put. Errors: those of the store, once.
+  Result<void> settle();
+
   // The scorer ended before its work, for the reason `why`; no other call may be under way. Gives
   // back or sets aside what it had, so that the next scorer can go on. Errors: internal with `why`
-  // if scorer after scorer ends before it has scored a chunk.
+  // if scorer after scorer ends before it has scored a chunk; those of settle().
   Result<void> scorer_ended(const std::string& why);
 
-  // Of the chunks that were committed through this broker.
+  // Of the chunks that were committed through this broker, and are put.
   uint64_t frames() const { return frames_; }
   StageSeconds seconds();
 
  private:
   ChunkPlan hand_out(const Claim& claim) REQUIRES(mutex_);
+  Result<void> put(ChunkCommit commit, ByteSource& result);
   bool may_ask() const REQUIRES(mutex_) { return suspects_.empty() && !alone_; }
 
   RunFolder& folder_;
@@ -77,12 +88,13 @@ class Broker final : public ChunkDesk {
   std::filesystem::path scratch_;
   Mutex mutex_;
   std::condition_variable_any changed_;
-  std::map<int, Claim> in_flight_ GUARDED_BY(mutex_);  // handed out and not committed
+  std::map<int, Claim> in_flight_ GUARDED_BY(mutex_);  // handed out and not put
   std::deque<Claim> suspects_ GUARDED_BY(mutex_);      // to be scored one at a time
   bool alone_ GUARDED_BY(mutex_) = false;              // what is in flight is a suspect
   int deaths_in_a_row_ GUARDED_BY(mutex_) = 0;
   std::atomic<uint64_t> frames_{0};
   StageSeconds seconds_ GUARDED_BY(mutex_);
+  std::future<Result<void>> upload_;  // of whoever commits; waited for at the end
 };
 
 // A name for this worker that no other process in the world has.

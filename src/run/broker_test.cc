@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <latch>
 #include <thread>
 
+#include "store/faulty_store.h"
 #include "store/memory_store.h"
 
 namespace atelier::run {
@@ -65,6 +67,7 @@ TEST_F(BrokerTest, ACommitSaysWhoScoredItAndAtWhichAttempt) {
   record.index = first.chunk;
   auto result = ScratchFile::create(testing::TempDir()).value();
   ASSERT_TRUE(broker.commit(record, *result).ok());
+  ASSERT_TRUE(broker.settle().ok());
   const auto read = folder_.read_commit(first.chunk).value().value();
   EXPECT_EQ(read.worker, "b");
   EXPECT_EQ(read.attempt, 2);
@@ -107,6 +110,65 @@ TEST_F(BrokerTest, ACancelledRunIsSaidSo) {
   ASSERT_TRUE(a.cancel("by hand").ok());
   Broker broker(folder_, manifest_, a, testing::TempDir());
   EXPECT_EQ(broker.next({}).error().code, Code::cancelled);
+}
+
+// A store that holds each put back until it is opened; then every put fails as `fault` says.
+class SlowStoreTest : public BrokerTest {
+ protected:
+  void open(Fault fault) {
+    fault_ = fault;
+    gate_.count_down();
+  }
+  Result<void> commit_by(Broker& broker, int chunk) {
+    ChunkCommit record;
+    record.index = chunk;
+    const auto result = broker.open_result(manifest_.chunks.at(static_cast<size_t>(chunk))).value();
+    return broker.commit(record, *result);
+  }
+
+  std::latch gate_{1};
+  std::atomic<Fault> fault_ = Fault::none;
+  FaultyStore slow_{*store_, [this](StoreVerb verb, uint64_t) {
+                      if (verb != StoreVerb::put) return Fault::none;
+                      gate_.wait();
+                      return fault_.load();
+                    }};
+  RunFolder slow_folder_{slow_, "run"};
+  Ledger a_ = ledger("a");
+};
+
+TEST_F(SlowStoreTest, ACommitReturnsWhileItsUploadGoesOn) {
+  Broker broker(slow_folder_, manifest_, a_, testing::TempDir());
+  EXPECT_EQ(broker.next({}).value()->index, 0);
+  ASSERT_TRUE(commit_by(broker, 0).ok());
+  // The scorer goes on to the next chunk, whose commit is the first to wait.
+  EXPECT_EQ(broker.next({}).value()->index, 1);
+  EXPECT_EQ(broker.frames(), 0u);
+  EXPECT_FALSE(folder_.read_commit(0).value());
+  std::jthread second([&] { EXPECT_TRUE(commit_by(broker, 1).ok()); });
+  open(Fault::none);
+  second.join();
+  EXPECT_TRUE(folder_.read_commit(0).value());
+  ASSERT_TRUE(broker.settle().ok());
+  EXPECT_TRUE(folder_.read_commit(1).value());
+}
+
+TEST_F(SlowStoreTest, TheNextCommitSaysWhatBecameOfTheUploadBefore) {
+  Broker broker(slow_folder_, manifest_, a_, testing::TempDir());
+  ASSERT_TRUE(broker.next({}).value());
+  ASSERT_TRUE(commit_by(broker, 0).ok());
+  open(Fault::before);
+  EXPECT_EQ(commit_by(broker, 1).error().code, Code::unavailable);
+  EXPECT_TRUE(broker.settle().ok()) << "it was said once";
+}
+
+TEST_F(SlowStoreTest, AScorerThatDiesLosesNotWhatIsOnItsWay) {
+  Broker broker(slow_folder_, manifest_, a_, testing::TempDir());
+  EXPECT_EQ(broker.next({}).value()->index, 0);
+  ASSERT_TRUE(commit_by(broker, 0).ok());
+  open(Fault::none);
+  ASSERT_TRUE(broker.scorer_ended("It died.").ok());
+  EXPECT_EQ(broker.next({}).value()->index, 1) << "chunk 0 is done, not a suspect";
 }
 
 class DeathsTest : public BrokerTest {

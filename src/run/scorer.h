@@ -30,7 +30,8 @@ class ChunkDesk {
   virtual Result<std::optional<ChunkPlan>> next(std::stop_token stop) = 0;
   // An empty file for the chunk's bytes.
   virtual Result<std::unique_ptr<ScratchFile>> open_result(const ChunkPlan& chunk) = 0;
-  // `result` came from open_result().
+  // `result` came from open_result(), and need not stay. May return before the chunk is put; the
+  // next commit then tells what became of it.
   virtual Result<void> commit(ChunkCommit commit, ScratchFile& result) = 0;
   virtual Result<void> keep_frame(uint64_t number, const std::string& extension,
                                   std::span<const std::byte> picture) = 0;

@@ -45,7 +45,7 @@ Result<void> work(std::unique_ptr<ScorerProcess>& scorer, const std::string& pro
     auto scored = scorer->score(broker, stop);
     if (!scorer->rests()) scorer.reset();
     const std::string why = TRY(std::move(scored));
-    if (why.empty()) return {};
+    if (why.empty()) return broker.settle();
     TRY(broker.scorer_ended(why));
   }
 }

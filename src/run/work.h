@@ -33,7 +33,7 @@ class LogSegments {
 // ends before its work, or another one before it has prepared, the next is started; the broker
 // decides what becomes of the chunks it had. For runs whose manifest stands: a death is nobody's
 // fault then. Errors: those of ScorerProcess::start, prepare and score, and of
-// Broker::scorer_ended.
+// Broker::scorer_ended and settle.
 Result<void> work(std::unique_ptr<ScorerProcess>& scorer, const std::string& program,
                   const ScorerTask& task, SharedProgress& progress, Broker& broker,
                   std::stop_token stop);
