@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as xml
 
@@ -54,38 +55,79 @@ def say(text):
     print(f"\n== {text}", flush=True)
 
 
-# Stages that mostly wait: meanwhile the next long build goes on, and gives way to them.
-WAITING = {"net", "mpi", "slurm", "deploy"}
-AHEAD = {}  # preset -> its build under way, and where what it says goes
+# Stages that leave processors idle: meanwhile the long work of later ones goes on.
+LEAVES_ROOM = {"e2e", "service", "net", "mpi", "slurm", "deploy"}
 
 
-def build_ahead(preset):
-    log = tempfile.TemporaryFile()
-    AHEAD[preset] = (subprocess.Popen(["nice", "-n", "15", ROOT / "tools/build", preset], cwd=ROOT, stdout=log,
-                                      stderr=subprocess.STDOUT, start_new_session=True), log)
+class Ahead:
+    """Commands, one after the other, that get what processor time nothing else wants (SCHED_IDLE)."""
+
+    def __init__(self):
+        self.under_way = {}  # name -> its process, and where what it says goes
+        self.waiting = []
+        self.lock = threading.RLock()
+        self.ended = False
+
+    def start(self, commands):
+        self.waiting = list(commands)
+        threading.Thread(target=self.work, daemon=True).start()
+
+    def work(self):
+        while process := self.begin(0):
+            process.wait()
+
+    def begin(self, at):
+        with self.lock:
+            if self.ended or at >= len(self.waiting):
+                return None
+            name, command = self.waiting.pop(at)
+            log = tempfile.TemporaryFile()
+            process = subprocess.Popen(["chrt", "--idle", "0", *command], cwd=ROOT, stdout=log,
+                                       stderr=subprocess.STDOUT, start_new_session=True)
+            self.under_way[name] = process, log
+            return process
+
+    def take(self, name):
+        """Exit code and output of a command that was started, or is begun now; nothing if it is none of them."""
+        with self.lock:
+            names = [waiting for waiting, _ in self.waiting]
+            if name in names:
+                self.begin(names.index(name))
+            if name not in self.under_way:
+                return None
+            process, log = self.under_way.pop(name)
+        code = process.wait()
+        log.seek(0)
+        return code, log.read().decode(errors="replace")
+
+    def end(self):
+        """Nothing goes on when this program ends, however it does."""
+        with self.lock:
+            self.ended = True
+        for process, _ in self.under_way.values():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
 
 
-def end_builds():
-    """Nothing goes on when this program ends, however it does."""
-    for process, _ in AHEAD.values():
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+AHEAD = Ahead()
+
+
+def work_ahead(stages, totals):
+    commands = [("asan", [ROOT / "tools/build", "asan"])] if "asan" in stages else []
+    if "tidy" in stages and build("release", totals):
+        commands.append(("tidy", tidy_command(QUICK_CHECKS)))
+    AHEAD.start(commands)
 
 
 def build(preset, totals):
-    if preset in AHEAD:
-        process, log = AHEAD[preset]
-        code = process.wait()
-        del AHEAD[preset]
-        log.seek(0)
-        sys.stdout.write(log.read().decode(errors="replace"))
-        ok = code == 0
-    else:
-        ok = subprocess.run([ROOT / "tools/build", preset], cwd=ROOT).returncode == 0
-    if not ok:
+    taken = AHEAD.take(preset)
+    if taken:
+        sys.stdout.write(taken[1])
+    code = taken[0] if taken else subprocess.run([ROOT / "tools/build", preset], cwd=ROOT).returncode
+    if code:
         totals.one(f"build {preset}", False)
-    return ok
+    return code == 0
 
 
 def add_gtest(report, totals, seen):
@@ -244,32 +286,44 @@ def stage_format(totals):
     totals.one("format", done.returncode == 0)
 
 
+# Without the static analyzer, which takes as long as all else: `make tidy` has it.
+QUICK_CHECKS = ["-checks=-clang-analyzer-*"]
+
+
 def stage_tidy(totals):
-    """Without the static analyzer, which takes as long as all else: `make tidy` has it."""
-    tidy(totals, ["-checks=-clang-analyzer-*"])
+    tidy(totals, QUICK_CHECKS)
 
 
 def stage_tidy_deep(totals):
     tidy(totals, [])
 
 
-def tidy(totals, options):
-    if not build("release", totals):
-        return
+def tidy_command(options):
     wanted = [path for path in sources()
               if path.startswith("src/") and path.endswith(".cc") and not path.endswith("_test.cc")]
     pattern = "(" + "|".join(re.escape(str(ROOT / path)) for path in wanted) + ")$"
-    done = subprocess.run(["run-clang-tidy-14", "-quiet", "-p", "build/release", "-j", str(JOBS),
-                           *options, pattern], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True)
-    if done.returncode:
+    return ["run-clang-tidy-14", "-quiet", "-p", "build/release", "-j", str(JOBS), *options, pattern]
+
+
+def tidy(totals, options):
+    taken = AHEAD.take("tidy")
+    if not taken:
+        if not build("release", totals):
+            return
+        done = subprocess.run(tidy_command(options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True)
+        taken = done.returncode, done.stdout
+    code, output = taken
+    if code:
         noise = re.compile(r"^clang-tidy|warnings generated|^Suppressed|^Use -header-filter")
-        print("\n".join(line for line in done.stdout.splitlines() if not noise.search(line)))
-    totals.one("clang-tidy", done.returncode == 0)
+        print("\n".join(line for line in output.splitlines() if not noise.search(line)))
+    # The end of what is printed is what is read first.
+    found = [line for line in output.splitlines() if re.search(r": (error|warning): ", line)]
+    totals.one("\n      ".join(["clang-tidy", *found[:5]]), code == 0)
 
 
 STAGES = {"format": stage_format, "unit": stage_unit, "e2e": stage_e2e, "service": stage_service, "net": stage_net, "mpi": stage_mpi,
-          "slurm": stage_slurm, "deploy": stage_deploy, "tidy": stage_tidy, "asan": stage_asan}
+          "slurm": stage_slurm, "deploy": stage_deploy, "asan": stage_asan, "tidy": stage_tidy}
 ON_DEMAND = {"slow": stage_slow, "damage": stage_damage, "tidy-deep": stage_tidy_deep}
 
 
@@ -282,16 +336,18 @@ def main(arguments):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` is reached
     totals = Totals()
     names = arguments or list(STAGES)
+    is_ahead = False
     try:
         for i, name in enumerate(names):
             say(name)
-            if name in WAITING and "asan" in names[i + 1:] and "asan" not in AHEAD:
-                build_ahead("asan")
+            if name in LEAVES_ROOM and not is_ahead:
+                is_ahead = True
+                work_ahead(names[i + 1:], totals)
             start = time.monotonic()
             stages[name](totals)
             print(f"-- {name}: {time.monotonic() - start:.0f} s", flush=True)
     finally:
-        end_builds()
+        AHEAD.end()
     if totals.failures:
         say("failed")
         for name in totals.failures:
