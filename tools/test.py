@@ -286,8 +286,9 @@ def stage_format(totals):
     totals.one("format", done.returncode == 0)
 
 
-# Without the static analyzer, which takes as long as all else: `make tidy` has it.
-QUICK_CHECKS = ["-checks=-clang-analyzer-*"]
+# Without the static analyzer, which takes as long as all else: `make tidy` has it. Without it clang-tidy also counts the
+# compiler's warnings that -Werror makes errors, some of them in macros of the system's headers.
+QUICK_CHECKS = ["-checks=-clang-analyzer-*", "-extra-arg=-Wno-error"]
 
 
 def stage_tidy(totals):
