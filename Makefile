@@ -23,7 +23,7 @@ test: ## everything that CI runs
 	@tools/test.py
 
 test-slow: ## the full matrices of which `make test` runs a share: hours
-	@tools/setup build test node deploy
+	@tools/setup build test node net cluster deploy
 	@tools/test.py slow
 
 test-damage: ## 2,000 damaged videos under ASan and UBSan: about an hour
@@ -43,8 +43,8 @@ tidy: ## clang-tidy over src/, its static analyzer with all of its usual steps: 
 	@tools/test.py tidy-deep
 
 bench: ## speed beside the peers, the machine's floor, whole jobs, memory: prints its settings
-	@tools/setup build test node bench
-	@tools/build release atelier bench_floor bench_service_load
+	@tools/setup build test node net bench
+	@tools/build release atelier bench_floor bench_service_load bench_store_rates
 	@benchmarks/run
 
 peers: ## the operator cases of the ONNX project that we pass, and that OpenCV passes

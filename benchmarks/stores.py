@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Object stores beside a folder, in one run: whole jobs, copies of one large and of many small objects, requests for a chunk.
+"""Object stores beside a folder, in one run: single calls, whole jobs, copies of one large and of many small objects,
+requests for a chunk.
 
-benchmarks/stores.py [--quick]   medians; against a real Azurite on loopback, over TLS, and through a proxy that counts
+benchmarks/stores.py [--quick]   medians; against a real Azurite and a real S3 server (Swift) on loopback, over TLS, and
+                                 through a proxy that counts
 
 What is measured includes the server, which runs on the same processors.
 """
 
+import json
 import os
 import pathlib
 import statistics
@@ -20,8 +23,10 @@ sys.path.insert(0, str(ROOT / "tests" / "net"))
 
 import azurite  # noqa: E402
 import faulty_proxy  # noqa: E402
+import swift  # noqa: E402
 
 PROGRAM = ROOT / "build" / "release" / "atelier"
+RATES = ROOT / "build" / "release" / "bench_store_rates"
 SECONDS = 20
 
 
@@ -89,6 +94,35 @@ class Bench:
             print(f"{name:28} " + " ".join(f"{amount / statistics.median(each):12.0f}" for each in times))
 
 
+def single_calls(folder, azure, rounds):
+    """One call after the other, of one thread, through the store that the program opens."""
+    places = {"a folder": f"{folder}/calls", "Azurite": f"az://{azure.account}/bench/calls"}
+    credentials = folder / "credentials"
+    if swift.why_not():
+        print(f"SKIPPED: {swift.why_not()}")
+        return print_calls(places, rounds)
+    with swift.Swift() as s3:
+        s3.make_bucket("bench")
+        text = credentials.read_text()
+        credentials.write_text(text + f"[s3://bench]\nendpoint = {s3.endpoint}\nca_file = {s3.ca}\n"
+                               f"access_key_id = {s3.key}\nsecret_access_key = {s3.secret}\n")
+        print_calls(places | {"Swift (S3)": "s3://bench/calls"}, rounds)
+        credentials.write_text(text)
+
+
+def print_calls(places, rounds):
+    print(f"{'single calls':14} {'1 KiB put, ms':>14} {'get, ms':>9} {'64 MiB put, MiB/s':>18} {'get, MiB/s':>11}")
+    for name, place in places.items():
+        done = subprocess.run([RATES, place, str(20 * rounds), str(rounds)], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{place}: {done.stderr}")
+        found = json.loads(done.stdout)
+        small, large = ([statistics.median(found[size][verb]) for verb in ("put", "get")] for size in ("small", "large"))
+        print(f"{name:14} {1e3 * small[0]:14.2f} {1e3 * small[1]:9.2f} {64 / large[0]:18.0f} {64 / large[1]:11.0f}",
+              flush=True)
+
+
 def count_requests(folder, server):
     bench = Bench(folder, server, 1)
     with faulty_proxy.FaultyProxy(server.endpoint) as proxy:
@@ -117,6 +151,7 @@ def main():
             os.environ["XDG_CACHE_HOME"] = folder
             if tls:
                 bench = Bench(pathlib.Path(folder), server, rounds)
+                single_calls(pathlib.Path(folder), server, rounds)
                 bench.jobs()
                 bench.copies()
             else:

@@ -249,6 +249,8 @@ def stage_slow(totals):
               most_seconds=86400)
         ctest("release", "e2e", "slow-spread", totals, {"ATELIER_E2E_SPREAD": "1"},
               most_seconds=86400)
+        ctest("release", "net", "slow-net", totals, {"ATELIER_SLOW": "1"}, jobs=1, most_seconds=86400)
+        ctest("release", "slurm", "slow-slurm", totals, {"ATELIER_SLOW": "1"}, jobs=2, most_seconds=86400)
         ctest("release", "deploy", "slow-deploy", totals, {"ATELIER_SLOW": "1"}, jobs=1, most_seconds=86400)
 
 

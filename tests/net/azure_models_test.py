@@ -13,17 +13,17 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
 
 import azurite  # noqa: E402
 import support  # noqa: E402
-from azure_test import Job  # noqa: E402
+from remote_job import AzureJob  # noqa: E402
 from support import run  # noqa: E402
 
 support.SHORT |= {"test_workers_find_the_model_again"}
 
 
-class Models(Job):
+class Models(AzureJob):
     def setUp(self):
         super().setUp()
-        self.places["models"] = f"models{Job.counter}"
-        self.azurite.make_container(self.places["models"])
+        self.places["models"] = f"models{self.counter}"
+        self.make_place(self.places["models"])
         self.sas["models"] = self.azurite.container_sas(self.places["models"], "r")
         self.write_credentials()
 
@@ -32,7 +32,7 @@ class Models(Job):
         name = name or path.stem
         for each in path.parent.iterdir():
             there = each.name.replace(path.stem, name)
-            self.azurite.put(f"{self.places['models']}/styles/{there}", each.read_bytes())
+            self.put("models", f"styles/{there}", each.read_bytes())
         return self.url("models", f"styles/{name}.onnx")
 
     def negative(self):
@@ -97,10 +97,10 @@ class Models(Job):
 
     def test_what_is_no_model_or_may_not_be_read(self):
         self.assert_fails(2, self.job("--quiet", model=self.url("models", "none.onnx")), "no model", "none.onnx")
-        self.azurite.put(f"{self.places['models']}/text.onnx", b"no network")
+        self.put("models", "text.onnx", b"no network")
         self.assert_fails(2, self.job("--quiet", model=self.url("models", "text.onnx")), "text")
         weights = struct.pack("<3f", 0, 0, 0.5)
-        self.azurite.put(f"{self.places['models']}/outside.bin", weights)
+        self.put("models", "outside.bin", weights)
         for nth, location in enumerate(("../outside.bin", "/outside.bin", "absent.bin", "")):
             path = support.onnx_model.write_external(self.folder / f"external{nth}", location)
             self.assert_fails(2, self.job("--quiet", model=self.upload(path, f"external{nth}")), "outside.bin"

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Azurite (the emulator of Azure Blob Storage) on loopback, for the tests.
 
-tests/net/azurite.py -- CMD...   runs CMD with ATELIER_TEST_AZURE (the endpoint), ATELIER_TEST_AZURE_ACCOUNT,
-                                 ATELIER_TEST_AZURE_KEY and ATELIER_TEST_AZURE_CA set, and stops the server
+tests/net/azurite.py [--http] -- CMD...   runs CMD with ATELIER_TEST_AZURE (the endpoint), _ACCOUNT, _KEY, _SAS and,
+                                          unless it speaks plain HTTP, _CA and _BEARER set, and stops the server
 
 Exit code: CMD's; 77 when Azurite cannot be installed here.
 """
@@ -223,19 +223,22 @@ def run_tests(run, others=()):
 
 
 def main():
-    if len(sys.argv) < 3 or sys.argv[1] != "--":
+    tls = sys.argv[1:2] != ["--http"]
+    command = sys.argv[2 if tls else 3:]
+    if not command or sys.argv[1 if tls else 2] != "--":
         print(__doc__)
         return 2
     if not installed():
         print("SKIPPED: Azurite is not installed here and npm cannot install it")
         return SKIPPED
-    with Azurite() as azurite:
-        environment = os.environ | {"ATELIER_TEST_AZURE": azurite.endpoint, "ATELIER_TEST_AZURE_ACCOUNT": ACCOUNT,
-                                    "ATELIER_TEST_AZURE_KEY": azurite.key, "ATELIER_TEST_AZURE_CA": azurite.ca,
-                                    "ATELIER_TEST_AZURE_BEARER": azurite.bearer_token()}
+    with Azurite(tls) as azurite:
         azurite.make_container("contract")
-        environment["ATELIER_TEST_AZURE_SAS"] = azurite.container_sas("contract")
-        return subprocess.run(sys.argv[2:], env=environment, check=False).returncode
+        given = {"ATELIER_TEST_AZURE": azurite.endpoint, "ATELIER_TEST_AZURE_ACCOUNT": ACCOUNT,
+                 "ATELIER_TEST_AZURE_KEY": azurite.key, "ATELIER_TEST_AZURE_SAS": azurite.container_sas("contract")}
+        if tls:
+            # It takes bearer tokens over TLS only.
+            given |= {"ATELIER_TEST_AZURE_CA": azurite.ca, "ATELIER_TEST_AZURE_BEARER": azurite.bearer_token()}
+        return subprocess.run(command, env=os.environ | given, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class FaultyProxy:
         self.fault = fault
         self.lock = threading.Lock()
         self.seen = []  # (method, target, bytes of the answer)
+        self.passed = []  # targets whose answer from upstream has come
         self.faults = 0
         self.stalled = threading.Event()
         proxy = self
@@ -83,6 +84,7 @@ class FaultyProxy:
         status, headers, answer = self.forward(client, body)
         with self.lock:
             self.seen[nth] = (client.command, client.path, len(answer))
+            self.passed.append(client.path)
         if fault == "lost":
             return self.reset(client)
         return self.answer(client, status, headers, answer, fault)

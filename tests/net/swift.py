@@ -81,6 +81,7 @@ class Swift:
         self.folder = working_folder()
         self.key, self.secret = "lab:writer", secrets.token_hex(16)
         self.reader_key, self.reader_secret = "lab:reader", secrets.token_hex(16)
+        self.secrets = {name: secrets.token_hex(16) for name in ("media", "ops")}  # of users who own nothing: see grant
         self.tls = tls
         self.ca = None
         try:
@@ -142,6 +143,7 @@ class Swift:
                  "dns_compliant_bucket_names = false\n")
         text += (f"[filter:tempauth]\nuse = egg:swift#tempauth\nuser_lab_writer = {self.secret} .admin\n"
                  f"user_lab_reader = {self.reader_secret}\n")
+        text += "".join(f"user_lab_{name} = {secret}\n" for name, secret in self.secrets.items())
         (self.folder / "etc" / "proxy.conf").write_text(text)
 
     def start(self, name):
@@ -222,6 +224,19 @@ class Swift:
         status, body = self.request("PUT", name)
         if status != 200:
             raise RuntimeError(f"no bucket {name}: {status} {body[:200]}")
+
+    def grant(self, bucket, readers=(), writers=()):
+        """Users who may read and list what is in a bucket, and who may write there: Swift's own way, by its own API."""
+        context = ssl.create_default_context(cafile=self.ca) if self.tls else None
+
+        def ask(path, method, headers):
+            request = urllib.request.Request(f"{self.endpoint}{path}", method=method, headers=headers)
+            with urllib.request.urlopen(request, context=context, timeout=60) as answer:
+                return answer.headers
+
+        token = ask("/auth/v1.0", "GET", {"X-Auth-User": self.key, "X-Auth-Key": self.secret})["X-Auth-Token"]
+        ask(f"/v1/AUTH_lab/{bucket}", "POST", {"X-Auth-Token": token, "X-Container-Read": ",".join(readers),
+                                               "X-Container-Write": ",".join(writers)})
 
     def put(self, path, content):
         """`path` is "bucket/key"."""
