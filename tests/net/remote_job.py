@@ -87,7 +87,8 @@ class RemoteJob(support.Case):
         return [name for name in self.objects("runs") if re.search(r"/chunks/\d+\.json$", name)]
 
     def run_url(self):
-        return f"{self.remote_runs}/{self.objects('runs')[0].split('/')[1]}"
+        run_id = next(name.split("/")[1] for name in self.objects("runs") if name.endswith("/manifest.json"))
+        return f"{self.remote_runs}/{run_id}"
 
     def start_group(self, *arguments, env=None):
         process = subprocess.Popen([support.PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL,
