@@ -4,6 +4,7 @@
 #
 #   atelier-pod run MEETING ARGUMENT...         `atelier run ARGUMENT...`, which leaves the URL of its run in MEETING
 #   atelier-pod worker MEETING N ARGUMENT...    `atelier worker` of that run, as number $JOB_COMPLETION_INDEX + 1 of N
+#   atelier-pod serve ARGUMENT...               `atelier serve ARGUMENT...`
 #
 # MEETING is an object beside the runs: only who has prepared a run knows its name. Files in $ATELIER_SECRETS_FROM, a
 # Secret, are copied into $ATELIER_SECRETS, where only this user can read them, and copied again when they change. A
@@ -15,10 +16,14 @@ fail() {
   exit 2
 }
 
-[ $# -ge 3 ] || fail "it takes \"run MEETING ARGUMENT...\" or \"worker MEETING N ARGUMENT...\""
+[ $# -ge 3 ] || fail "it takes \"run MEETING ARGUMENT...\", \"worker MEETING N ARGUMENT...\" or \"serve ARGUMENT...\""
 role=$1
-meeting=$2
-shift 2
+shift
+meeting=
+if [ "$role" != serve ]; then
+  meeting=$1
+  shift
+fi
 look_every=2
 scratch=${TMPDIR:?atelier-pod needs TMPDIR, a folder of its own}
 child=
@@ -144,9 +149,16 @@ run_worker() {
   done
 }
 
+# The program ends with 0 when it is asked to stop.
+run_service() {
+  run atelier serve "$@"
+  exit "$code"
+}
+
 keep_secrets
 case $role in
   run) run_job "$@" ;;
   worker) run_worker "$@" ;;
-  *) fail "\"$role\" is neither run nor worker" ;;
+  serve) run_service "$@" ;;
+  *) fail "\"$role\" is none of run, worker and serve" ;;
 esac

@@ -6,7 +6,9 @@ against what a careful cluster asks of its pods. What its pods do is in image_te
 import copy
 import json
 import pathlib
+import subprocess
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
@@ -16,6 +18,11 @@ import support  # noqa: E402
 from chart import of_kind, render, template  # noqa: E402
 
 SECRET_WORDS = ("sas=", "sig=", "key=", "password", "secret_access_key")
+
+
+def with_pods(objects):
+    """Jobs, and the service's Deployment."""
+    return of_kind(objects, "Job") + of_kind(objects, "Deployment")
 
 
 def containers(each):
@@ -43,7 +50,9 @@ class Chart(unittest.TestCase):
                           "ttlSecondsAfterFinished=60,image.pullSecrets={registry},models.claim=models",
                  "--set", "serviceAccounts.annotations.run.a/b=c"),
                 ("claim", "--set", "networkPolicy.enabled=false,workers.parallelism=1",
-                 "--set", f"image.digest=sha256:{'0' * 64}")]
+                 "--set", f"image.digest=sha256:{'0' * 64}"),
+                ("service", "--set", "service.data.claim=films,service.tls.secret=,service.plainHttp=true,encrypted=true",
+                 "--set", "serviceAccounts.annotations.service.a/b=c,service.nodeSelector.disk=fast")]
         objects = []
         for example in chart.example_names():
             objects += render(example)
@@ -91,7 +100,9 @@ class Chart(unittest.TestCase):
     # What a pod may -----------------------------------------------------------------------------
     def test_every_container_is_locked_down(self):
         for example in chart.example_names():
-            for each in of_kind(render(example), "Job"):
+            objects = render(example)
+            self.assertTrue(with_pods(objects))
+            for each in with_pods(objects):
                 pod = each["spec"]["template"]["spec"]
                 self.assertFalse(pod["automountServiceAccountToken"])
                 self.assertNotIn("hostNetwork", pod)
@@ -214,6 +225,111 @@ class Chart(unittest.TestCase):
         for release in ("a", "a" * 53):
             for each in render("azure", release=release):
                 self.assertRegex(each["metadata"]["name"], r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+
+
+class Service(unittest.TestCase):
+    """The chart as `atelier serve`."""
+    longMessage = True
+    assert_refused = Chart.assert_refused
+
+    def setUp(self):
+        self.objects = render("service")
+        self.deployment, = of_kind(self.objects, "Deployment")
+        self.pod = self.deployment["spec"]["template"]["spec"]
+
+    def config(self, *options):
+        found, = of_kind(render("service", *options), "ConfigMap")
+        return found["data"]
+
+    def test_it_is_in_place_of_the_jobs(self):
+        self.assertEqual(of_kind(self.objects, "Job"), [])
+        self.assertEqual(of_kind(render("azure"), "Deployment") + of_kind(render("azure"), "Service"), [])
+
+    def test_the_database_is_of_one_pod(self):
+        spec = self.deployment["spec"]
+        self.assertEqual((spec["replicas"], spec["strategy"]), (1, {"type": "Recreate"}))
+        claim, = of_kind(self.objects, "PersistentVolumeClaim")
+        self.assertEqual(claim["spec"]["accessModes"], ["ReadWriteOnce"])
+        self.assertEqual(claim["metadata"]["annotations"], {"helm.sh/resource-policy": "keep"})
+        data, = [volume for volume in self.pod["volumes"] if volume["name"] == "data"]
+        self.assertEqual(data["persistentVolumeClaim"]["claimName"], claim["metadata"]["name"])
+        mount, = [mount for mount in self.pod["containers"][0]["volumeMounts"] if mount["name"] == "data"]
+        self.assertEqual(mount["mountPath"], "/data")
+        own = render("service", "--set", "service.data.claim=films")
+        self.assertEqual(of_kind(own, "PersistentVolumeClaim"), [])
+
+    def test_clients_find_the_pod_and_nobody_else_may_come_in(self):
+        service, = of_kind(self.objects, "Service")
+        labels = self.deployment["spec"]["template"]["metadata"]["labels"].items()
+        self.assertLessEqual(service["spec"]["selector"].items(), labels)
+        self.assertLessEqual(self.deployment["spec"]["selector"]["matchLabels"].items(), labels)
+        names = {port["name"]: port["containerPort"] for port in self.pod["containers"][0]["ports"]}
+        self.assertEqual({port["port"]: names[port["targetPort"]] for port in service["spec"]["ports"]},
+                         {8080: 8080, 8081: 8081})
+        out, clients = of_kind(self.objects, "NetworkPolicy")
+        self.assertEqual((out["spec"]["policyTypes"], out["spec"]["ingress"]), (["Ingress", "Egress"], []))
+        for policy in (out, clients):
+            self.assertLessEqual(policy["spec"]["podSelector"]["matchLabels"].items(), labels)
+        rule, = clients["spec"]["ingress"]
+        self.assertEqual(rule["from"], [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "studio"}}}])
+        self.assertEqual([port["port"] for port in rule["ports"]], [8080, 8081])
+
+    def test_secrets_are_files_of_existing_secrets(self):
+        self.assertEqual(of_kind(self.objects, "Secret"), [])
+        secret, = [volume["projected"] for volume in self.pod["volumes"] if "projected" in volume]
+        self.assertEqual(secret, {"defaultMode": 0o400, "sources": [{"secret": {"name": "atelier-service"}},
+                                                                    {"secret": {"name": "atelier-service-tls"}}]})
+        for variable in self.pod["containers"][0]["env"]:
+            self.assertEqual(set(variable), {"name", "value"}, "a secret in the environment")
+
+    def test_probes_speak_as_the_service_does(self):
+        for options, scheme in (((), "HTTPS"), (("--set", "service.tls.secret=,service.plainHttp=true"), "HTTP")):
+            found, = of_kind(render("service", *options), "Deployment")
+            container, = containers(found)
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                self.assertEqual(container[probe]["httpGet"]["scheme"], scheme)
+
+    def test_another_configuration_is_another_pod(self):
+        other, = of_kind(render("service", "--set", "service.plainHttp=true,service.tls.secret="), "Deployment")
+        self.assertNotEqual(self.deployment["spec"]["template"]["metadata"]["annotations"],
+                            other["spec"]["template"]["metadata"]["annotations"])
+
+    def test_what_does_not_fit_together(self):
+        for words, *options in (
+                ("leave input, output and runs.url out", "--set", "input=az://a/b/c.mp4"),
+                ("service.config must begin with a table", "--set", "service.config=data = '/elsewhere'\n[stores]"),
+                ("[tls] is given by the chart", "--set", "service.config=[stores]\n[tls]"),
+                ("service.tls.secret", "--set", "service.tls.secret="),
+                ("networkPolicy.clients", "--set", "networkPolicy.clients=null"),
+                ("service.config", "--set", "service.config="),
+                ("pipelines", "--set-string", "service.pipelines.paint=x")):
+            self.assert_refused([words], *options, example="service")
+
+    def test_the_program_takes_the_configuration(self):
+        """It starts with it, on this machine's loopback and with folders of this test."""
+        data = self.config("--set", "service.tls.secret=,service.plainHttp=true")
+        self.assertIn('certificate = "/run/atelier/tls.crt"', self.config()["atelier.toml"])
+        with tempfile.TemporaryDirectory(prefix="atelier-chart-") as holder:
+            folder = pathlib.Path(holder)
+            text = data["atelier.toml"]
+            for there, here in (('listen = "0.0.0.0:8080"', 'listen = "127.0.0.1:0"'),
+                                ('events_listen = "0.0.0.0:8081"', 'events_listen = "127.0.0.1:0"'),
+                                ('"/data"', f'"{folder}/data"'), ("az://acmemedia/input", f"{folder}/in"),
+                                ("az://acmemedia/output", f"{folder}/out"), ("az://acmeops/runs", f"{folder}/runs")):
+                self.assertIn(there, text)
+                text = text.replace(there, here)
+            for name in ("data", "in", "out", "runs"):
+                (folder / name).mkdir(mode=0o700)
+            for name, content in {**data, "atelier.toml": text}.items():
+                (folder / name).write_text(content)
+            process = subprocess.Popen([support.PROGRAM, "serve", "--config", folder / "atelier.toml", "--json"],
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            try:
+                line = process.stdout.readline()
+                self.assertIn('"address"', line, line + (process.stdout.read() if process.poll() is not None else ""))
+            finally:
+                process.terminate()
+                process.communicate(timeout=support.TIMEOUT)
 
 
 if __name__ == "__main__":

@@ -160,9 +160,19 @@ securityContext:
     sizeLimit: {{ .role.scratch }}
 {{- if .secret }}
 - name: secret
+  {{- if .role.tls }}
+  projected:
+    defaultMode: 0400
+    sources:
+      {{- range uniq (compact (list .role.secret .role.tls.secret)) }}
+      - secret:
+          name: {{ . }}
+      {{- end }}
+  {{- else }}
   secret:
     secretName: {{ .secret }}
     defaultMode: 0400
+  {{- end }}
 - name: private
   emptyDir:
     medium: Memory
@@ -191,4 +201,44 @@ resources:
     ephemeral-storage: {{ $.role.scratch }}
     {{- end }}
   {{- end }}
+{{- end }}
+
+{{/* Refuses, in a sentence, what a schema cannot see of the service. */}}
+{{- define "atelier.checkService" -}}
+{{- $v := .Values.service -}}
+{{- if or .Values.input .Values.output .Values.runs.url -}}
+{{- fail "service.enabled: its videos are submitted to it; leave input, output and runs.url out, or make the video a release of its own" -}}
+{{- end -}}
+{{- if not (regexMatch "^(\\s*#[^\\n]*\\n|\\s*\\n)*\\s*\\[" $v.config) -}}
+{{- fail "service.config must begin with a table, like [stores]: what stands before the tables is given by the chart" -}}
+{{- end -}}
+{{- if regexMatch "(?m)^\\s*\\[tls\\]" $v.config -}}
+{{- fail "service.config: [tls] is given by the chart; name the Secret of the certificate in service.tls.secret" -}}
+{{- end -}}
+{{- if and (not $v.tls.secret) (not $v.plainHttp) -}}
+{{- fail "service.tls.secret: name a Secret of type kubernetes.io/tls, or set service.plainHttp where a proxy with TLS stands before the service" -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.clients) -}}
+{{- fail "networkPolicy.clients: say who may reach the service, or set networkPolicy.enabled to false" -}}
+{{- end -}}
+{{- end }}
+
+{{/* atelier.toml: what the pod decides, then what the values say. */}}
+{{- define "atelier.serviceConfig" -}}
+{{- $v := .Values.service -}}
+listen = "0.0.0.0:8080"
+events_listen = "0.0.0.0:8081"
+allow_plain_http = {{ not $v.tls.secret }}
+data = "/data"
+{{- if $v.pipelines }}
+pipelines = {{ keys $v.pipelines | sortAlpha | toJson }}
+{{- end }}
+{{- if $v.tls.secret }}
+
+[tls]
+certificate = "/run/atelier/tls.crt"
+key = "/run/atelier/tls.key"
+{{- end }}
+
+{{ $v.config | trim }}
 {{- end }}
