@@ -74,6 +74,16 @@ class Programs(unittest.TestCase):
         code, _, log = self.run_program("atelier-suspend.sh", "--name cloud2 ", "(AuthorizationFailed)")
         self.assertEqual((code, log[-1]), (1, "cloud2 cannot be deleted: (AuthorizationFailed)"))
 
+    def test_what_the_settings_name_is_here(self):
+        text = (FOLDER / "atelier-cloud.env").read_text()
+        name, = re.findall(r"(?m)^CUSTOM_DATA=/etc/slurm/(\S+)", text)
+        first, *rest = (FOLDER / name).read_text().splitlines()
+        self.assertEqual(first, "#cloud-config", "cloud-init would not know it")
+        program = "\n".join(line[6:] for line in rest if line.startswith("      "))
+        self.assertIn("slurmd --conf-server", program)
+        done = subprocess.run(["bash", "-n"], input=program, capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
     def test_what_the_fragment_names_is_here(self):
         text = (FOLDER / "atelier.conf").read_text()
         for name in re.findall(r"Program=/etc/slurm/(\S+)", text):

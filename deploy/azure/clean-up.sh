@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Deletes what storage.json made in a resource group, with everything that is stored there, by the Azure command line.
-# What others put into the group stays, and so does the group.
+# Deletes what storage.json made in a resource group, with everything that is stored there, and the machines that
+# ../slurm/atelier-resume.sh made there, by the Azure command line. What others put into the group stays, and so does the
+# group. Validated, not run: a test calls it with a command `az` that only writes down how it was called.
 #
 #   deploy/azure/clean-up.sh --resource-group NAME                   lists what would be deleted
 #   deploy/azure/clean-up.sh --resource-group NAME --delete NAME     deletes it; both names must be the same
@@ -29,17 +30,20 @@ done
   fail "--delete says \"$confirmed\" and --resource-group \"$group\"; nothing was deleted"
 command -v az >/dev/null || fail "the Azure command line (az) is not installed"
 
-# First what others hold on to: an endpoint needs its account, a link its zone.
+# First what holds on to others: a machine to its card and disk, an endpoint to its account, a link to its zone.
 kinds=(
+  Microsoft.Compute/virtualMachines
+  Microsoft.Network/networkInterfaces
+  Microsoft.Compute/disks
   Microsoft.Network/privateEndpoints
   Microsoft.Network/privateDnsZones/virtualNetworkLinks
   Microsoft.Network/privateDnsZones
   Microsoft.Storage/storageAccounts
 )
 found=$(az resource list --resource-group "$group" \
-  --query "[?tags.application=='atelier'].[type, id]" --output tsv)
+  --query "[?tags.application=='atelier' || tags.\"made-by\"=='atelier-resume'].[type, id]" --output tsv)
 if [ -z "$found" ]; then
-  echo "Nothing in $group is tagged application=atelier."
+  echo "Nothing in $group is tagged application=atelier or made-by=atelier-resume."
   exit 0
 fi
 for kind in "${kinds[@]}"; do
@@ -49,7 +53,14 @@ for kind in "${kinds[@]}"; do
       echo "would delete $id"
     else
       echo "deleting $id"
-      az resource delete --ids "$id" --output none </dev/null
+      # A card or a disk goes with its machine, and may be gone by now.
+      said=$(az resource delete --ids "$id" --output none </dev/null 2>&1) || case $said in
+        *ResourceNotFound* | *"was not found"*) echo "gone already: $id" ;;
+        *)
+          echo "$said" >&2
+          exit 1
+          ;;
+      esac
     fi
   done <<<"$found"
 done

@@ -168,16 +168,22 @@ class CleanUp(unittest.TestCase):
         self.folder = pathlib.Path(holder.name)
         made = Template(TEMPLATE, GIVEN).resources
         self.tagged = [each for each in made if "tags" in each]
-        (self.folder / "list").write_text("".join(f"{each['type']}\t{id_of(each)}\n" for each in self.tagged))
+        # Tags of `az vm create` are those of all that it makes.
+        self.machine = {f"/machines/{name}": f"Microsoft.{kind}" for kind, name in (
+            ("Compute/disks", "cloud1_disk"), ("Network/networkInterfaces", "cloud1VMNic"),
+            ("Compute/virtualMachines", "cloud1"))}
+        rows = [(each["type"], id_of(each)) for each in self.tagged] + [(kind, name) for name, kind in self.machine.items()]
+        (self.folder / "list").write_text("".join(f"{kind}\t{name}\n" for kind, name in rows))
         az = self.folder / "az"
         # As the real one it takes a group or a tag, not both.
         az.write_text('#!/bin/sh\nprintf "%s\\n" "$*" >>"$AZ/asked"\ncase "$*" in *--tag*) exit 2 ;; esac\n'
-                      '[ "$1 $2" != "resource list" ] || cat "$AZ/list"\n')
+                      '[ "$1 $2" != "resource list" ] || cat "$AZ/list"\n'
+                      'case "$*" in *_disk*) echo "(ResourceNotFound) gone" >&2; exit 3 ;; *"$BROKEN"*) exit 1 ;; esac\n')
         az.chmod(0o755)
 
-    def clean_up(self, *arguments):
+    def clean_up(self, *arguments, broken="nothing is"):
         done = subprocess.run([FOLDER / "clean-up.sh", *arguments], capture_output=True, text=True, timeout=60, check=False,
-                              env={"PATH": f"{self.folder}:/usr/bin:/bin", "AZ": str(self.folder)})
+                              env={"PATH": f"{self.folder}:/usr/bin:/bin", "AZ": str(self.folder), "BROKEN": broken})
         asked = self.folder / "asked"
         return done, asked.read_text().splitlines() if asked.exists() else []
 
@@ -192,19 +198,27 @@ class CleanUp(unittest.TestCase):
     def test_without_confirmation_it_only_lists(self):
         done, asked = self.clean_up("--resource-group", "films")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(done.stdout.count("would delete "), len(self.tagged))
+        self.assertEqual(done.stdout.count("would delete "), len(self.tagged) + len(self.machine))
         self.assertEqual(len(asked), 1)
-        self.assertRegex(asked[0], r"^resource list --resource-group films --query \[\?tags\.application=='atelier'\]")
+        self.assertRegex(asked[0], r"^resource list --resource-group films --query "
+                         r"\[\?tags\.application=='atelier' \|\| tags\.\"made-by\"=='atelier-resume'\]")
 
     def test_it_deletes_what_the_template_made_in_an_order_that_works(self):
         done, asked = self.clean_up("--resource-group", "films", "--delete", "films")
         self.assertEqual(done.returncode, 0, done.stderr)
         deleted = [line.split()[3] for line in asked if line.startswith("resource delete --ids ")]
+        self.assertEqual(deleted[:3], ["/machines/cloud1", "/machines/cloud1VMNic", "/machines/cloud1_disk"])
+        self.assertIn("gone already: /machines/cloud1_disk", done.stdout)
+        deleted = deleted[3:]
         self.assertEqual(sorted(deleted), sorted(id_of(each) for each in self.tagged))
         made = {id_of(each): each for each in self.tagged}
         for i, each in enumerate(deleted):
             for other in made[each].get("dependsOn", []):
                 self.assertIn(other, deleted[i + 1:], f"{other} is gone before {each}")
+
+    def test_what_cannot_be_deleted_ends_it(self):
+        done, _ = self.clean_up("--resource-group", "films", "--delete", "films", broken="cloud1VMNic")
+        self.assertEqual(done.returncode, 1)
 
     def test_everything_that_costs_is_tagged(self):
         kinds = {each["type"] for each in self.tagged}
