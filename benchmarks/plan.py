@@ -7,7 +7,7 @@ benchmarks/plan.py [--quick]     environment: ATELIER (program)
 Predictions: real jobs against a real Azurite through a proxy that holds back the answer to each claim for as long as a
 chunk is to take: so more workers than processors can be looked at, and other work on this machine hardly counts. One job by
 two workers is measured; from it come the predictions for more workers, for workers that are killed at random, and for the
-requests, which the proxy counts.
+requests, which the proxy counts. They are written down before the first of those jobs begins.
 Processors: a job that is bound by them, measured with one worker of one thread, predicted for two.
 """
 
@@ -129,32 +129,42 @@ def wanted(row):
     return row["store"]["reads"] + row["store"]["writes"] - row["chunks"] - row["chunks_repeated"]
 
 
+class Predictions:
+    """Of the jobs to come, from one that was measured; on the screen and in a file before the first of them begins."""
+
+    def __init__(self, run, rate, path):
+        options = ("--store-latency", 5, "--detection", 0)
+        self.rows = {workers: call("plan", run, "--nodes", workers, *options)["nodes"][0] for workers in (2, 4, 8)}
+        # The chunks of the very run, so their spread, too; random deaths by many seeds.
+        killed = [call("plan", run, "--nodes", 4, *options, "--preemptions", rate, "--seed", seed)["nodes"][0]
+                  for seed in range(1, 101)]
+        self.killed = {name: statistics.mean(row[name] for row in killed) for name in ("finished_seconds", "preemptions")}
+        path.write_text(json.dumps({"written": time.time(), "nodes": self.rows, "killed": self.killed}, indent=2))
+        print("  predicted: " + "; ".join(f"{workers} workers {row['finished_seconds']:.1f} s, {wanted(row)} requests"
+                                          for workers, row in self.rows.items())
+              + f"; 4 workers that are killed {self.killed['finished_seconds']:.1f} s, {self.killed['preemptions']:.1f} deaths",
+              flush=True)
+
+
 def lab(folder, server, quick):
     chunks, seconds = (24, 1.0) if quick else (60, 2.0)
     with SlowProxy(server.endpoint, seconds) as proxy:
         it = Lab(folder, server, proxy, 10 * chunks, chunks)
         print(f"\n{chunks} chunks of about {seconds} s held back by a proxy, against Azurite; measured with two workers, then "
               f"predicted; load {os.getloadavg()[0]:.1f}")
-        head()
         two = it.job("w2", 2)
-        run = two[3]
-        options = ("--store-latency", 5, "--detection", 0)
-        for workers in (2, 4, 8):
+        rate = 3600 / (6 * seconds)
+        predictions = Predictions(two[3], rate, folder / "predictions.json")
+        head()
+        for workers, row in predictions.rows.items():
             took, requests = (two if workers == 2 else it.job(f"w{workers}", workers))[:2]
-            row = call("plan", run, "--nodes", workers, *options)["nodes"][0]
             say(f"{workers} workers{' (where it was measured)' if workers == 2 else ''}: time", row["finished_seconds"], took)
             say("  requests besides the input's", wanted(row), requests, "")
-        rate = 3600 / (6 * seconds)
         took = [it.job(f"k{seed}", 4, rate, seed)[::2] for seed in range(1, 3 if quick else 6)]
-        given = call("plan", run, "--nodes", 4)["planned"]
-        rows = [call("plan", "--chunks", chunks, "--chunk-seconds-of-work", given["chunk_seconds"], "--worker-start",
-                     given["worker_start_seconds"], "--prepare-seconds", given["prepare_seconds"], "--finish-seconds",
-                     given["finish_seconds_per_chunk"] * chunks, "--nodes", 4, "--detection", 0, "--preemptions", rate,
-                     "--seed", seed)["nodes"][0] for seed in range(1, 101)]
         say(f"4 workers, each killed every {6 * seconds:.0f} s: time, mean of {len(took)}",
-            statistics.mean(row["finished_seconds"] for row in rows), statistics.mean(each[0] for each in took))
-        say("  workers that were killed", statistics.mean(row["preemptions"] for row in rows),
-            statistics.mean(each[1] for each in took), "")
+            predictions.killed["finished_seconds"], statistics.mean(each[0] for each in took))
+        say("  workers that were killed", predictions.killed["preemptions"], statistics.mean(each[1] for each in took), "")
+        print(f"  load {os.getloadavg()[0]:.1f} at the end")
 
 
 def processors(folder, quick):

@@ -16,7 +16,7 @@
 #include "cli/model_library.h"
 #include "cli/mpi_workers.h"
 #include "cli/slurm_workers.h"
-#include "engine/slurm.h"
+#include "engine/slurm_cluster.h"
 #include "model/runner.h"
 #include "run/machine_memory.h"
 #include "run/sandbox.h"
@@ -220,25 +220,14 @@ class Doctor {
 
   // Whether nodes have this version and see the run each worker finds out when it starts.
   void look_at_slurm(const std::stop_token& stop) {
-    const auto nodes = slurm_nodes(options_.engine, stop);
-    if (!nodes.ok()) return fail("engine", nodes.error());
-    std::string states;
-    int usable = 0;
-    for (const auto& [state, count] : *nodes) {
-      states += fmt::format("{}{} {}", states.empty() ? "" : ", ", count, state);
-      if (engine::is_usable_node(state)) usable += count;
-    }
-    const std::string& partition = options_.engine.partition;
-    const std::string text =
-        fmt::format("Slurm answers; nodes of {}: {}.",
-                    partition.empty() ? "its partitions" : "'" + partition + "'", states);
-    const int least = parse_nodes(options_.engine.nodes)->least;
-    if (usable >= least) return fine("engine", text);
-    fail("engine", make_error(Code::unavailable,
-                              "{} {} can be used and {} asked for; `sinfo -R` "
-                              "says why the others cannot.",
-                              text, usable == 0 ? "None" : std::to_string(usable),
-                              least == 1 ? "one is" : fmt::format("{} are", least)));
+    const auto partition = slurm_partition(options_.engine, stop);
+    if (!partition.ok()) return fail("engine", partition.error());
+    if (!*partition) return;  // said already
+    const auto usable =
+        engine::check_usable(**partition, parse_nodes(options_.engine.nodes)->least);
+    if (!usable.ok()) return fail("engine", usable.error());
+    fine("engine", fmt::format("Slurm answers; nodes of '{}': {}.", (*partition)->name,
+                               engine::nodes_in_words(**partition)));
   }
 
   void look_at_hosts(const std::stop_token& stop) {

@@ -57,7 +57,8 @@ void add_mpi(CLI::App& command, MpiOptions& mpi) {
       ->group(kGroup);
   command
       .add_option("--restarts", mpi.restarts,
-                  "How often a gang that lost a rank is started again with what is left")
+                  "How often a gang that lost a rank is started again with what is left; of a gang "
+                  "of Slurm's, one whose ranks did not meet")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str()
       ->group(kGroup);

@@ -10,22 +10,21 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
-#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <optional>
-#include <thread>
+#include <memory>
 
 #include "base/file.h"
-#include "base/mutex.h"
 #include "cli/console.h"
 #include "cli/folders.h"
 #include "cli/interrupt.h"
 #include "cli/rank_command.h"
+#include "cli/rank_meeting.h"
 #include "cli/worker_job.h"
 #include "engine/mpi/mpi_gang.h"
 #include "engine/mpi_words.h"
+#include "engine/worker_process.h"
 
 namespace atelier::cli {
 namespace {
@@ -51,29 +50,12 @@ int failed(const Error& error, Listener listener = Listener::mpirun) {
   return exit_code(error);
 }
 
-// A call of MPI that waits for the others cannot be interrupted: who waits for too long ends by
-// force, unless this ends before.
-class MeetingLimit {
- public:
-  explicit MeetingLimit(double seconds)
-      : thread_([seconds](const std::stop_token& met) {
-          Mutex mutex;
-          std::condition_variable_any wake;
-          mutex.lock();
-          wake.wait_for(mutex, met, std::chrono::duration<double>(seconds), [] { return false; });
-          mutex.unlock();
-          if (met.stop_requested()) return;
-          ::_exit(failed({Code::unavailable,
-                          fmt::format("Not all ranks of the gang were there within {} s "
-                                      "(--gang-timeout); see that all nodes reach one another by "
-                                      "--interface.",
-                                      seconds)},
-                         Listener::srun));
-        }) {}
-
- private:
-  std::jthread thread_;
-};
+// A library that fails has lost another rank, which is for srun's batch script to know; of mpirun's
+// the engine hears.
+int gang_failed(const Error& error, Listener listener, int code_for_srun) {
+  const int code = failed(error, listener);
+  return listener == Listener::srun && error.code == Code::unavailable ? code_for_srun : code;
+}
 
 // The scorers' program: the file beside this one as it is now, whatever becomes of its name.
 Result<Fd> open_scorer_program() {
@@ -120,19 +102,28 @@ int score(RankOptions& options, const SlurmWords& slurm, const std::stop_token& 
   if (!program.ok()) return failed(program.error(), listener);
   // Not /proc/self: a scorer closes its own copy before it becomes the program.
   options.scorer = fmt::format("/proc/{}/fd/{}", ::getpid(), program->get());
-  std::optional<MeetingLimit> limit;
-  if (by_srun) limit.emplace(slurm.gang_timeout);
+  std::unique_ptr<RankMeeting> meeting;
+  if (by_srun) {
+    auto begun = RankMeeting::begin({options.run_url, options.gang, slurm.gang_timeout});
+    if (!begun.ok()) return failed(begun.error(), listener);
+    meeting = std::move(*begun);
+  }
   auto gang = engine::MpiGang::join(stop);
-  if (!gang.ok()) return failed(gang.error(), listener);
+  if (!gang.ok()) return gang_failed(gang.error(), listener, engine::kGangUnmet);
   const bool first = (*gang)->rank() == 0;
   const auto statistics = score_as_rank(
       options, **gang,
       [&] {
-        limit.reset();
+        meeting.reset();
         if (first && !by_srun) say(engine::complete_line());
       },
       stop);
-  if (!statistics.ok()) return failed(statistics.error(), listener);
+  if (!statistics.ok()) {
+    const bool met = meeting == nullptr;
+    if (!(*gang)->is_broken()) return failed(statistics.error(), listener);
+    return gang_failed(statistics.error(), listener,
+                       met ? engine::kGangBroken : engine::kGangUnmet);
+  }
   if (first && by_srun) {
     // A report without them is a report all the same.
     (void)keep_statistics(options, *statistics);

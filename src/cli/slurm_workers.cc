@@ -5,6 +5,7 @@
 
 #include "cli/mpi_workers.h"
 #include "engine/slurm.h"
+#include "engine/slurm_cluster.h"
 #include "run/gang_record.h"
 #include "run/scorer_process.h"
 #include "run/worker_beats.h"
@@ -65,13 +66,16 @@ run::EngineTask task_row(const engine::SlurmTask& task) {
 
 Result<void> check_slurm_engine(const EngineOptions& engine, std::stop_token stop) {
   const auto commands = engine::make_commands(kPatience);
-  TRY(engine::check_slurm(*commands, engine.partition, stop));
+  // Independent workers start with the first node.
+  const int least = engine.gang ? TRY(parse_nodes(engine.nodes)).least : 1;
+  TRY(engine::check_slurm(*commands, engine.partition, least, stop));
   return engine.gang ? check_gang(engine, *commands, stop) : Result<void>();
 }
 
-Result<std::map<std::string, int>> slurm_nodes(const EngineOptions& engine, std::stop_token stop) {
+Result<std::optional<engine::SlurmPartition>> slurm_partition(const EngineOptions& engine,
+                                                              std::stop_token stop) {
   const auto commands = engine::make_commands(kPatienceOfLooks);
-  return engine::nodes_by_state(*commands, engine.partition, std::move(stop));
+  return engine::look_at_partition(*commands, engine.partition, std::move(stop));
 }
 
 Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::RunFolder& folder,
@@ -114,6 +118,7 @@ Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::Run
   slurm.setup.most_nodes = nodes.most;
   slurm.setup.threads = request.threads;
   slurm.setup.gang = options.gang;
+  slurm.setup.gang_restarts = options.mpi.restarts;
   slurm.unsettled = request.unsettled;
   slurm.submitted = [&](int64_t job) {
     console.say(

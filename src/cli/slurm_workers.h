@@ -2,13 +2,13 @@
 // Workers as tasks of a Slurm job: what --engine slurm makes of a run.
 #pragma once
 
-#include <map>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "cli/engine_workers.h"
+#include "engine/slurm_cluster.h"
 #include "run/report.h"
 
 namespace atelier::cli {
@@ -17,8 +17,9 @@ namespace atelier::cli {
 // ranks need).
 Result<void> check_slurm_engine(const EngineOptions& engine, std::stop_token stop);
 
-// The nodes of its partition by state: engine::nodes_by_state.
-Result<std::map<std::string, int>> slurm_nodes(const EngineOptions& engine, std::stop_token stop);
+// engine::look_at_partition of its partition.
+Result<std::optional<engine::SlurmPartition>> slurm_partition(const EngineOptions& engine,
+                                                              std::stop_token stop);
 
 // `arguments` of every worker; as score_with_workers() otherwise.
 Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::RunFolder& folder,

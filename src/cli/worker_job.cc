@@ -15,15 +15,17 @@ Result<void> check_version(const std::string& prepared_by) {
       ATELIER_VERSION, prepared_by);
 }
 
+Error not_seen_here(const std::string& url) {
+  return make_error(Code::unavailable,
+                    "The run '{}' cannot be seen from here; give --runs a folder that every node "
+                    "shares, or a container.",
+                    url);
+}
+
 Result<run::Manifest> read_run_manifest(ObjectStore& store, const std::string& run_id,
                                         const std::string& url, bool prepared) {
   auto manifest = TRY(run::RunFolder(store, run_id).read_manifest());
-  if (!manifest && prepared) {
-    return make_error(Code::unavailable,
-                      "The run '{}' cannot be seen from here; give --runs a folder that every node "
-                      "shares, or a container.",
-                      url);
-  }
+  if (!manifest && prepared) return not_seen_here(url);
   if (!manifest) {
     return make_error(Code::invalid_argument,
                       "There is no prepared run at '{}'; `atelier run` prints the URL of its run.",

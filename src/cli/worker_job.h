@@ -15,6 +15,9 @@ namespace atelier::cli {
 // may compute other bits from the same manifest. Empty: whatever it was. Errors: unavailable.
 Result<void> check_version(const std::string& prepared_by);
 
+// What a node says where a run that is known to be prepared is not.
+Error not_seen_here(const std::string& url);
+
 // Errors: where there is no prepared run invalid_argument or, if it is known to be prepared,
 // unavailable.
 Result<run::Manifest> read_run_manifest(ObjectStore& store, const std::string& run_id,

@@ -15,7 +15,7 @@ namespace atelier::engine {
 
 // Every rank makes the same calls in the same order, from one thread. Each waits until the others
 // have come so far. After an error a gang is of no use. Errors: cancelled, if `stop` is asked for
-// meanwhile; internal.
+// meanwhile; unavailable where another rank is gone.
 class Gang {
  public:
   virtual ~Gang() = default;

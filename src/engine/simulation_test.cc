@@ -395,6 +395,19 @@ TEST(Simulation, NumbersWithoutSenseAreRefusedByName) {
               HasSubstr("workers"));
 }
 
+// A third of a second on one core; what it costs with chunks squared would not end with this program.
+TEST(Simulation, AMillionChunksOnTenThousandNodesArePlanned) {
+  PlanInput input = plain(1000000, 20, 10000);
+  input.work.chunk_seconds = spread_seconds(20, 0.2, 1);
+  input.pool.start_delay = 120;
+  input.pool.preemptions_per_node_hour = 0.05;
+  const PlanResult result = must(input);
+  EXPECT_EQ(result.chunks_done, 1000000);
+  EXPECT_EQ(result.peak_nodes, 10000);
+  EXPECT_GT(result.evictions, 0);
+  EXPECT_GT(result.finished, 120 + 20.0 * 1000000 / 10000);
+}
+
 TEST(Simulation, CanBeInterrupted) {
   std::stop_source stop;
   stop.request_stop();

@@ -2,10 +2,8 @@
 #include "engine/slurm.h"
 
 #include <algorithm>
-#include <charconv>
-#include <iterator>
-#include <sstream>
 
+#include "engine/slurm_cluster.h"
 #include "engine/slurm_watch.h"
 #include "engine/worker_process.h"
 
@@ -14,25 +12,6 @@ namespace {
 
 using Next = SlurmWatch::Answer::Next;
 using State = SlurmTask::State;
-
-// The last line that says something, without the "sbatch: error: " before it.
-std::string last_words(const Commands::Answer& answer) {
-  std::string text = answer.err.empty() ? answer.out : answer.err;
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
-  text = text.substr(text.rfind('\n') + 1);
-  for (const char* mark : {"error: ", "fatal: "}) {
-    if (const size_t at = text.find(mark); at != std::string::npos) text = text.substr(at + 7);
-  }
-  return text.empty() ? fmt::format("exit code {}", answer.code) : text;
-}
-
-// What a command prints, or why it could not.
-Result<std::string> printed_by(Commands& commands, const std::vector<std::string>& words,
-                               const std::stop_token& stop) {
-  auto answer = TRY(commands.run(words, {}, stop));
-  if (answer.code == 0) return std::move(answer.out);
-  return make_error(Code::unavailable, "Slurm's '{}' fails ({}).", words[0], last_words(answer));
-}
 
 const std::vector<std::string> kQueue = {"squeue", "--states=all", "--json"};
 
@@ -75,6 +54,7 @@ class Engine {
         continue;
       }
       heard_ = clock_.now();
+      count_ranks(*tasks);
       const auto answer =
           watch_.look(*tasks, [this](const std::string& node) { return lost(node); });
       tell();
@@ -92,8 +72,7 @@ class Engine {
   }
 
   Result<void> submit(size_t left) {
-    const auto most = static_cast<size_t>(std::max(1, request_.setup.most_nodes));
-    const int tasks = static_cast<int>(std::min(most, left));
+    const int tasks = tasks_for(left);
     const std::string name = job_name(request_.setup, ++submissions_);
     const auto words = submit_command(request_.setup, name, tasks, harmless_variables());
     const auto answer =
@@ -101,12 +80,36 @@ class Engine {
     TRY(check_taken(answer));
     const auto number = number_of_job(answer);
     job_ = number.ok() ? *number : TRY(find_lost(name, number.error()));
-    if (workers_ == 0) workers_ = request_.setup.gang ? request_.setup.most_nodes : tasks;
+    if (workers_ == 0) workers_ = request_.setup.gang ? request_.setup.least_nodes : tasks;
     watch_.submitted(job_);
     lives_before_ = lives_over_;
     heard_ = clock_.now();
     if (request_.submitted) request_.submitted(job_);
     return {};
+  }
+
+  // Of an array no more than Slurm allows.
+  int tasks_for(size_t left) {
+    const auto most = static_cast<size_t>(std::max(1, request_.setup.most_nodes));
+    const int tasks = static_cast<int>(std::min(most, left));
+    if (request_.setup.gang) return tasks;
+    const auto allowed = most_tasks(commands_, stop_);
+    // Where that is not known, sbatch will say so.
+    if (!allowed.ok() || !*allowed || **allowed < 1 || **allowed >= tasks) return tasks;
+    if (request_.say && submissions_ == 0) {
+      request_.say(fmt::format("Slurm allows arrays of {} tasks here (MaxArraySize), not {}.",
+                               **allowed, tasks));
+    }
+    return **allowed;
+  }
+
+  // A gang is as large as it becomes.
+  void count_ranks(const std::vector<SlurmTask>& tasks) {
+    if (!request_.setup.gang) return;
+    for (const SlurmTask& task : tasks) {
+      if (task.state != State::running) continue;
+      workers_ = std::max(workers_, static_cast<int>(task.nodes.size()));
+    }
   }
 
   // Refused: then there is certainly no job.
@@ -257,53 +260,17 @@ class Engine {
 
 }  // namespace
 
-Result<void> check_slurm(Commands& commands, const std::string& partition, std::stop_token stop) {
-  std::vector<std::string> words = {"sinfo", "--noheader", "--format=%R"};
-  if (!partition.empty()) words.push_back("--partition=" + partition);
-  const std::string printed = TRY(printed_by(commands, words, stop));
-  if (!printed.empty()) return {};
-  return make_error(Code::unavailable,
-                    "Slurm has no partition '{}' with nodes; `sinfo` lists those it has.",
+Result<void> check_slurm(Commands& commands, const std::string& partition, int least,
+                         std::stop_token stop) {
+  const auto found = TRY(look_at_partition(commands, partition, std::move(stop)));
+  if (found) return check_usable(*found, least);
+  if (partition.empty()) {
+    return make_error(Code::unavailable,
+                      "Slurm has no default partition; name one of those that `sinfo` lists with "
+                      "--partition.");
+  }
+  return make_error(Code::unavailable, "Slurm has no partition '{}'; `sinfo` lists those it has.",
                     partition);
-}
-
-Result<bool> has_pmix(Commands& commands, std::stop_token stop) {
-  const auto answer = TRY(commands.run({"srun", "--mpi=list"}, {}, std::move(stop)));
-  if (answer.code != 0) {
-    return make_error(Code::unavailable, "Slurm's 'srun --mpi=list' fails ({}).",
-                      last_words(answer));
-  }
-  // A plug-in a line, with blanks before it.
-  std::istringstream words(answer.out + "\n" + answer.err);
-  return std::find(std::istream_iterator<std::string>(words), {}, "pmix") !=
-         std::istream_iterator<std::string>();
-}
-
-Result<std::map<std::string, int>> nodes_by_state(Commands& commands, const std::string& partition,
-                                                  std::stop_token stop) {
-  std::vector<std::string> words = {"sinfo", "--noheader", "--format=%T %D"};
-  if (!partition.empty()) words.push_back("--partition=" + partition);
-  const std::string printed = TRY(printed_by(commands, words, stop));
-  std::map<std::string, int> nodes;
-  std::istringstream lines(printed);
-  for (std::string state, count; lines >> state >> count;) {
-    int number = 0;
-    const auto read = std::from_chars(count.data(), count.data() + count.size(), number);
-    if (read.ec != std::errc() || read.ptr != count.data() + count.size() || number < 0) {
-      return make_error(Code::corrupt, "Slurm's 'sinfo' prints '{} {}' for a state and a number.",
-                        state, count);
-    }
-    nodes[state] += number;
-  }
-  return nodes;
-}
-
-bool is_usable_node(std::string_view state) {
-  if (state.ends_with('*')) return false;
-  for (const std::string_view lost : {"down", "drain", "fail", "error", "unknown"}) {
-    if (state.starts_with(lost)) return false;
-  }
-  return true;
 }
 
 Result<SlurmOutcome> run_slurm_workers(const SlurmRequest& request, Commands& commands,

@@ -10,10 +10,8 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <stop_token>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -46,24 +44,15 @@ struct SlurmRequest {
 
 struct SlurmOutcome {
   std::vector<std::string> nodes;  // where workers ran, by name
-  int workers = 0;                 // tasks that were asked for at first
-  int restarts = 0;                // of tasks
+  // Tasks that were asked for at first; of a gang the nodes that it had at most.
+  int workers = 0;
+  int restarts = 0;  // of tasks
 };
 
-// Whether Slurm answers and has that partition; empty: its default. Errors: unavailable with what
-// to do.
-Result<void> check_slurm(Commands& commands, const std::string& partition, std::stop_token stop);
-
-// Whether its srun can start ranks of Open MPI (--mpi=pmix). Errors: unavailable.
-Result<bool> has_pmix(Commands& commands, std::stop_token stop);
-
-// The nodes of a partition, counted by Slurm's own word for their state: "idle", "down*". Errors:
-// unavailable, corrupt.
-Result<std::map<std::string, int>> nodes_by_state(Commands& commands, const std::string& partition,
-                                                  std::stop_token stop);
-// Whether work may start on a node in that state, now or after others: one that is powered down
-// counts, one that is down, drained or does not answer does not.
-bool is_usable_node(std::string_view state);
+// Whether Slurm answers, has that partition (empty: its default), and so many nodes of it may work.
+// Errors: unavailable with what to do.
+Result<void> check_slurm(Commands& commands, const std::string& partition, int least,
+                         std::stop_token stop);
 
 // Blocks until nothing is unsettled. An sbatch whose answer does not come may have submitted its
 // job: the job is looked for by its name and taken for ours, or there is none and that name is

@@ -46,7 +46,7 @@ std::string worker_command(const SlurmSetup& setup, int tasks) {
                                       "--name \"{}.$SLURM_PROCID\"",
                                       life);
   return fmt::format(
-      "srun --mpi={} --kill-on-bad-exit=1 --cpu-bind=none bash -c {} {} {}",
+      "srun --mpi={} --ntasks-per-node=1 --kill-on-bad-exit=1 --cpu-bind=none bash -c {} {} {}",
       // What sbatch was told to export would go for this step, too, and leave out the transport.
       ranks ? "pmix --export=ALL" : "none",
       quoted("exec \"$@\" " + who + " --threads \"$SLURM_CPUS_ON_NODE\""), quoted(setup.name),
@@ -73,6 +73,8 @@ restart=${SLURM_RESTART_COUNT:-0}
 words=$(mktemp) || words=/dev/null
 tell() {
   said=$(grep '^atelier: ' "$words" | grep -v 'Interrupted\.$' | tail -n 1 | head -c 600)
+  # Where no worker said anything, srun may have.
+  [ -n "$said" ] || said=$(sed -n 's/^srun: error: //p' "$words" | head -n 1 | head -c 600)
   scontrol update "JobId=$me" "Comment=atelier $restart $code $SLURMD_NODENAME $1 ${said#atelier: }"
   [ "$words" = /dev/null ] || rm -f "$words"
 }
@@ -81,14 +83,32 @@ tell() {
 trap : TERM
 )";
 
-constexpr const char* kAfter = R"(code=$?
-case $code in
-130 | 137 | 143) # A gang's step gives the highest code, those of workers that it sent away too.
-  verdict=$(sed -n 's/^srun: error: .*: Exited with exit code \([1-4]\|12[67]\)$/\1/p' "$words" | head -n 1)
+// The code of a gang's step is the highest, that of workers which were sent away too; and srun has
+// failures of its own, after which no worker has said anything.
+constexpr const char* kGangCode = R"(case $code in
+0) ;;
+*)
+  verdict=$(sed -n 's/^srun: error: .*: Exited with exit code \([0-9]*\)$/\1/p' "$words" |
+    grep -x -m 1 '[1-4]\|75\|12[67]')
   code=${verdict:-$code}
   ;;
 esac
+case $code in
+[1-4]) grep '^atelier: ' "$words" | grep -qv 'Interrupted\.$' || code=75 ;;
+esac
+case $code in
+4 | 126 | 127) [ "$restart" = 0 ] || code=75 ;;
+esac
+if [ "$code" = 75 ]; then
+  # How often in a row stands in the comment.
+  vain=$(squeue -h -j "$me" -o %k | sed -n 's/^atelier [0-9]* [0-9]* [^ ]* vain\([0-9]*\).*/\1/p')
+  vain=$((${vain:-0} + 1))
+  end=vain$vain
+  [ "$vain" -le "$gang_restarts" ] || code=4
+fi
+)";
 
+constexpr const char* kAfter = R"(
 case $code in
 0 | 1 | 2 | 3 | 4 | 126 | 127)
   tell verdict
@@ -101,7 +121,7 @@ case $(squeue -h -j "$me" -o '%T %r') in
   tell time
   ;;
 RUNNING*)
-  tell died
+  tell "$end"
   again
   ;;
 *) # Slurm's own doing: it requeues what it preempted and ends what was cancelled.
@@ -115,10 +135,11 @@ exit "$code"
 
 std::string batch_script(const SlurmSetup& setup, int tasks) {
   return fmt::format(
-      "{}again() {{ [ \"$restart\" -ge {} ] || scontrol requeue \"$me\"; }}\n\n"
-      "{}{} >/dev/null 2>\"$words\"\n{}",
-      kBefore, setup.most_restarts, transport_of_ranks(setup), worker_command(setup, tasks),
-      kAfter);
+      "{}again() {{ [ \"$restart\" -ge {} ] || scontrol requeue \"$me\"; }}\n"
+      "gang_restarts={}\nend=died\n\n"
+      "{}{} >/dev/null 2>\"$words\"\ncode=$?\n{}{}",
+      kBefore, setup.most_restarts, setup.gang_restarts, transport_of_ranks(setup),
+      worker_command(setup, tasks), setup.gang ? kGangCode : "", kAfter);
 }
 
 std::string job_name(const SlurmSetup& setup, int submission) {
@@ -139,8 +160,8 @@ std::vector<std::string> submit_command(const SlurmSetup& setup, const std::stri
                                     "--output=/dev/null",
                                     "--export=" + environment};
   if (setup.gang) {
+    // A number of tasks, or of tasks a node, would fix that of nodes at the least: srun has it.
     words.push_back(fmt::format("--nodes={}-{}", setup.least_nodes, setup.most_nodes));
-    words.emplace_back("--ntasks-per-node=1");
   } else {
     words.push_back(fmt::format("--array=1-{}", tasks));
     words.emplace_back("--nodes=1");

@@ -67,11 +67,11 @@ TEST(SlurmScript, AGangIsOneJobOfManyNodes) {
   setup.least_nodes = 2;
   const auto words = submit_command(setup, "j", 3, {});
   EXPECT_THAT(words, Contains("--nodes=2-3"));
-  EXPECT_THAT(words, Contains("--ntasks-per-node=1"));
+  EXPECT_THAT(words, Not(Contains(StartsWith("--ntasks")))) << "they would fix the nodes at 2";
   EXPECT_THAT(words, Not(Contains(StartsWith("--array"))));
   EXPECT_THAT(batch_script(setup, 3),
-              HasSubstr("srun --mpi=none --kill-on-bad-exit=1 --cpu-bind=none bash -c 'exec \"$@\" "
-                        "--worker \"$((SLURM_PROCID + 1))/$SLURM_NTASKS\""));
+              HasSubstr("srun --mpi=none --ntasks-per-node=1 --kill-on-bad-exit=1 --cpu-bind=none "
+                        "bash -c 'exec \"$@\" --worker \"$((SLURM_PROCID + 1))/$SLURM_NTASKS\""));
   EXPECT_THAT(batch_script(setup, 3), Not(HasSubstr("OMPI_MCA")));
 }
 
@@ -85,8 +85,8 @@ TEST(SlurmScript, RanksOfAGangSpeakByOneInterfaceOnly) {
   EXPECT_THAT(
       script,
       HasSubstr(
-          "srun --mpi=pmix --export=ALL --kill-on-bad-exit=1 --cpu-bind=none bash -c 'exec \"$@\" "
-          "--gang \"$0.$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}\" --threads "
+          "srun --mpi=pmix --export=ALL --ntasks-per-node=1 --kill-on-bad-exit=1 --cpu-bind=none "
+          "bash -c 'exec \"$@\" --gang \"$0.$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}\" --threads "
           "\"$SLURM_CPUS_ON_NODE\"' 'head-7' '/opt/atelier-rank'"));
 }
 
@@ -114,7 +114,7 @@ class ScriptTest : public testing::Test {
     std::string name = (std::filesystem::path(testing::TempDir()) / "slurm-XXXXXX").string();
     folder_ = ::mkdtemp(name.data());
     program("scontrol", "echo \"$@\" >>\"$LOG\"");
-    program("squeue", "echo \"$STATE\"");
+    program("squeue", "case $* in *%k) echo \"$COMMENT\" ;; *) echo \"$STATE\" ;; esac");
   }
   ~ScriptTest() override { std::filesystem::remove_all(folder_); }
 
@@ -139,11 +139,15 @@ class ScriptTest : public testing::Test {
     std::filesystem::remove(folder_ / "log");
     SlurmSetup setup = setup_of((folder_ / "worker").string());
     setup.tells_life = tells_life_;
+    setup.gang = gang_;
+    // Of a gang the worker is what the step says.
+    if (gang_) program("srun", worker);
     std::vector<std::string> words = {"env",
                                       "PATH=" + folder_.string() + ":/usr/bin:/bin",
                                       "LOG=" + (folder_ / "log").string(),
                                       "FOLDER=" + folder_.string(),
                                       "STATE=" + state,
+                                      "COMMENT=" + comment_,
                                       "SLURM_JOB_ID=31",
                                       "SLURM_ARRAY_JOB_ID=30",
                                       "SLURM_ARRAY_TASK_ID=2",
@@ -159,6 +163,8 @@ class ScriptTest : public testing::Test {
 
   std::filesystem::path folder_;
   bool tells_life_ = false;
+  bool gang_ = false;
+  std::string comment_ = "(null)";  // what an earlier life has left
 };
 
 TEST_F(ScriptTest, TheWorkerIsToldWhoItIs) {
@@ -183,6 +189,7 @@ TEST_F(ScriptTest, AVerdictEndsTheTaskWithItsWords) {
 }
 
 TEST_F(ScriptTest, TheVerdictOfOneOfAGangIsNotWhatTheOthersEndedWith) {
+  gang_ = true;
   const Ended ended =
       run("echo 'atelier: There is no store.' >&2\n"
           "echo 'srun: error: n2: task 1: Exited with exit code 4' >&2\n"
@@ -191,6 +198,56 @@ TEST_F(ScriptTest, TheVerdictOfOneOfAGangIsNotWhatTheOthersEndedWith) {
           "exit 130");
   EXPECT_EQ(ended.code, 4);
   EXPECT_EQ(ended.log, "update JobId=30_2 Comment=atelier 0 4 n1 verdict There is no store.\n");
+}
+
+constexpr const char* kUnmet =
+    "echo 'atelier: Not all ranks were there: none on n3.' >&2\n"
+    "echo 'srun: error: n1: task 0: Exited with exit code 75' >&2\n"
+    "echo 'srun: error: n2: task 1: Killed' >&2\n"
+    "exit 137";
+
+TEST_F(ScriptTest, AGangThatDoesNotMeetIsTriedAgainAFewTimesInARow) {
+  gang_ = true;
+  EXPECT_EQ(run(kUnmet).log,
+            "update JobId=30_2 Comment=atelier 0 75 n1 vain1 Not all ranks were there: none on "
+            "n3.\nrequeue 30_2\n");
+  comment_ = "atelier 1 75 n1 vain2 Not all ranks were there: none on n3.";
+  EXPECT_THAT(run(kUnmet, "RUNNING None", "2").log, HasSubstr(" vain3 "));
+  comment_ = "atelier 6 75 n1 vain3 Not all ranks were there: none on n3.";
+  const Ended last = run(kUnmet, "RUNNING None", "7");
+  EXPECT_EQ(last.code, 4);
+  EXPECT_EQ(last.log,
+            "update JobId=30_2 Comment=atelier 7 4 n1 verdict Not all ranks were there: none on "
+            "n3.\n");
+  comment_ = "atelier 6 130 n1 asked vain3 ";
+  EXPECT_THAT(run(kUnmet, "RUNNING None", "7").log, HasSubstr(" vain1 ")) << "it had met since";
+  EXPECT_THAT(run(kUnmet, "COMPLETING None").log, Not(HasSubstr("requeue")))
+      << "Slurm does it already";
+}
+
+TEST_F(ScriptTest, WhatANodeCannotDoInALaterLifeOthersMay) {
+  gang_ = true;
+  const std::string refused =
+      "echo 'atelier: There is no network interface ib0 here.' >&2\n"
+      "echo 'srun: error: n4: task 1: Exited with exit code 4' >&2\nexit 4";
+  EXPECT_THAT(run(refused).log, HasSubstr(" 4 n1 verdict There is no network"));
+  EXPECT_THAT(run(refused, "RUNNING None", "1").log, HasSubstr("requeue 30_2\n"));
+  EXPECT_THAT(run(refused, "RUNNING None", "1").log, HasSubstr("vain1 There is no network"));
+  const std::string failed =
+      "echo 'atelier: The input changed.' >&2\n"
+      "echo 'srun: error: n4: task 1: Exited with exit code 3' >&2\nexit 3";
+  EXPECT_EQ(run(failed, "RUNNING None", "1").code, 3) << "that is the run's, not the node's";
+}
+
+TEST_F(ScriptTest, WhatSrunCannotDoIsNoVerdictOfAWorker) {
+  gang_ = true;
+  const Ended ended = run("echo 'srun: error: Task launch failed on node n2' >&2; exit 1");
+  EXPECT_EQ(ended.log,
+            "update JobId=30_2 Comment=atelier 0 75 n1 vain1 Task launch failed on node n2\n"
+            "requeue 30_2\n");
+  // Nor what the MPI library ends a rank with.
+  EXPECT_THAT(run("echo 'srun: error: n2: task 1: Exited with exit code 1' >&2; exit 1").log,
+              HasSubstr("requeue"));
 }
 
 TEST_F(ScriptTest, AProgramThatIsNotThereIsAVerdict) {

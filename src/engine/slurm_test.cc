@@ -7,7 +7,8 @@
 #include <gtest/gtest.h>
 
 #include <deque>
-#include <map>
+
+#include "engine/slurm_testing.h"
 
 namespace atelier::engine {
 namespace {
@@ -22,32 +23,6 @@ std::string queue(const std::string& state, const std::string& more = "", int jo
       R"({{"jobs": [{{"job_id": {}, "array_job_id": {}, "array_task_id": 1, "job_state": "{}"{}}}]}})",
       job, job, state, more);
 }
-
-class FakeSlurm final : public Commands {
- public:
-  Result<Answer> run(const std::vector<std::string>& words, std::string_view input,
-                     std::stop_token) override {
-    std::string line;
-    for (const std::string& word : words) line += (line.empty() ? "" : " ") + word;
-    if (words[0] != "squeue") asked.push_back(line);
-    if (words[0] == "sbatch") script = input;
-    if (const auto error = errors.find(words[0]); error != errors.end()) return error->second;
-    std::deque<Answer>& left = answers[words[0]];
-    if (left.empty()) return Answer{};
-    Answer next = left.front();
-    if (left.size() > 1) left.pop_front();  // the last one stands
-    return next;
-  }
-  void answer(const std::string& command, const std::string& out, int code = 0,
-              const std::string& err = "") {
-    answers[command].push_back({code, out, err});
-  }
-
-  std::map<std::string, std::deque<Answer>> answers;
-  std::map<std::string, Error> errors;  // instead
-  std::vector<std::string> asked;       // but for squeue
-  std::string script;
-};
 
 class SlurmTest : public testing::Test {
  protected:
@@ -126,18 +101,6 @@ TEST_F(SlurmTest, RanksOfAGangThatWasRequeuedAreBuried) {
   slurm_.answer("squeue", queue("COMPLETED", R"(, "restart_cnt": 2)"));
   ASSERT_TRUE(run().ok());
   EXPECT_THAT(buried, ElementsAre(std::pair(12, 0), std::pair(12, 1)));
-}
-
-TEST_F(SlurmTest, ItIsKnownWhetherRanksCanBeStarted) {
-  slurm_.answers["srun"] = {{0,
-                             "MPI plugin types are...\n\tnone\n\tpmi2\n\tpmix\n"
-                             "specific pmix plugin versions available: pmix_v4\n",
-                             ""}};
-  EXPECT_TRUE(has_pmix(slurm_, {}).value());
-  slurm_.answers["srun"] = {{0, "", "MPI plugin types are...\n\tnone\n\tpmi2\n"}};
-  EXPECT_FALSE(has_pmix(slurm_, {}).value());
-  slurm_.answers["srun"] = {{1, "", "srun: fatal: no configuration\n"}};
-  EXPECT_EQ(has_pmix(slurm_, {}).error().code, Code::unavailable);
 }
 
 TEST_F(SlurmTest, WhatIsLeftIsSubmittedAgain) {
@@ -247,32 +210,30 @@ TEST_F(SlurmTest, WorkersNeedNoSlurmToFinish) {
   EXPECT_THAT(slurm_.asked, ElementsAre(HasSubstr("sbatch"))) << "nor is it waited for in the end";
 }
 
-TEST_F(SlurmTest, APartitionIsThereOrNamed) {
-  slurm_.answer("sinfo", "spot\n");
-  EXPECT_TRUE(check_slurm(slurm_, "spot", {}).ok());
-  slurm_.answers["sinfo"] = {{0, "", ""}};
-  const auto absent = check_slurm(slurm_, "nosuch", {});
-  EXPECT_EQ(absent.error().code, Code::unavailable);
-  EXPECT_THAT(absent.error().message, HasSubstr("no partition 'nosuch'"));
-  slurm_.answers["sinfo"] = {{1, "", "sinfo: fatal: Could not establish a configuration source\n"}};
-  EXPECT_THAT(check_slurm(slurm_, "", {}).error().message,
-              HasSubstr("(Could not establish a configuration source)"));
+TEST_F(SlurmTest, AGangIsAsLargeAsItBecomes) {
+  request_.setup.gang = true;
+  request_.setup.least_nodes = 2;
+  left_ = {9, 9, 9, 0};
+  slurm_.answer("squeue", queue("PENDING"));
+  slurm_.answer("squeue", queue("RUNNING", R"(, "nodes": "n[1-3]")"));
+  slurm_.answer("squeue", queue("COMPLETED", R"(, "nodes": "n[1-3]")"));
+  EXPECT_EQ(run().value().workers, 3);
+  EXPECT_THAT(slurm_.asked.front(), HasSubstr("--nodes=2-4"));
 }
 
-TEST_F(SlurmTest, NodesAreCountedByState) {
-  slurm_.answer("sinfo", "idle 3\nmixed 1\nidle~ 4\ndown* 2\nidle 1\n");
-  const auto nodes = nodes_by_state(slurm_, "spot", {}).value();
-  EXPECT_EQ(nodes,
-            (std::map<std::string, int>{{"idle", 4}, {"mixed", 1}, {"idle~", 4}, {"down*", 2}}));
-  EXPECT_EQ(slurm_.asked.back(), "sinfo --noheader --format=%T %D --partition=spot");
-  for (const char* word : {"idle", "idle~", "allocated", "powering_up", "mixed"}) {
-    EXPECT_TRUE(is_usable_node(word)) << word;
-  }
-  for (const char* word : {"down", "down*", "idle*", "drained", "draining", "fail", "unknown"}) {
-    EXPECT_FALSE(is_usable_node(word)) << word;
-  }
-  slurm_.answers["sinfo"] = {{0, "idle many\n", ""}};
-  EXPECT_EQ(nodes_by_state(slurm_, "", {}).error().code, Code::corrupt);
+TEST_F(SlurmTest, AnArrayIsNoLargerThanSlurmAllows) {
+  request_.setup.most_nodes = 1024;
+  std::vector<std::string> said;
+  request_.say = [&](const std::string& text) { said.push_back(text); };
+  slurm_.answer("scontrol", "MaxArraySize            = 1001\n");
+  left_ = {5000, 0};
+  EXPECT_EQ(run().value().workers, 1000);
+  EXPECT_THAT(slurm_.asked.front(), HasSubstr("--array=1-1000 "));
+  EXPECT_THAT(said, Contains("Slurm allows arrays of 1000 tasks here (MaxArraySize), not 1024."));
+  slurm_.asked.clear();
+  slurm_.answers["scontrol"] = {{1, "", "error"}};
+  left_ = {5000, 0};
+  EXPECT_EQ(run().value().workers, 1024) << "then sbatch says what it thinks of it";
 }
 
 }  // namespace

@@ -112,6 +112,12 @@ void SlurmWatch::requeued(const SlurmTask& task, Known& known,
   // Words of an earlier life say nothing of this one's end.
   if (task.words && task.words->restart == task.restarts - 1) {
     const SlurmWords& words = *task.words;
+    if (words.why.starts_with("vain")) {
+      events_.push_back(
+          capitalised(fmt::format("{} came to nothing on {} and was requeued{}{}", name, words.node,
+                                  words.said.empty() ? "." : ": ", words.said)));
+      return;
+    }
     const char* why = words.why == "time"    ? "reached its time limit"
                       : words.why == "asked" ? "was preempted"
                                              : "ended without a verdict";

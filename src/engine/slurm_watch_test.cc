@@ -109,6 +109,15 @@ TEST_F(WatchTest, OtherReasonsToComeBack) {
   EXPECT_EQ(watch_.restarts(), 6);
 }
 
+TEST_F(WatchTest, AGangThatDidNotMeetSaysWhoWasMissing) {
+  look({running(0, "n1")});
+  look({with_words(running(0, "n1", 1), 0, 75, "vain1", "None on n3.")});
+  EXPECT_THAT(watch_.take_events(),
+              ElementsAre("The job came to nothing on n1 and was requeued: None on n3."));
+  look({with_words(running(0, "n1", 2), 1, 75, "vain2")});
+  EXPECT_THAT(watch_.take_events(), ElementsAre("The job came to nothing on n1 and was requeued."));
+}
+
 TEST_F(WatchTest, AVerdictOfTheRunEndsItWithTheWorkersWords) {
   const auto answer = look({running(1, "n2"), with_words(ended(2, "FAILED", 3), 0, 3, "verdict",
                                                          "There is no file 'a'.")});

@@ -14,6 +14,10 @@ inline constexpr int kInterrupted = 130;  // the program was asked to leave, and
 // A shell's for a program that it cannot start, and for one that it does not find.
 inline constexpr int kNotStarted = 126;
 inline constexpr int kNotFound = 127;
+// Of a rank that srun started, whose batch script tries again: the others have not come, or have
+// gone since. Neither is a code of a program that others wait for.
+inline constexpr int kGangUnmet = 75;
+inline constexpr int kGangBroken = 76;
 
 // The inverse of the program's exit codes.
 Code code_of_exit(int code);

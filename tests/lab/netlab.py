@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-PREFIX = "10.77.0"
+PREFIX = "10.77"
 TOOLS = ("unshare", "nsenter", "ip", "mount")
 
 # The first process of a host: what ends there is waited for, so that nothing stays a zombie.
@@ -63,17 +63,21 @@ def wait_until(condition, seconds, what):
 
 
 class Lab:
-    """Hosts n0 to n<count-1>, up; `most` of them can be booted in all."""
+    """Hosts n0 to n<count-1>, up; `most` of them can be booted in all. Those of `moving` have another address at each start,
+    like machines of a cloud; names lead to where they are now."""
 
-    def __init__(self, count, most=16):
+    def __init__(self, count, most=16, moving=()):
         reason = why_not()
         if reason:
             raise RuntimeError(reason)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="atelier-lab-", dir="/var/tmp"))
         self.processes = {}  # host -> what started it
         self.init = {}  # host -> its first process, as the head sees it
-        names = "".join(f"{self.address(f'n{i}')} n{i}\n" for i in range(most))
-        (self.folder / "hosts").write_text("127.0.0.1 localhost\n" + names)
+        self.moving = moving
+        self.starts = {}  # host -> how often it was started
+        self.names = [f"n{i}" for i in range(most)]
+        (self.folder / "hosts").touch()
+        self.write_names()
         try:
             self.switch = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link add br0 type bridge && "
                                             "ip link set br0 up && echo ready && exec cat"], stdin=subprocess.PIPE,
@@ -92,14 +96,23 @@ class Lab:
     def __exit__(self, *_):
         self.down()
 
-    @staticmethod
-    def address(host):
-        return f"{PREFIX}.{int(host[1:]) + 10}"
+    def address(self, host):
+        network = max(0, self.starts.get(host, 0) - 1) % 10 if host in self.moving else 0
+        return f"{PREFIX}.{network}.{int(host[1:]) + 10}"
+
+    def write_names(self):
+        """In place and in one go, as long as before: hosts have this very file mounted."""
+        lines = "".join(f"{self.address(name)} {name}\n" for name in self.names)
+        with open(self.folder / "hosts", "r+b", buffering=0) as file:
+            file.write(f"127.0.0.1 localhost\n{lines}".encode())
 
     def boot(self, host):
         """A host without processes, with an empty /tmp."""
         if host in self.init:
             return
+        self.starts[host] = self.starts.get(host, 0) + 1
+        if host in self.moving:
+            self.write_names()
         temporary = self.folder / f"{host}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
@@ -117,7 +130,7 @@ class Lab:
         (self.folder / f"{host}.pid").write_text(children[0])
         self.at_switch("ip", "link", "add", f"v{host}", "type", "veth", "peer", "name", "eth0", "netns", children[0])
         self.at_switch("ip", "link", "set", f"v{host}", "master", "br0", "up")
-        self.run(host, ["ip", "addr", "add", f"{self.address(host)}/24", "dev", "eth0"], check=True)
+        self.run(host, ["ip", "addr", "add", f"{self.address(host)}/16", "dev", "eth0"], check=True)
         # The same card after every boot, or its peers would write to the old one for a while.
         card = f"02:00:00:00:00:{int(host[1:]) + 10:02x}"
         self.run(host, ["ip", "link", "set", "eth0", "address", card, "up"], check=True)

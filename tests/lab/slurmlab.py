@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Slurm on the hosts of netlab.py: munged and slurmctld on n0, a slurmd on every other host that is up. n1 to n3
 are the partitions `ondemand` and `spot`, which takes second place; n4 to n7 are the partition `cloud`, powered up and
-down by Slurm itself. The configuration is deploy/slurm/atelier.conf with other programs, times and nodes.
+down by Slurm itself, each time with another address. The configuration is deploy/slurm/atelier.conf with other programs, times and nodes.
 
     with slurmlab.SlurmLab() as lab:
         lab.slurm("sinfo")                     # a command on the head
@@ -49,6 +49,7 @@ SlurmdParameters=config_overrides
 MpiDefault=none
 SlurmctldTimeout=30
 InactiveLimit=0
+MaxArraySize=9
 MinJobAge=300
 """
 
@@ -59,7 +60,7 @@ def why_not():
     return f"{missing[0]} is not installed; run tools/setup cluster" if missing else netlab.why_not()
 
 
-def configuration(folder):
+def configuration(folder, head):
     """The fragment as the lab uses it. What is replaced must be there."""
     nodes, cloud = f"n[1-{len(STATIC)}]", f"n[{len(STATIC) + 1}-{len(STATIC) + len(CLOUD)}]"
     size = "CPUs=2 RealMemory=1000"
@@ -81,7 +82,6 @@ def configuration(folder):
         text, count = re.subn(r"(?m)(^|(?<=[ ,=]))" + before, lambda _, value=after: value, text)
         if not count:
             raise AssertionError(f"{FRAGMENT} has no {before}")
-    head = netlab.Lab.address("n0")
     return SITE.format(head=head, folder=folder) + text
 
 
@@ -94,7 +94,7 @@ class SlurmLab(netlab.Lab):
         self.daemons = []
         self.powered = []  # "resume n4", in the order in which Slurm asked
         self.power_fails = set()  # hosts that do not come when Slurm asks for them
-        super().__init__(1)
+        super().__init__(1, moving=CLOUD)
         try:
             self.begin(static)
         except BaseException:
@@ -105,7 +105,7 @@ class SlurmLab(netlab.Lab):
         for name in ("log", "state", "spool"):
             (self.folder / name).mkdir()
         self.folder.chmod(0o755)  # munged wants its socket's folder readable
-        (self.folder / "slurm.conf").write_text(configuration(self.folder))
+        (self.folder / "slurm.conf").write_text(configuration(self.folder, self.address("n0")))
         key = self.folder / "munge.key"
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(1024))

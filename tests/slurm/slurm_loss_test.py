@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import time
 import unittest
 
@@ -56,8 +57,17 @@ class Losses(slurm_case.SlurmCase):
 
 class Gang(slurm_case.SlurmCase):
     """Ranks of MPI, by srun --mpi=pmix."""
-    OPTIONS = ["--partition", "spot", "--nodes", "3", "--gang", "--threads", "2"]
+    OPTIONS = ["--partition", "spot", "--nodes", "2..3", "--gang", "--threads", "2"]
     RANKS = [*OPTIONS, "--interface", "eth0"]
+
+    def hang_ranks_on(self, node):
+        """Until the node is booted anew, or the test ends."""
+        program = self.folder / "hangs"
+        program.write_text("#!/bin/sh\nexec sleep 600\n")
+        program.chmod(0o755)
+        rank = f"{support.PROGRAM}-rank"
+        self.lab.run(node, ["mount", "--bind", program, rank], check=True)
+        self.addCleanup(self.lab.run, node, ["umount", rank], stderr=subprocess.DEVNULL)
 
     def assert_statistics(self, report):
         """What the last gang did, reduced over its ranks."""
@@ -93,7 +103,40 @@ class Gang(slurm_case.SlurmCase):
         self.assertIn("The job ended without a verdict on n", self.texts(report))
         self.assertEqual(report["engine"]["nodes"], ["n1", "n2", "n3"])
         self.assert_restarts_are_told(report)
+        self.assertEqual(report["engine"]["workers"], 3, "not as many as there are")
         self.assert_statistics(report)
+
+    def test_a_rank_that_does_not_come_is_named(self):
+        self.hang_ranks_on("n3")
+        self.refused(4, "Not all ranks of the gang were there within 3 s (--gang-timeout): none on n3", *self.RANKS,
+                     "--gang-timeout", "3", "--restarts", "0")
+
+    def test_a_node_is_lost_while_the_gang_meets(self):
+        """Who notices first, the ranks or Slurm, is open; either way the others go on."""
+        self.hang_ranks_on("n3")
+        process = self.begin(*self.RANKS, "--gang-timeout", "3")
+        marks = wait_until(lambda: list(self.runs.glob("*/gang/*/n[12].there")), 60, "the others' coming")
+        self.assertEqual(self.commits(), {}, marks)
+        self.lab.crash("n3")
+        try:
+            report = self.finish(process)
+        finally:
+            self.lab.boot("n3")
+        self.assert_restarts_are_told(report)
+        self.assertIn("n3", self.texts(report))
+        wait_until(lambda: self.lab.node_states()["n3"] == "idle", 30, "the node's return")
+
+    def test_a_node_is_lost_while_the_gang_works(self):
+        process = self.begin(*self.RANKS)
+        self.wait_for_commits(process, 2)
+        self.lab.crash("n3")
+        try:
+            report = self.finish(process)
+        finally:
+            self.lab.boot("n3")
+        self.assert_restarts_are_told(report)
+        self.assert_statistics(report)
+        wait_until(lambda: self.lab.node_states()["n3"] == "idle", 30, "the node's return")
 
     def test_a_gang_without_pmix_is_workers_that_start_and_end_together(self):
         folder = self.folder / "bin"
@@ -140,6 +183,13 @@ class Cloud(slurm_case.SlurmCase):
         wait_until(lambda: not self.powered(), 60, "the way back to nothing")
         print(f"   no node any more {time.monotonic() - scored:.1f} s after the end")
         self.assertGreaterEqual(len([line for line in self.lab.powered if line.startswith("resume")]), 4)
+        self.assert_reached_where_it_is_now(started[0])
+
+    def assert_reached_where_it_is_now(self, node):
+        """A machine that is made anew has another address."""
+        before = self.lab.address(node)
+        self.assertEqual(self.lab.slurm("srun", "-p", "cloud", "-w", node, "hostname").strip(), node)
+        self.assertNotEqual(self.lab.address(node), before)
 
 
 if __name__ == "__main__":

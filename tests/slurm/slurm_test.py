@@ -53,7 +53,8 @@ class Elastic(slurm_case.SlurmCase):
         self.assertIn("nothing is known of it. There is no command 'squeue'", done.stdout)
 
     def test_preempted(self):
-        process = self.begin("--partition", "spot", "--nodes", "1..3")
+        """And more workers are asked for than an array of this Slurm may have."""
+        process = self.begin("--partition", "spot", "--nodes", "1..1024")
         wait_until(lambda: len(self.nodes()) == 3, 30, "the workers' start")
         self.wait_for_commits(process, 2)
         self.preempt()
@@ -61,6 +62,7 @@ class Elastic(slurm_case.SlurmCase):
         # The state lasts for seconds: on a busy machine Slurm may be asked after it.
         self.assertRegex(self.texts(report), r"Task \d (was preempted on n\d and|was taken from n\d and|was) (was )?requeued")
         self.assertGreaterEqual(report["engine"]["restarts"], 1)
+        self.assertEqual(report["engine"]["workers"], 8, "MaxArraySize=9")
 
     def test_interrupted_and_begun_again(self):
         process = self.begin("--partition", "spot", "--nodes", "3")
@@ -136,8 +138,27 @@ class Refusals(slurm_case.SlurmCase):
         self.refused(2, "--nodes takes N or A..B", "--nodes", "3..2")
         self.refused(2, "say --nodes", "--workers", "2")
 
+    def test_a_partition_that_cannot_work(self):
+        """Slurm would take the job and let it wait for ever."""
+        for state, word in (("DOWN", "down"), ("INACTIVE", "inact")):
+            self.lab.slurm("scontrol", "update", "PartitionName=spot", f"State={state}")
+            try:
+                self.refused(4, f"'spot' takes no work now ({word})", "--partition", "spot")
+            finally:
+                self.lab.slurm("scontrol", "update", "PartitionName=spot", "State=UP")
+        nodes = ",".join(slurmlab.STATIC)
+        self.lab.slurm("scontrol", "update", f"NodeName={nodes}", "State=DRAIN", "Reason=test")
+        try:
+            self.refused(4, "'spot' has no node that can work and one is asked for (nodes: 3 drained)", "--partition", "spot")
+        finally:
+            self.lab.slurm("scontrol", "update", f"NodeName={nodes}", "State=RESUME")
+        self.refused(4, "has 3 nodes that can work and 4 are asked for", "--partition", "spot", "--gang", "--nodes", "4..5",
+                     "--interface", "eth0")
+
     def test_doctor_knows_the_partition_and_its_nodes(self):
         for code, partition, saying in ((0, "spot", f"nodes of 'spot': {len(slurmlab.STATIC)} idle"),
+                                        # Powered down: they come when there is work.
+                                        (0, "cloud", f"nodes of 'cloud': {len(slurmlab.CLOUD)} idle~"),
                                         (4, "nosuch", "no partition 'nosuch'")):
             done = self.lab.run("n0", [support.PROGRAM, "doctor", "--json", "--runs", self.runs, "--engine", "slurm",
                                        "--partition", partition], env=self.lab.environment, capture_output=True,

@@ -15,7 +15,7 @@ Result<void> checked(int code, const char* what) {
   std::array<char, MPI_MAX_ERROR_STRING> text{};
   int length = 0;
   MPI_Error_string(code, text.data(), &length);
-  return make_error(Code::internal, "{} failed: {}.", what, text.data());
+  return make_error(Code::unavailable, "{} failed: {}.", what, text.data());
 }
 
 // Open MPI itself would spin; a rank that waits leaves the processor to those that score.
@@ -51,6 +51,11 @@ Result<void> send_from_first(void* bytes, size_t count, const std::stop_token& s
 
 }  // namespace
 
+Result<void> MpiGang::noted(Result<void> result) {
+  if (!result.ok() && result.error().code != Code::cancelled) broken_ = true;
+  return result;
+}
+
 Result<std::unique_ptr<MpiGang>> MpiGang::join(std::stop_token stop) {
   int threads = MPI_THREAD_SINGLE;
   // Only the thread that joins calls MPI; others read, score and beat.
@@ -73,28 +78,28 @@ Result<std::unique_ptr<MpiGang>> MpiGang::join(std::stop_token stop) {
 
 Result<void> MpiGang::meet(std::stop_token stop) {
   MPI_Request request = MPI_REQUEST_NULL;
-  TRY(checked(MPI_Ibarrier(MPI_COMM_WORLD, &request), "MPI_Ibarrier"));
-  return wait_for(request, stop, "MPI_Ibarrier");
+  TRY(noted(checked(MPI_Ibarrier(MPI_COMM_WORLD, &request), "MPI_Ibarrier")));
+  return noted(wait_for(request, stop, "MPI_Ibarrier"));
 }
 
 Result<std::vector<std::byte>> MpiGang::broadcast(std::vector<std::byte> bytes,
                                                   std::stop_token stop) {
   constexpr size_t kPiece = size_t{16} << 20;  // counts are ints
   uint64_t size = bytes.size();
-  TRY(send_from_first(&size, sizeof size, stop));
+  TRY(noted(send_from_first(&size, sizeof size, stop)));
   bytes.resize(size);
   for (size_t begin = 0; begin < size; begin += kPiece) {
-    TRY(send_from_first(bytes.data() + begin, std::min(kPiece, size - begin), stop));
+    TRY(noted(send_from_first(bytes.data() + begin, std::min(kPiece, size - begin), stop)));
   }
   return bytes;
 }
 
 Result<void> MpiGang::sum(std::span<double> values, std::stop_token stop) {
-  return reduce(values, MPI_SUM, stop);
+  return noted(reduce(values, MPI_SUM, stop));
 }
 
 Result<void> MpiGang::largest(std::span<double> values, std::stop_token stop) {
-  return reduce(values, MPI_MAX, stop);
+  return noted(reduce(values, MPI_MAX, stop));
 }
 
 void MpiGang::end() { MPI_Finalize(); }

@@ -12,7 +12,7 @@ namespace atelier::engine {
 class MpiGang final : public Gang {
  public:
   // MPI_Init: returns when all ranks have called it, which is for mpirun's caller to limit. Once a
-  // process. A rank that ends without end() takes the gang with it. Errors: internal.
+  // process. A rank that ends without end() takes the gang with it. Errors: unavailable.
   static Result<std::unique_ptr<MpiGang>> join(std::stop_token stop);
   int rank() const override { return rank_; }
   int size() const override { return size_; }
@@ -22,14 +22,19 @@ class MpiGang final : public Gang {
                                            std::stop_token stop) override;
   Result<void> sum(std::span<double> values, std::stop_token stop) override;
   Result<void> largest(std::span<double> values, std::stop_token stop) override;
+  // A call of the library has failed, as it does when another rank is gone.
+  bool is_broken() const { return broken_; }
   // MPI_Finalize: waits for the others.
   void end();
 
  private:
   MpiGang() = default;
+  Result<void> noted(Result<void> result);
+
   int rank_ = 0;
   int size_ = 1;
   int local_size_ = 1;
+  bool broken_ = false;
 };
 
 }  // namespace atelier::engine
