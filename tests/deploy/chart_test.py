@@ -322,11 +322,15 @@ class Service(unittest.TestCase):
                 (folder / name).mkdir(mode=0o700)
             for name, content in {**data, "atelier.toml": text}.items():
                 (folder / name).write_text(content)
-            process = subprocess.Popen([support.PROGRAM, "serve", "--config", folder / "atelier.toml", "--json"],
+            process = subprocess.Popen([support.PROGRAM, "serve", "--config", folder / "atelier.toml"],
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             try:
-                line = process.stdout.readline()
-                self.assertIn('"address"', line, line + (process.stdout.read() if process.poll() is not None else ""))
+                said = []
+                for line in iter(process.stdout.readline, ""):
+                    said.append(line)
+                    if line.startswith("Serving at "):
+                        break
+                self.assertTrue(said and said[-1].startswith("Serving at "), said)
             finally:
                 process.terminate()
                 process.communicate(timeout=support.TIMEOUT)
