@@ -23,7 +23,7 @@ test: ## everything that CI runs
 	@tools/test.py
 
 test-slow: ## the full matrices of which `make test` runs a share: hours
-	@tools/setup build test node net cluster deploy
+	@tools/setup build test node net cluster deploy fuzz
 	@tools/test.py slow
 
 test-damage: ## 2,000 damaged videos under ASan and UBSan: about an hour

@@ -252,6 +252,7 @@ def stage_slow(totals):
         ctest("release", "net", "slow-net", totals, {"ATELIER_SLOW": "1"}, jobs=1, most_seconds=86400)
         ctest("release", "slurm", "slow-slurm", totals, {"ATELIER_SLOW": "1"}, jobs=2, most_seconds=86400)
         ctest("release", "deploy", "slow-deploy", totals, {"ATELIER_SLOW": "1"}, jobs=1, most_seconds=86400)
+    totals.one("fuzz", subprocess.run([ROOT / "tools/fuzz"], cwd=ROOT).returncode == 0)
 
 
 def stage_damage(totals):
