@@ -30,7 +30,7 @@ class WholeJobs:
         self.put("input", "real.mp4", clip.read_bytes())
         self.input, self.source = self.url("input", "real.mp4"), clip
         # Large enough that the job is met half-way; under the sanitizers it is slow as it is.
-        self.CUT = ("--chunk-seconds", "0.25", "--size", "176x0" if support.SHORT_RUN else "352x0")
+        self.CUT = ("--chunk-seconds", "0.5", "--size", "176x0" if support.SHORT_RUN else "352x0")
         committed = 0
         for _ in range(2):
             committed = self.kill_after(committed + 1, *self.job("--workers", "2", "--quiet", model="starry-night"))
