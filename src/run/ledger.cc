@@ -27,7 +27,8 @@ Ledger::Ledger(ObjectStore& store, const Clock& clock, Setup setup)
       clock_(clock),
       setup_(std::move(setup)),
       chunks_(static_cast<size_t>(std::max(0, setup_.chunks))),
-      own_next_(begin_of(setup_.share.k)) {}
+      own_next_(begin_of(setup_.share.k)),
+      begun_(clock.now()) {}
 
 std::string Ledger::key(std::string_view name) const {
   return setup_.run_id + "/" + std::string(name);
@@ -272,6 +273,7 @@ Result<void> Ledger::beat(uint64_t frames, bool left) {
   const json record = {{"worker", setup_.worker},
                        {"origin", to_record(setup_.origin)},
                        {"count", ++beats_},
+                       {"seconds", std::chrono::duration<double>(clock_.now() - begun_).count()},
                        {"left", left},
                        {"frames", frames}};
   const std::string text = record.dump() + "\n";

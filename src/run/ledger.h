@@ -179,6 +179,7 @@ class Ledger {
   std::optional<Clock::Duration> cancel_looked_;  // when, the last time
   int own_next_ = 0;                              // of the own share: those before it were tried
   std::atomic<uint64_t> beats_{0};
+  const Clock::Duration begun_;
 };
 
 }  // namespace atelier::run

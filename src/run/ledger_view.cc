@@ -161,6 +161,7 @@ Result<std::vector<WorkerView>> read_workers(ObjectStore& store,
       if (record.ok()) {
         worker.left = (*record)->at("left").get<bool>();
         worker.frames = (*record)->at("frames").get<uint64_t>();
+        worker.seconds = (*record)->value("seconds", 0.0);
         worker.origin = origin_of((*record)->at("origin"));
       }
     } catch (const json::exception&) {

@@ -21,6 +21,7 @@ struct WorkerView {
   bool left = false;
   Origin origin;        // empty if its beat cannot be read
   uint64_t frames = 0;  // encoded since it started
+  double seconds = 0;   // from there to that beat; 0 in the beats of older versions
   WallTime beat;        // when it last beat, by the clock of the store or of its own machine
 };
 // The workers whose beats are among `objects`, those of one run's folder.

@@ -58,8 +58,11 @@ TEST_F(LedgerViewTest, AChunkIsBeingScoredAsLongAsItsWorkerMayLive) {
   EXPECT_EQ(view(Liveness::dead).chunks[0].state, State::waiting);
   EXPECT_EQ(view(Liveness::unknown, 2 * kSilence).chunks[0].state, State::waiting);
   EXPECT_EQ(view(Liveness::alive, 2 * kSilence).chunks[0].state, State::scoring);
+  EXPECT_EQ(view().workers[0].seconds, 0);
+  clock_.advance(std::chrono::seconds(12));
   ASSERT_TRUE(a->beat(9, true).ok());
   const LedgerView left = view();
+  EXPECT_EQ(left.workers[0].seconds, 12);
   EXPECT_EQ(left.chunks[0].state, State::waiting);
   ASSERT_EQ(left.workers.size(), 1u);
   EXPECT_TRUE(left.workers[0].left);
