@@ -209,6 +209,37 @@ Result<void> change_runs(const RunNameOptions& options, const std::string& verb,
   return {};
 }
 
+// Prints whole lines of what comes in pieces.
+class LogLines {
+ public:
+  explicit LogLines(Console& console) : console_(console) {}
+  void add(const std::string& text) {
+    rest_ += text;
+    const size_t end = rest_.rfind('\n');
+    if (end == std::string::npos) return;
+    console_.result(rest_.substr(0, end));
+    rest_.erase(0, end + 1);
+  }
+  void end() {
+    if (!rest_.empty()) console_.result(rest_);
+    rest_.clear();
+  }
+
+ private:
+  Console& console_;
+  std::string rest_;
+};
+
+// What follows in `now` on the end of `seen`; the beginning of both may have been left off, since
+// the service gives the last few MiB.
+std::string what_is_new(const std::string& seen, const std::string& now) {
+  constexpr size_t kEnough = 1024;
+  if (now.starts_with(seen)) return now.substr(seen.size());
+  const std::string tail = seen.substr(seen.size() - std::min(seen.size(), kEnough));
+  const size_t at = now.rfind(tail);
+  return at == std::string::npos ? now : now.substr(at + tail.size());
+}
+
 }  // namespace
 
 Result<void> cancel_command(const RunNameOptions& options, Console& console) {
@@ -225,27 +256,29 @@ Result<void> logs_command(const LogsOptions& options, Console& console,
                           const std::stop_token& stop) {
   ServiceClient client = TRY(ServiceClient::open(options.service));
   const std::string path = "/v1/runs/" + encode_part(options.run);
-  const auto show = [&](std::string text) {
-    if (text.ends_with('\n')) text.pop_back();
-    if (!text.empty()) console.result(text);
-  };
-  if (!options.follow) {
-    const std::string query =
-        options.worker.empty() ? "" : "?worker=" + encode_part(options.worker);
-    show(TRY(client.text("GET", path + "/logs" + query)));
-    return {};
-  }
+  LogLines lines(console);
+  std::string seen;  // of a worker's log
   for (size_t offset = 0;;) {
     // Asked before the text, so that what comes after its end is nothing.
-    const json run = TRY(client.ask("GET", path));
-    const std::string text =
-        TRY(client.text("GET", fmt::format("{}/logs?offset={}", path, offset)));
-    offset += text.size();
-    show(text);
-    if (is_over(text_at(run, "state")) && text.empty()) return {};
+    const bool is_last = !options.follow || is_over(text_at(TRY(client.ask("GET", path)), "state"));
+    std::string text;
+    if (!options.worker.empty() || !options.follow) {
+      const std::string query =
+          options.worker.empty() ? "" : "?worker=" + encode_part(options.worker);
+      std::string whole = TRY(client.text("GET", path + "/logs" + query));
+      text = what_is_new(seen, whole);
+      seen = std::move(whole);
+    } else {
+      text = TRY(client.text("GET", fmt::format("{}/logs?offset={}", path, offset)));
+      offset += text.size();
+    }
+    lines.add(text);
+    if (is_last && (text.empty() || !options.follow)) break;
     if (stop.stop_requested()) return make_error(Code::cancelled, "Interrupted.");
     if (text.empty()) system_clock().sleep_for(std::chrono::milliseconds(500));
   }
+  lines.end();
+  return {};
 }
 
 Result<void> publish_command(const PublishOptions& options, Console& console) {

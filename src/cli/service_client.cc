@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "server/text_values.h"
 #include "store/names.h"
 #include "store/secret.h"
 
@@ -45,6 +46,14 @@ Code code_of(int status) {
   return status >= 500 ? Code::internal : Code::invalid_argument;
 }
 
+// Of what follows "http://".
+bool is_this_machine(const std::string& rest) {
+  const std::string host = rest.substr(0, rest.find_first_of("/?#"));
+  auto place = server::parse_address(host);
+  if (!place) place = server::parse_address(host + ":80");
+  return place && place->is_loopback();
+}
+
 }  // namespace
 
 std::string encode_part(std::string_view text) {
@@ -61,6 +70,12 @@ Result<ServiceClient> ServiceClient::open(const std::string& given) {
   if (!address.starts_with("http://") && !address.starts_with("https://")) {
     return make_error(Code::invalid_argument,
                       "'{}' is no address of a service; give one like https://atelier.example.com.",
+                      address);
+  }
+  if (address.starts_with("http://") && !is_this_machine(address.substr(7))) {
+    return make_error(Code::invalid_argument,
+                      "'{}' would get the token in clear; give an https:// address, or reach the "
+                      "service through a tunnel to this machine.",
                       address);
   }
   std::string token = TRY(find_token());
