@@ -135,9 +135,11 @@ std::vector<Operation> trigger_operations(ApiParts& parts, TriggerTools& trigger
       .query("limit", "integer", "At most so many, up to 1000");
   table
       .add("takeEvents", "POST", "/v1/triggers/{name}/events", Role::submitter,
-           "Takes events of Azure Event Grid, of S3, or CloudEvents, and their handshake.",
+           "Takes events of Azure Event Grid, of S3 (also by SNS and EventBridge), or CloudEvents, "
+           "and their handshake.",
            handle_by(api, &TriggerApi::take_events))
-      .takes_json();
+      .takes_json()
+      .also_takes_text();
   table
       .add("greetEvents", "OPTIONS", "/v1/triggers/{name}/events", Role::nobody,
            "The handshake of CloudEvents' webhooks.", handle_by(api, &TriggerApi::take_events))

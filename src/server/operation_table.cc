@@ -27,6 +27,11 @@ OperationTable& OperationTable::takes(std::string media_type) {
   return *this;
 }
 
+OperationTable& OperationTable::also_takes_text() {
+  last().takes_text = true;
+  return *this;
+}
+
 OperationTable& OperationTable::gives(std::string schema, int status) {
   last().response_schema = std::move(schema);
   last().status = status;

@@ -31,6 +31,7 @@ class OperationTable {
   // Schemas are names in openapi.cc.
   OperationTable& takes_json(std::string schema = "");
   OperationTable& takes(std::string media_type);
+  OperationTable& also_takes_text();
   OperationTable& gives(std::string schema, int status = 200);
   OperationTable& gives_media(std::string media_type);
   OperationTable& gives_nothing(int status = 204);

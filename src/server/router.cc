@@ -91,8 +91,9 @@ Reply Router::check_and_call(Call& call, const Operation& operation) const {
   const std::string type = call.header("content-type");
   const std::string_view plain = std::string_view(type).substr(0, type.find(';'));
   if (!operation.request_type.empty() && !call.body.empty() && !plain.empty() &&
-      plain != operation.request_type && plain != "application/octet-stream" &&
-      plain != "application/x-www-form-urlencoded" && !plain.ends_with("+json")) {
+      plain != operation.request_type && !(operation.takes_text && plain == "text/plain") &&
+      plain != "application/octet-stream" && plain != "application/x-www-form-urlencoded" &&
+      !plain.ends_with("+json")) {
     return problem(415, fmt::format("The body must be {}.", operation.request_type));
   }
   Result<Reply> reply = operation.handle(call);

@@ -31,6 +31,7 @@ struct Operation {
   std::vector<OperationParameter> parameters;  // besides those of the path
   std::string request_type;                    // media type of the body; empty: there is none
   std::string request_schema;                  // name of a schema in openapi.cc; empty: any
+  bool takes_text = false;                     // also as text/plain, as SNS sends its JSON
   int status = 200;                            // of success
   std::string response_type = "application/json";
   std::string response_schema;  // name of a schema

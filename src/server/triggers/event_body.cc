@@ -19,7 +19,7 @@ constexpr std::string_view kRenamed = "Microsoft.Storage.BlobRenamed";
 Error wrong(std::string_view what) {
   return make_error(Code::invalid_argument,
                     "The body is {}; send events of Azure Event Grid, CloudEvents 1.0 or S3 "
-                    "notifications.",
+                    "notifications (also by SNS or EventBridge).",
                     what);
 }
 
@@ -113,6 +113,36 @@ Result<void> read_s3_records(const json& records, EventBody& body) {
   return {};
 }
 
+// What EventBridge tells of S3: its "detail". Keys are not encoded there.
+void read_bridge_event(const json& event, EventBody& body) {
+  const json& detail = member(event, "detail");
+  const std::string key = text(member(detail, "object"), "key");
+  if (text(event, "source") != "aws.s3" || text(event, "detail-type") != "Object Created" ||
+      key.empty()) {
+    ++body.ignored;
+    return;
+  }
+  add(body, place_of_object(text(member(detail, "bucket"), "name"), key),
+      text(member(detail, "object"), "etag"));
+}
+
+Result<EventBody> read_object(const json& object, bool is_wrapped);
+
+// What SNS sends: its "Message" is a text of what S3 or EventBridge told. A subscription is
+// confirmed by whoever made it, since no URL of an event is fetched.
+Result<EventBody> read_sns(const json& object) {
+  EventBody body;
+  if (text(object, "Type") != "Notification") {
+    ++body.ignored;
+    return body;
+  }
+  const std::string message = text(object, "Message");
+  if (nests_too_deep(message)) return wrong("nested too deep");
+  const json wrapped = json::parse(message, nullptr, false);
+  if (!wrapped.is_object()) return wrong("a notification of SNS whose message is no event");
+  return read_object(wrapped, true);
+}
+
 Result<void> read_cloud_data(const std::string& type, const json& data, EventBody& body) {
   if (type.starts_with("Microsoft.")) {
     if (type == kValidation) {
@@ -159,14 +189,18 @@ Result<EventBody> read_list(const json& events) {
   return body;
 }
 
-Result<EventBody> read_object(const json& object) {
+// `is_wrapped`: it was a message of SNS, and is none itself.
+Result<EventBody> read_object(const json& object, bool is_wrapped) {
   EventBody body;
+  if (!is_wrapped && !text(object, "TopicArn").empty()) return read_sns(object);
   if (member(object, "specversion").is_string()) {
     TRY(read_cloud_event(object, body));
   } else if (!member(object, "Records").is_null()) {
     TRY(read_s3_records(member(object, "Records"), body));
   } else if (text(object, "Event") == "s3:TestEvent") {
     ++body.ignored;
+  } else if (!text(object, "detail-type").empty()) {
+    read_bridge_event(object, body);
   } else if (!text(object, "eventType").empty()) {
     TRY(read_grid_event(object, body));
   } else {
@@ -198,7 +232,7 @@ Result<EventBody> parse_event_body(const std::map<std::string, std::string>& hea
     return found;
   }
   if (parsed.is_array()) return read_list(parsed);
-  return read_object(parsed);
+  return read_object(parsed, false);
 }
 
 Result<std::map<std::string, std::string>> allow_event_origin(

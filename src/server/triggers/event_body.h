@@ -9,7 +9,11 @@
 //     (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md),
 //     among them Azure's storage events and S3's records; of other types `data.url` is taken
 //   S3 notifications and the words of servers that speak like it
-//     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html)
+//     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html),
+//     also as the message of one of SNS
+//     (https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html)
+//   S3's events as EventBridge sends them, one at a time
+//     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html)
 //
 // An event only says where there may be a blob: whoever acts on it asks the store for the rest, so
 // that a forged one starts nothing that is not there. No URL of an event is ever fetched. Order
@@ -57,6 +61,8 @@ Result<EventBody> parse_event_body(const std::map<std::string, std::string>& hea
 std::optional<Location> place_of_event_url(std::string_view url);
 // `key` as S3 writes it in events: a blank is '+', other bytes are percent-encoded.
 std::optional<Location> place_of_s3_event(const std::string& bucket, std::string_view key);
+// The same of a key as it is.
+std::optional<Location> place_of_object(const std::string& bucket, std::string_view key);
 
 // The answer to the CloudEvents handshake, an OPTIONS request
 // (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md): the headers that

@@ -246,5 +246,44 @@ TEST(EventBody, TheHandshakeAllowsWhoAsks) {
   EXPECT_FALSE(allow_event_origin({{"webhook-request-origin", "a\r\nSet-Cookie: x"}}).ok());
 }
 
+TEST(EventBody, SnsCarriesWhatS3Tells) {
+  const auto sns = [](const std::string& type, const std::string& message) {
+    return R"({"Type": ")" + type +
+           R"(", "MessageId": "22", "TopicArn": "arn:aws:sns:us-west-2:123456789012:films",
+      "Subject": "Amazon S3 Notification", "Message": ")" +
+           message + R"(", "Timestamp": "2026-11-30T01:02:03.456Z", "SignatureVersion": "1",
+      "SubscribeURL": "https://sns.us-west-2.amazonaws.com/?Action=ConfirmSubscription"})";
+  };
+  EXPECT_EQ(urls(parsed(sns("Notification",
+                            R"({\"Records\": [{\"eventName\": \"ObjectCreated:Put\", \"s3\": )"
+                            R"({\"bucket\": {\"name\": \"films\"}, \"object\": )"
+                            R"({\"key\": \"in/a+b.mp4\", \"eTag\": \"e1\"}}}]})"))),
+            "s3://films/in/a%20b.mp4 e1;");
+  // Nobody confirms but who subscribed.
+  const EventBody asked = parsed(sns("SubscriptionConfirmation", "You have chosen"));
+  EXPECT_EQ(asked.ignored, 1U);
+  EXPECT_TRUE(asked.blobs.empty());
+  EXPECT_FALSE(parse_event_body({}, sns("Notification", "Hello")).ok());
+  EXPECT_FALSE(parse_event_body({}, sns("Notification", std::string(100, '['))).ok());
+  // A message in a message is none.
+  EXPECT_FALSE(parse_event_body({}, sns("Notification", R"({\"TopicArn\": \"a\"})")).ok());
+}
+
+TEST(EventBody, EventBridgeTellsOfAnObjectByItsPlainKey) {
+  const auto event = [](const std::string& source, const std::string& type) {
+    return R"({"version": "0", "id": "17793124-05d4", "detail-type": ")" + type +
+           R"(", "source": ")" + source + R"(", "account": "111122223333",
+      "time": "2026-11-30T01:02:03Z", "region": "ca-central-1",
+      "resources": ["arn:aws:s3:::films"], "detail": {"version": "0",
+        "bucket": {"name": "films"}, "object": {"key": "in/a+b %41.mp4", "size": 5,
+          "etag": "b1946ac92492d2347c6235b4d2611184", "sequencer": "00617F08299329D189"},
+        "request-id": "N4N7GDK58NMKJ12R", "requester": "123456789012", "reason": "PutObject"}})";
+  };
+  EXPECT_EQ(urls(parsed(event("aws.s3", "Object Created"))),
+            "s3://films/in/a%2Bb%20%2541.mp4 b1946ac92492d2347c6235b4d2611184;");
+  EXPECT_EQ(parsed(event("aws.s3", "Object Deleted")).ignored, 1U);
+  EXPECT_EQ(parsed(event("aws.ec2", "Object Created")).ignored, 1U);
+}
+
 }  // namespace
 }  // namespace atelier::server

@@ -79,10 +79,15 @@ std::optional<Location> place_of_s3_event(const std::string& bucket, std::string
   std::replace(blanks.begin(), blanks.end(), '+', ' ');
   std::optional<std::string> decoded = percent_decode(blanks);
   if (!decoded) return std::nullopt;
+  return place_of_object(bucket, *decoded);
+}
+
+std::optional<Location> place_of_object(const std::string& bucket, std::string_view key) {
+  if (key.size() > kLongestUrl) return std::nullopt;
   Location place;
   place.scheme = Location::Scheme::s3;
   place.container = bucket;
-  place.key = *std::move(decoded);
+  place.key = key;
   return checked(std::move(place));
 }
 
