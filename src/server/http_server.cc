@@ -103,7 +103,7 @@ struct Exchange {
   Connected* connected = nullptr;
   bool target_ok = true;
   bool begun = false;    // its headers were seen
-  bool counted = false;  // among those being answered
+  bool counted = false;  // among those under way
 };
 
 struct Stream {
@@ -253,7 +253,7 @@ class MicroListener final : public HttpListener {
     if (exchange == nullptr) return;
     set_deadline(exchange->connected, options_.idle);
     MutexLock lock(mutex_);
-    if (exchange->counted) --answering_;
+    if (exchange->counted) --under_way_;
     delete exchange;
     changed_.notify_all();
   }
@@ -311,7 +311,31 @@ class MicroListener final : public HttpListener {
       exchange.call.body += piece;
       return MHD_YES;
     }
-    return send(connection, exchange, answer(exchange.call));
+    if (!begin_answer()) return send(connection, exchange, {busy(), {}});
+    StreamReply reply = answer(exchange.call);
+    {
+      MutexLock lock(mutex_);
+      --answering_;
+    }
+    return send(connection, exchange, std::move(reply));
+  }
+
+  // Takes one of the places of those that are answered at once. Who only sends its request, however
+  // slowly, has none, since that takes no more than a connection.
+  bool begin_answer() {
+    MutexLock lock(mutex_);
+    if (answering_ >= options_.at_once) {
+      ++refused_;
+      return false;
+    }
+    ++answering_;
+    return true;
+  }
+
+  static Reply busy() {
+    Reply reply = problem(503, "The service answers as many requests as it can; try again.");
+    reply.headers["Retry-After"] = "1";
+    return reply;
   }
 
   // A bug in one answer must not end the others: nothing of ours throws, but what we use can.
@@ -336,13 +360,7 @@ class MicroListener final : public HttpListener {
       return problem(413, fmt::format("A body may have {} bytes here.", options_.most_body));
     }
     MutexLock lock(mutex_);
-    if (answering_ >= options_.at_once) {
-      ++refused_;
-      Reply reply = problem(503, "The service answers as many requests as it can; try again.");
-      reply.headers["Retry-After"] = "1";
-      return reply;
-    }
-    ++answering_;
+    ++under_way_;
     exchange.counted = true;
     return std::nullopt;
   }
@@ -353,7 +371,7 @@ class MicroListener final : public HttpListener {
       {
         MutexLock lock(mutex_);
         if (exchange.connected != nullptr) exchange.connected->deadline.reset();
-        if (std::exchange(exchange.counted, false)) --answering_;
+        if (std::exchange(exchange.counted, false)) --under_way_;
       }
       auto stream = std::make_unique<Stream>(Stream{std::move(said.next), {}, &stopping_});
       response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, kPieceRoom, &read_stream,
@@ -388,7 +406,7 @@ class MicroListener final : public HttpListener {
   void wait_until_answered() {
     const auto deadline = Time::now() + options_.request_deadline;
     MutexLock lock(mutex_);
-    while (answering_ > 0 && Time::now() < deadline) {
+    while (under_way_ > 0 && Time::now() < deadline) {
       changed_.wait_for(mutex_, std::chrono::milliseconds(50));
     }
   }
@@ -418,7 +436,8 @@ class MicroListener final : public HttpListener {
   Mutex mutex_;
   std::condition_variable_any changed_;
   std::map<Connected*, std::unique_ptr<Connected>> connected_ GUARDED_BY(mutex_);
-  int answering_ GUARDED_BY(mutex_) = 0;
+  int under_way_ GUARDED_BY(mutex_) = 0;  // requests from their headers to the answer's last byte
+  int answering_ GUARDED_BY(mutex_) = 0;  // whose answers are being made
   Mutex daemon_mutex_;
   DaemonPtr daemon_ GUARDED_BY(daemon_mutex_);
   std::jthread watchdog_;  // last: it ends first

@@ -2,8 +2,9 @@
 // A listener: HTTP/1.1 (RFC 9112) or HTTPS in, Calls out. Over GNU libmicrohttpd, a thread for each
 // connection, with bounds on everything that a client can make us keep:
 //
-//   connections   `connections` are kept; more are closed at once. `at_once` requests are answered
-//                 at the same time; more get 503 with Retry-After
+//   connections   `connections` are kept, `connections_of_one_address` of one; more are closed at
+//                 once. `at_once` requests that are there with their bodies are answered at the
+//                 same time; more get 503 with Retry-After
 //   requests      `request_deadline` for the first line, counted from the connection (later ones:
 //                 `idle`), and again from there to the last byte of the answer, however it
 //                 trickles; streams are exempt
@@ -25,7 +26,7 @@ struct ListenerOptions {
   std::string host = "127.0.0.1";  // a numeric address
   int port = 0;                    // 0: any that is free
   int connections = 512;
-  int connections_of_one_address = 256;
+  int connections_of_one_address = 128;  // nobody fills the service alone
   int at_once = 256;
   size_t most_body = size_t{1} << 20;
   std::chrono::milliseconds request_deadline = std::chrono::seconds(30);

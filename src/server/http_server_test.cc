@@ -189,6 +189,33 @@ TEST_F(HttpServerTest, MoreThanCanBeAnsweredIsRefusedWithATime) {
   EXPECT_EQ(listener->counts().refused, 1U);
 }
 
+TEST_F(HttpServerTest, WhoOnlySendsTakesNoPlaceOfThoseThatAreAnswered) {
+  options.at_once = 2;
+  open();
+  std::vector<Fd> slow;
+  for (int i = 0; i < 4; ++i) {
+    slow.push_back(connect());
+    say(slow.back(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na");
+  }
+  // Their headers were seen.
+  while (listener->counts().requests < slow.size()) std::this_thread::yield();
+  EXPECT_THAT(ask("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+              StartsWith("HTTP/1.1 200"));
+  EXPECT_EQ(listener->counts().refused, 0U);
+}
+
+TEST_F(HttpServerTest, OneAddressHasItsShareOfTheConnections) {
+  options.connections_of_one_address = 2;
+  open();
+  std::vector<Fd> held;
+  for (int i = 0; i < 2; ++i) {
+    held.push_back(connect());
+    say(held.back(), "GET / HTTP/1.1\r\nHost: x\r\n");
+  }
+  EXPECT_EQ(ask("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "");
+  held.clear();
+}
+
 TEST_F(HttpServerTest, AStreamComesInPiecesAndEndsWithTheService) {
   std::atomic<int> piece = 0;
   open([&](const Call&) {
