@@ -110,6 +110,13 @@ Result<bool> is_permitted(const Seen& place, const std::vector<std::string>& pre
   return false;
 }
 
+// What another attempt would meet again, since it lies in the path and not in the disk.
+bool is_of_the_path(const std::error_code& error) {
+  return error == std::errc::filename_too_long ||
+         error == std::errc::too_many_symbolic_link_levels ||
+         error == std::errc::permission_denied || error == std::errc::not_a_directory;
+}
+
 }  // namespace
 
 Result<Location> parse_user_location(std::string_view text) {
@@ -143,8 +150,9 @@ Result<fs::path> resolve_links(const fs::path& path) {
   std::error_code error;
   fs::path real = fs::weakly_canonical(path, error);
   if (!error) return real;
-  return make_error(Code::unavailable, "Cannot tell where '{}' leads: {}.",
-                    percent_encode(path.native()), error.message());
+  return make_error(is_of_the_path(error) ? Code::invalid_argument : Code::unavailable,
+                    "Cannot tell where '{}' leads: {}.", percent_encode(path.native()),
+                    error.message());
 }
 
 Result<void> check_apart(const LocationPolicy& policy, const ResolveLinks& resolve) {

@@ -4,9 +4,10 @@
 // service's own folder and the run folders never are.
 //
 // Files are compared twice: as they are written, and after links were resolved, so that a link
-// inside a store does not lead out of it. That is looked at once, before the run: whoever can make
-// links inside a media folder on this machine could make one later, and must be trusted, or the
-// media lie in an object store.
+// inside a store does not lead out of it. That is looked at when a run is submitted and again each
+// time that one of its steps starts. Whoever makes a link inside a media folder on this machine in
+// the moment between that look and the opening of the file gets past it, and must be trusted, or
+// the media lie in an object store.
 //
 // Pure but for the function that resolves; safe from several threads as far as that is.
 #pragma once
@@ -35,7 +36,9 @@ bool is_within(const Location& place, const Location& root);
 // std::filesystem::weakly_canonical.
 using ResolveLinks =
     std::function<Result<std::filesystem::path>(const std::filesystem::path& path)>;
-// Asks the file system. Errors: unavailable (it cannot be looked at, or links go in circles).
+// Asks the file system. Errors: invalid_argument (the path cannot lead anywhere: links go in
+// circles, a name is too long, a folder may not be entered); unavailable (the disk does not
+// answer).
 Result<std::filesystem::path> resolve_links(const std::filesystem::path& path);
 
 struct LocationPolicy {

@@ -222,5 +222,15 @@ TEST(LocationPolicy, RealLinksAreResolved) {
   EXPECT_FALSE(open("loop"));
 }
 
+// What another attempt would meet again is refused for good; a trigger would wait for it for ever.
+TEST(LocationPolicy, APathThatLeadsNowhereIsRefusedForGood) {
+  const TestFolder folder;
+  const fs::path root = fs::canonical(folder.path());
+  fs::create_symlink("loop", root / "loop");
+  EXPECT_EQ(resolve_links(root / "loop").error().code, Code::invalid_argument);
+  EXPECT_EQ(resolve_links(root / std::string(300, 'a')).error().code, Code::invalid_argument);
+  EXPECT_TRUE(resolve_links(root / std::string(255, 'a')).ok());
+}
+
 }  // namespace
 }  // namespace atelier::server
