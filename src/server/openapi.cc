@@ -106,6 +106,20 @@ json pipeline_schema() {
                 {"name", "version", "sha256"});
 }
 
+json delivery_schema() {
+  const json integer = {{"type", "integer"}};
+  return object({{"seq", integer},
+                 {"webhook", text()},
+                 {"run", text()},
+                 {"event", integer},
+                 {"state", {{"enum", {"waiting", "delivered", "given_up"}}}},
+                 {"attempts", integer},
+                 {"last_error", text()},
+                 {"next_at", {{"type", {"string", "null"}}, {"format", "date-time"}}},
+                 {"created_at", {{"type", "string"}, {"format", "date-time"}}}},
+                {"seq", "webhook", "run", "state", "attempts", "last_error"});
+}
+
 json schemas() {
   const json integer = {{"type", "integer"}};
   json all;
@@ -145,6 +159,9 @@ json schemas() {
   all["AuditPage"] = object({{"entries", {{"type", "array"}, {"items", {{"type", "object"}}}}},
                              {"next", or_null("integer")}},
                             {"entries", "next"});
+  all["Delivery"] = delivery_schema();
+  all["DeliveryPage"] = object({{"deliveries", list_of("Delivery")}, {"next", or_null("integer")}},
+                               {"deliveries", "next"});
   all["Backup"] = object({{"file", text()}}, {"file"});
   all["Problem"] =
       object({{"type", text()}, {"title", text()}, {"status", integer}, {"detail", text()}},

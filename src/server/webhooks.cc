@@ -105,6 +105,39 @@ Result<void> queue_deliveries(Connection& connection, std::span<const Webhook> w
   return {};
 }
 
+Result<std::vector<DeliveryRow>> list_deliveries(Connection& connection,
+                                                 const DeliveryFilter& filter) {
+  std::string sql =
+      "SELECT seq, webhook, run_id, event_seq, state, attempts, last_error, next_at, created_at "
+      "FROM deliveries WHERE seq < ?";
+  std::vector<Value> values = {filter.before};
+  const auto where = [&](const char* condition, Value value) {
+    sql += condition;
+    values.push_back(std::move(value));
+  };
+  if (filter.seq) where(" AND seq = ?", *filter.seq);
+  if (!filter.webhook.empty()) where(" AND webhook = ?", filter.webhook);
+  if (!filter.state.empty()) where(" AND state = ?", filter.state);
+  if (!filter.run_id.empty()) where(" AND run_id = ?", filter.run_id);
+  sql += " ORDER BY seq DESC LIMIT ?";
+  values.emplace_back(filter.limit);
+  Rows rows = TRY(connection.query(sql, values));
+  std::vector<DeliveryRow> found;
+  while (TRY(rows.next())) {
+    found.push_back({rows.integer(0), rows.text(1), rows.text(2), rows.integer(3), rows.text(4),
+                     rows.integer(5), rows.text(6), rows.integer(7), rows.integer(8)});
+  }
+  return found;
+}
+
+Result<void> deliver_again(Connection& connection, int64_t seq, Millis now) {
+  TRY(
+      connection.run("UPDATE deliveries SET state = 'waiting', attempts = 0, last_error = '', "
+                     "next_at = ?, created_at = ? WHERE seq = ?",
+                     {now, now, seq}));
+  return {};
+}
+
 Millis retry_delay(int attempts, double unit) {
   const int doublings = std::clamp(attempts - 1, 0, 20);
   const Millis delay = std::min(kFirstDelay << doublings, kLongestDelay);

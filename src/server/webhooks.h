@@ -42,6 +42,30 @@ struct RunEvent {
 Result<void> queue_deliveries(Connection& connection, std::span<const Webhook> webhooks,
                               const RunEvent& event, const WallClock& clock);
 
+// A row of `deliveries`, without what is sent.
+struct DeliveryRow {
+  int64_t seq = 0;
+  std::string webhook;
+  std::string run_id;
+  int64_t event_seq = 0;
+  std::string state;  // waiting, delivered, given_up
+  int64_t attempts = 0;
+  std::string last_error;  // of the last attempt; empty where it was delivered
+  Millis next_at = 0;      // of waiting
+  Millis created_at = 0;
+};
+struct DeliveryFilter {
+  std::string webhook, state, run_id;  // empty: any
+  std::optional<int64_t> seq;
+  int64_t before = INT64_MAX;  // seq: the newest come first
+  int64_t limit = 100;
+};
+// Errors: those of Connection, also of the next.
+Result<std::vector<DeliveryRow>> list_deliveries(Connection& connection,
+                                                 const DeliveryFilter& filter);
+// It is to be sent again, now and with a day of patience; nothing happens where there is none.
+Result<void> deliver_again(Connection& connection, int64_t seq, Millis now);
+
 // How long to wait after so many attempts failed (1 or more): 5 s, 10 s, ... 1 h, and up to a
 // quarter more, by `unit` (0 to 1), so that what failed together is not repeated together.
 Millis retry_delay(int attempts, double unit);
