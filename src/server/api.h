@@ -17,6 +17,7 @@
 #include "server/submission.h"
 #include "server/tokens.h"
 #include "server/triggers/trigger_service.h"
+#include "server/webhooks.h"
 
 namespace atelier::server {
 
@@ -71,6 +72,13 @@ struct TriggerTools {
   std::function<Result<void>()> reload;
 };
 std::vector<Operation> trigger_operations(ApiParts& parts, TriggerTools& triggers);
+
+struct DeliveryTools {
+  std::function<bool(const std::string& webhook)> has_webhook;  // in the configuration
+  // There is something to send.
+  std::function<void()> wake;
+};
+std::vector<Operation> delivery_operations(ApiParts& parts, DeliveryTools& tools);
 // Health, readiness, metrics, audit, backup, OpenAPI and the page. `describe` gives the document.
 std::vector<Operation> system_operations(ApiParts& parts, std::function<std::string()> describe);
 

@@ -78,7 +78,14 @@ class RunApi {
     return change(call, "cancelRun", "is over, or is being cancelled already", &ask_to_cancel);
   }
   Result<Reply> retry(const Call& call) {
-    return change(call, "retryRun", "is not failed, cancelled or set aside", &retry_run);
+    return change(
+        call, "retryRun", "is not failed, cancelled or set aside",
+        [this](Connection& connection, const std::string& id, Millis now) -> Result<bool> {
+          const auto run = TRY(find_run(connection, id));
+          if (!run) return false;
+          TRY(parts_.submissions.check_pool(*run));
+          return retry_run(connection, id, parts_.submissions.limits_of(run->owner), now);
+        });
   }
   Result<Reply> remove(const Call& call) {
     Reply reply = TRY(change(call, "deleteRun", "is not over; cancel it first",
@@ -106,6 +113,9 @@ class RunApi {
     request.labels = run->labels;
     request.pool = run->pool;
     request.replace_output = true;
+    // As much as who asks may give.
+    const int64_t most = may(call.who, Role::operator_) ? run->priority : 0;
+    request.priority = std::min(run->priority, most);
     request.max_cost = run->max_cost;
     request.max_seconds = run->max_seconds;
     NewRun again;
@@ -278,11 +288,12 @@ class RunApi {
           403, fmt::format("'{}' is {}'s run; operators may change it, too.", run->id, run->owner));
     }
     bool changed = false;
-    TRY(parts_.database.write([&](Connection& connection) -> Result<void> {
+    const Result<void> written = parts_.database.write([&](Connection& connection) -> Result<void> {
       changed = TRY(make(connection, run->id, parts_.wall.now()));
       if (!changed) return {};
       return audit(connection, call, parts_.wall, action, run->id);
-    }));
+    });
+    if (!written) return too_many(written.error());
     if (!changed) return problem(409, fmt::format("'{}' {}.", run->id, otherwise));
     const auto after = TRY(find(call));
     return after ? json_reply(to_json(*after)) : json_reply(json::object());

@@ -24,17 +24,20 @@
 //   [limits]
 //   max_queued = 10000               runs that wait, of all owners together; more get 429
 //   max_queued_per_owner = 1000
+//   max_queued_bytes_per_owner = "4TiB"  of the inputs of the runs that wait, where they are known
 //   max_running_per_owner = 16
-//   max_input_bytes = "64GiB"        of one run's input
+//   max_input_bytes = "64GiB"        of one run's input; looked at again when it starts
 //   max_minutes = 600                of its length
 //   max_pixels = 33177600            of its frames: 7680 x 4320
 //   requests_per_second = 50         of one token; as many again may come at once
 //   requests_per_second_per_address = 200
 //   max_body_bytes = "1MiB"          of one request
-//   max_streams = 64                 event streams at the same time
+//   max_streams = 64                 event streams at the same time; half of them of one address
+//   max_streams_per_token = 16       of the tokens of one name
 //   request_timeout = "10s"          until a slow client is cut off
-//   [limits.owners.NAME]             for one owner, instead: max_queued, max_running,
-//                                    max_input_bytes, max_minutes, max_pixels, requests_per_second
+//   [limits.owners.NAME]             for one owner, instead: max_queued, max_queued_bytes,
+//                                    max_running, max_input_bytes, max_minutes, max_pixels,
+//                                    requests_per_second
 //
 //   [[pool]]                         where runs are scored. The first takes runs that name none;
 //                                    without any there is one named "local"
@@ -102,6 +105,7 @@ struct Stores {
 
 struct OwnerLimits {
   int64_t max_queued = 1000;
+  uint64_t max_queued_bytes = uint64_t{4} << 40;
   int64_t max_running = 16;
   uint64_t max_input_bytes = uint64_t{64} << 30;
   int64_t max_minutes = 600;
@@ -117,6 +121,7 @@ struct ServiceLimits {
   double requests_per_second_per_address = 200;
   uint64_t max_body_bytes = 1 << 20;
   int64_t max_streams = 64;
+  int64_t max_streams_per_token = 16;
   std::chrono::seconds request_timeout{10};
   const OwnerLimits& of(const std::string& owner) const;
 };

@@ -16,6 +16,8 @@ Result<OwnerLimits> read_owner(TomlReader& reader, const OwnerLimits& otherwise,
   OwnerLimits limits;
   limits.max_queued =
       TRY(reader.integer("max_queued" + suffix, 1, kMostRuns, otherwise.max_queued));
+  limits.max_queued_bytes =
+      TRY(reader.bytes("max_queued_bytes" + suffix, otherwise.max_queued_bytes));
   limits.max_running =
       TRY(reader.integer("max_running" + suffix, 1, kMostRuns, otherwise.max_running));
   limits.max_input_bytes = TRY(reader.bytes("max_input_bytes", otherwise.max_input_bytes));
@@ -64,6 +66,8 @@ Result<ServiceLimits> read_limits(TomlReader& reader) {
     return own.wrong("max_body_bytes", "from 1KiB to 64MiB, since bodies are held in memory");
   }
   limits.max_streams = TRY(own.integer("max_streams", 1, 10000, limits.max_streams));
+  limits.max_streams_per_token =
+      TRY(own.integer("max_streams_per_token", 1, 10000, limits.max_streams_per_token));
   limits.request_timeout = TRY(own.duration("request_timeout", limits.request_timeout));
   if (limits.request_timeout > std::chrono::minutes(10)) {
     return own.wrong("request_timeout", "at most 10m, since a slow client holds a thread");

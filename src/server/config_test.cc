@@ -127,6 +127,7 @@ TEST(Config, SecretsDoNotLieWhereRunsRead) {
 TEST(Config, LimitsOfAnOwnerReplaceThoseOfAll) {
   const Config config = parsed(kStores + std::string(R"([limits]
 max_queued_per_owner = 7
+max_queued_bytes_per_owner = "3GiB"
 max_minutes = 5
 max_body_bytes = "2MiB"
 [limits.owners."big one"]
@@ -135,6 +136,7 @@ max_input_bytes = "1 TiB"
 )"));
   OwnerLimits each;
   each.max_queued = 7;
+  each.max_queued_bytes = uint64_t{3} << 30;
   each.max_minutes = 5;
   EXPECT_EQ(config.limits.of("anybody"), each);
   each.max_queued = 70;
@@ -377,6 +379,7 @@ TEST(Config, TheExampleIsOne) {
   EXPECT_EQ(config->limits.max_queued, least.limits.max_queued);
   EXPECT_EQ(config->limits.request_timeout, least.limits.request_timeout);
   EXPECT_EQ(config->limits.max_streams, least.limits.max_streams);
+  EXPECT_EQ(config->limits.max_streams_per_token, least.limits.max_streams_per_token);
   EXPECT_EQ(config->listen, least.listen);
   EXPECT_EQ(config->events_listen, least.events_listen);
   EXPECT_EQ(config->data, least.data);

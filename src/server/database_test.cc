@@ -11,6 +11,7 @@
 #include <fstream>
 #include <thread>
 
+#include "server/runs.h"
 #include "server/schema.h"
 #include "store/test_folder.h"
 
@@ -188,6 +189,44 @@ TEST_F(DatabaseTest, ANewerSchemaIsRefused) {
   ASSERT_FALSE(opened.ok());
   EXPECT_EQ(opened.error().code, Code::invalid_argument);
   EXPECT_NE(opened.error().message.find("9999"), std::string::npos);
+}
+
+// A database as version 1 left it, with runs in it.
+TEST_F(DatabaseTest, AnOlderDatabaseIsBroughtUpToDate) {
+  constexpr const char* kRun =
+      "INSERT INTO runs (id, pipeline, version, sha256, parameters, owner, pool, state, "
+      "created_at, "
+      "input, output, run_urls) VALUES (?, 'p', 1, '', '{}', 'ann', 'local', ?, 0, ?, ?, ?)";
+  ASSERT_TRUE(open()
+                  ->write([&](Connection& connection) -> Result<void> {
+                    TRY(connection.run(kRun, {"done", "finished", "in1", "out1", "[\"u\"]"}));
+                    TRY(connection.run(kRun, {"failed", "failed", "in2", "out2", "[\"u\"]"}));
+                    TRY(connection.run(kRun, {"waits", "queued", "in3", "out3", "[]"}));
+                    TRY(connection.run(kRun, {"goes", "running", "in4", "out4", "[\"u\"]"}));
+                    return connection.run_script(
+                        "DROP TABLE outputs; ALTER TABLE runs DROP COLUMN prefixes; ALTER TABLE "
+                        "runs DROP COLUMN troubles; ALTER TABLE runs DROP COLUMN replace_own; "
+                        "PRAGMA user_version=1");
+                  })
+                  .ok());
+  const auto database = open();
+  EXPECT_TRUE(database
+                  ->read([](Connection& connection) -> Result<void> {
+                    EXPECT_EQ(TRY(connection.integer("PRAGMA user_version")), schema_version());
+                    EXPECT_EQ(TRY(connection.integer("SELECT count(*) FROM runs")), 4);
+                    EXPECT_EQ(
+                        TRY(connection.integer(
+                            "SELECT count(*) FROM outputs WHERE (url, run_id, input, state) IN "
+                            "(VALUES ('out1', 'done', 'in1', 'written'), ('out4', 'goes', 'in4', "
+                            "'written'))")),
+                        2);
+                    EXPECT_EQ(TRY(connection.integer("SELECT count(*) FROM outputs")), 2);
+                    EXPECT_EQ(TRY(connection.integer("SELECT sum(runs) FROM run_counts")), 4);
+                    const auto run = TRY(find_run(connection, "waits"));
+                    EXPECT_TRUE(run && run->prefixes.empty() && run->troubles == 0);
+                    return {};
+                  })
+                  .ok());
 }
 
 TEST_F(DatabaseTest, ABackupIsWholeWhileItIsWritten) {

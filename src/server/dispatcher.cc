@@ -7,9 +7,11 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "server/outputs.h"
 #include "server/turn.h"
 
 namespace atelier::server {
@@ -21,9 +23,29 @@ constexpr std::chrono::milliseconds kTick(200);
 // For the database to take what is left, when everything else has ended.
 constexpr std::chrono::seconds kGrace(5);
 constexpr Millis kShortWait = 1000, kFirstWait = 5000, kLongestWait = 300'000;
+// What is nobody's fault and passes: no processes, no store to ask.
+constexpr Millis kLaterWait = 30'000;
+// Stores and disks come back when somebody has seen to them: 1, 2, 4 ... 30 minutes, a day in all.
+constexpr Millis kFirstTrouble = 60'000, kLongestTrouble = 1'800'000;
+constexpr int64_t kMostTroubles = 50;
+// How often it is asked whether nodes have begun.
+constexpr std::chrono::seconds kNodesTick(10);
 constexpr uint64_t kMostLog = uint64_t{8} << 20;
 
 bool exited(int status, int code) { return WIFEXITED(status) && WEXITSTATUS(status) == code; }
+
+// The exit code of a full disk is that of any failure, but its sentence is the kernel's or ours
+// (media/muxer.cc, store/s3/s3_service.cc). Whoever puts it into the name of a video gets patience.
+bool tells_of_full_disk(const std::string& line) {
+  const auto holds = [&](const std::string& words) { return line.find(words) != line.npos; };
+  return holds(describe_errno(ENOSPC)) || holds(describe_errno(EDQUOT)) ||
+         holds("There is no room left in ") || holds("' has room for ");
+}
+
+bool is_trouble(const Ended& ended) {
+  return exited(ended.status, 4) ||
+         (exited(ended.status, 1) && tells_of_full_disk(ended.last_line));
+}
 
 std::string sentence_of(const Ended& ended) {
   if (ended.was_late) return "It took longer than it may (max_seconds).";
@@ -80,8 +102,16 @@ AttemptEnd judge(const RunRow& run, const Ended& ended, int64_t max_attempts, Mi
   } else if ((exited(ended.status, 130) && !ended.was_silent) || ended.was_sent_away) {
     end.counts = false;
     end.not_before = now + kShortWait;
+  } else if (is_trouble(ended)) {
+    end.counts = false;
+    end.was_trouble = true;
+    end.not_before = now + std::min(kLongestTrouble, kFirstTrouble << std::min(run.troubles, 16L));
+    if (run.troubles + 1 >= kMostTroubles) {
+      end.state = RunState::failed;
+      end.reason = fmt::format("{} attempts, the last one: {}", run.troubles + 1, end.reason);
+    }
   } else if (run.attempts >= max_attempts) {
-    end.state = exited(ended.status, 4) ? RunState::failed : RunState::set_aside;
+    end.state = RunState::set_aside;
     end.reason = fmt::format("{} attempts, the last one: {}", run.attempts, end.reason);
   } else {
     const auto doublings = std::min<int64_t>(std::max<int64_t>(run.attempts - 1, 0), 16);
@@ -103,7 +133,8 @@ struct Dispatcher::Job {
   std::optional<Clock::Duration> asked_to_leave;
   bool was_silent = false, was_late = false, was_costly = false;
   std::optional<std::string> url;  // of the run folder, that the database does not have yet
-  int64_t nodes = 1;
+  std::vector<NodeTime> worked;
+  std::optional<Clock::Duration> nodes_since, asked_for_nodes;  // of pools elsewhere
   std::optional<AttemptEnd> end;  // that the database does not have yet
 };
 
@@ -134,30 +165,58 @@ Result<std::unique_ptr<Dispatcher>> Dispatcher::create(Database& database,
 
 // Nobody works on what was "running" when the service ended.
 Result<void> Dispatcher::recover() {
-  return database_.write([this](Connection& connection) -> Result<void> {
+  std::vector<RunRow> lost;
+  TRY(database_.read([&](Connection& connection) -> Result<void> {
     RunFilter filter;
     filter.state = RunState::running;
     filter.limit = INT64_MAX;
-    for (const RunRow& run : TRY(list_runs(connection, filter))) {
-      AttemptEnd end;
-      end.step = run.step;
-      end.counts = false;
-      end.reason = "The service was started again.";
-      if (run.cancel_asked) {
-        end.state = RunState::cancelled;
-        end.reason = "Cancelled.";
-      }
-      TRY(end_attempt(connection, run.id, end, wall_.now()));
-    }
+    lost = TRY(list_runs(connection, filter));
     return {};
-  });
+  }));
+  for (const RunRow& run : lost) {
+    std::vector<NodeTime> worked;
+    const AttemptEnd end = TRY(end_of_lost(run, worked));
+    TRY(database_.write([&](Connection& connection) -> Result<void> {
+      TRY(end_attempt(connection, run.id, end, wall_.now()));
+      return write_pool_time(connection, run.pool, run.id, worked);
+    }));
+  }
+  return {};
+}
+
+// An attempt that ended with the service: from its start to its last sign of life.
+Result<AttemptEnd> Dispatcher::end_of_lost(const RunRow& run, std::vector<NodeTime>& worked) {
+  AttemptEnd end;
+  end.step = run.step;
+  end.counts = false;
+  end.may_have_written = !run.run_urls.empty();
+  end.reason = "The service was started again.";
+  if (run.cancel_asked) {
+    end.state = RunState::cancelled;
+    end.reason = "Cancelled.";
+  }
+  std::optional<int64_t> begin;
+  TRY(database_.read([&](Connection& connection) -> Result<void> {
+    begin = TRY(connection.integer(
+        "SELECT max(at) FROM events WHERE run_id = ? AND kind = 'running'", {run.id}));
+    return {};
+  }));
+  struct stat written {};
+  if (!begin || ::stat((setup_.logs / (run.id + ".log")).c_str(), &written) != 0) return end;
+  const Millis heard = Millis{written.st_mtim.tv_sec} * 1000 + written.st_mtim.tv_nsec / 1'000'000;
+  const Millis last = std::clamp(heard, *begin, std::max(*begin, wall_.now()));
+  const std::string url = run.run_urls.empty() ? "" : run.run_urls.back();
+  worked = worked_of(run, url, 1, *begin, last);
+  end.busy_ms = last - *begin;
+  end.cost = cost_of(worked, pool_of(run).price_per_node_hour);
+  return end;
 }
 
 Result<void> Dispatcher::step() {
   TRY(watch());
   TRY(hear_cancels());
   if (leaving_since_) return {};
-  TRY(fill_pools());
+  if (is_ready()) TRY(fill_pools());
   return setup_.look_at_processes ? setup_.look_at_processes() : Result<void>();
 }
 
@@ -265,25 +324,61 @@ Result<void> Dispatcher::note_urls(Job& job) {
   return {};
 }
 
-double Dispatcher::price_of(const RunRow& run) const {
+const PoolLimits& Dispatcher::pool_of(const RunRow& run) const {
+  static const PoolLimits kNone;
   const auto pool = setup_.pools.find(run.pool);
-  return pool == setup_.pools.end() ? 0 : pool->second.price_per_node_hour;
+  return pool == setup_.pools.end() ? kNone : pool->second;
 }
 
-double Dispatcher::most_nodes_of(const RunRow& run) const {
-  const auto pool = setup_.pools.find(run.pool);
-  return pool == setup_.pools.end() ? 1 : static_cast<double>(pool->second.most_nodes);
+// Of an attempt from `begin` to `end`. While a cluster's queue keeps a job waiting, nobody works.
+// `nodes`: how many there were where nothing better is known.
+std::vector<NodeTime> Dispatcher::worked_of(const RunRow& run, const std::string& url,
+                                            int64_t nodes, Millis begin, Millis end) {
+  if (!pool_of(run).is_elsewhere || !setup_.node_times) return all_of(nodes, begin, end);
+  if (url.empty()) return {};
+  auto times = setup_.node_times(run, url, begin);
+  if (times.ok()) return within(std::move(times).value(), begin, end);
+  setup_.say(
+      fmt::format("How long nodes worked for {} is not known, and all of its time counts: {}",
+                  run.id, times.error().message));
+  return all_of(nodes, begin, end);
+}
+
+// Since the first node began; 0 before.
+double Dispatcher::hours_since_nodes(Job& job) {
+  const auto now = clock_.now();
+  const auto hours = [&](Clock::Duration since) {
+    return std::chrono::duration<double>(now - since).count() / 3600;
+  };
+  if (!pool_of(job.run).is_elsewhere || !setup_.node_times) return hours(job.begun);
+  if (job.nodes_since) return hours(*job.nodes_since);
+  if (job.asked_for_nodes && now - *job.asked_for_nodes < kNodesTick) return 0;
+  job.asked_for_nodes = now;
+  const auto since_begin = std::chrono::duration_cast<std::chrono::milliseconds>(now - job.begun);
+  if (job.run.run_urls.size() <= static_cast<size_t>(job.run.step)) return 0;
+  const Millis wall = wall_.now();
+  const auto times =
+      setup_.node_times(job.run, job.run.run_urls.back(), wall - since_begin.count());
+  if (!times.ok() || times->empty()) return 0;
+  Millis first = wall;
+  for (const NodeTime& time : *times) first = std::min(first, time.begin);
+  job.nodes_since = std::max(job.begun, now - std::chrono::milliseconds(wall - first));
+  return hours(*job.nodes_since);
 }
 
 void Dispatcher::check_bounds(Job& job) {
   const auto now = clock_.now();
   const double worked = std::chrono::duration<double>(now - job.begun).count();
   const double seconds = static_cast<double>(job.run.busy_ms) / 1000 + worked;
-  // As if it had all nodes that it may have: it is ended too early rather than too late.
-  const double cost = job.run.cost + worked / 3600 * price_of(job.run) * most_nodes_of(job.run);
   if (now - job.heard > setup_.silence) job.was_silent = true;
   if (job.run.max_seconds && seconds > *job.run.max_seconds) job.was_late = true;
-  if (job.run.max_cost && cost > *job.run.max_cost) job.was_costly = true;
+  if (job.run.max_cost) {
+    const PoolLimits& pool = pool_of(job.run);
+    // As if it had all nodes that it may have: it is ended too early rather than too late.
+    const double cost = job.run.cost + hours_since_nodes(job) * pool.price_per_node_hour *
+                                           static_cast<double>(pool.most_nodes);
+    if (cost > *job.run.max_cost) job.was_costly = true;
+  }
   if (job.was_silent || job.was_late || job.was_costly) ask_to_leave(job);
 }
 
@@ -302,15 +397,19 @@ void Dispatcher::end_process(Job& job, int status) {
   const std::string url = job.url                    ? *job.url
                           : job.run.run_urls.empty() ? ""
                                                      : job.run.run_urls.back();
+  int64_t nodes = 1;
   if (exited(status, 0) && !url.empty()) {
     if (auto report = setup_.read_report(url)) {
       const json read = json::parse(*report, nullptr, false);
       if (last) came.frames = frames_in(read);
-      job.nodes = nodes_in(read);
+      nodes = nodes_in(read);
       came.report = std::move(report);
     }
   }
-  came.cost = seconds / 3600 * price_of(job.run) * static_cast<double>(job.nodes);
+  const Millis now = wall_.now();
+  job.worked = worked_of(job.run, url, nodes, now - came.busy_ms, now);
+  came.cost = cost_of(job.worked, pool_of(job.run).price_per_node_hour);
+  came.may_have_written = last && !WIFEXITED(status);
   if (came.state == RunState::finished && !last) {
     came.state = RunState::queued;
     came.counts = false;
@@ -326,12 +425,7 @@ Result<void> Dispatcher::write_end(Job& job) {
   TRY(database_.write([&](Connection& connection) -> Result<void> {
     const Millis now = wall_.now();
     if (!TRY(end_attempt(connection, job.run.id, end, now))) return {};
-    for (int64_t node = 0; node < (end.busy_ms > 0 ? job.nodes : 0); ++node) {
-      TRY(
-          connection.run("INSERT INTO pool_time (pool, node, kind, begin_at, end_at, run_id) "
-                         "VALUES (?, ?, 'busy', ?, ?, ?)",
-                         {job.run.pool, std::to_string(node), now - end.busy_ms, now, job.run.id}));
-    }
+    TRY(write_pool_time(connection, job.run.pool, job.run.id, job.worked));
     if (is_over(end.state) && setup_.on_end) {
       const auto event = TRY(connection.integer("SELECT max(seq) FROM events"));
       TRY(setup_.on_end(connection, job.run.id, event.value_or(0)));
@@ -361,6 +455,16 @@ Result<void> Dispatcher::hear_cancels() {
   return {};
 }
 
+// What would be started into a full disk would only fail. It is said once.
+bool Dispatcher::is_ready() {
+  const std::string why = setup_.why_not_ready ? setup_.why_not_ready() : "";
+  if (why.empty() == is_held_) {
+    setup_.say(why.empty() ? "Runs are started again." : "No run is started: " + why);
+    is_held_ = !why.empty();
+  }
+  return why.empty();
+}
+
 Result<void> Dispatcher::fill_pools() {
   for (const auto& [name, pool] : setup_.pools) {
     for (;;) {
@@ -387,7 +491,10 @@ Result<bool> Dispatcher::begin_next(const std::string& pool) {
     run.reset();
     if (!TRY(begin_attempt(connection, next->id, wall_.now()))) return {};
     run = TRY(find_run(connection, next->id));
-    return {};
+    if (!run) return {};
+    return note_outputs(
+        connection, run->id, run->input,
+        setup_.output_urls ? setup_.output_urls(*run) : std::vector<std::string>{run->output});
   }));
   if (run) start(std::move(*run));
   return true;
@@ -417,7 +524,7 @@ void Dispatcher::start_step(Job& job) {
     failed.state = RunState::queued;
     failed.counts = false;
     failed.reason = error.message;
-    failed.not_before = wall_.now() + kFirstWait;
+    failed.not_before = wall_.now() + kLaterWait;
     job.end = failed;
   };
   auto steps = setup_.steps_of(job.run);

@@ -11,7 +11,8 @@
 //   0       the step is done; after the last one the run is finished
 //   2       failed: command, model or configuration is wrong, and would be again
 //   3       set aside: the input cannot be scored; an operator releases it by `retry`
-//   4       another attempt later; failed after max_attempts
+//   4, or 1 and a disk is full   its surroundings' fault: another attempt after minutes, again and
+//           again for about a day; then failed. No attempt is counted
 //   others, signals   another attempt; set aside after max_attempts: an input that ends its workers
 //           each time must not block the next
 //   130     cancelled if that was asked for; else nobody's fault, and not counted
@@ -27,6 +28,7 @@
 
 #include "base/clock.h"
 #include "engine/launcher.h"
+#include "server/node_times.h"
 #include "server/runs.h"
 
 namespace atelier::server {
@@ -35,6 +37,7 @@ struct PoolLimits {
   int64_t max_running = 1;         // runs at the same time
   int64_t most_nodes = 1;          // of one run
   double price_per_node_hour = 0;  // in whatever money the configuration counts
+  bool is_elsewhere = false;       // nodes come and go while the run's process waits for them
 };
 
 // All are called from the dispatcher's thread alone.
@@ -50,6 +53,15 @@ struct DispatcherSetup {
   std::function<bool(const std::string& url)> is_run_url;
   // report.json of a run folder; nothing if there is none or it cannot be read.
   std::function<std::optional<std::string>(const std::string& run_url)> read_report;
+  // When nodes worked in a run folder, those that beat at `since` or later; of pools elsewhere.
+  // Empty: all nodes count for all of an attempt. Errors: those of the store.
+  std::function<Result<std::vector<NodeTime>>(const RunRow&, const std::string& run_url,
+                                              Millis since)>
+      node_times;
+  // URLs of what a run writes (known_urls() of outputs.h). Empty: RunRow::output.
+  std::function<std::vector<std::string>(const RunRow&)> output_urls;
+  // Why no run may be started now: a sentence, or nothing. May be empty.
+  std::function<std::string()> why_not_ready;
   // Called in the transaction that ends a run, with the event that tells it. May be empty.
   std::function<Result<void>(Connection&, const std::string& run_id, int64_t event)> on_end;
   // Called after that transaction. May be empty.
@@ -104,6 +116,7 @@ class Dispatcher {
   Dispatcher(Database& database, engine::Launcher& launcher, const Clock& clock,
              const WallClock& wall, DispatcherSetup setup);
   Result<void> recover();
+  Result<AttemptEnd> end_of_lost(const RunRow& run, std::vector<NodeTime>& worked);
   Result<void> watch();
   Result<void> watch(Job& job);
   void listen(Job& job);
@@ -111,6 +124,7 @@ class Dispatcher {
   void check_bounds(Job& job);
   bool is_overdue(const Job& job) const;
   Result<void> hear_cancels();
+  bool is_ready();
   Result<void> fill_pools();
   Result<bool> begin_next(const std::string& pool);
   void start(RunRow run);
@@ -118,8 +132,10 @@ class Dispatcher {
   Result<void> write_end(Job& job);
   void end_process(Job& job, int status);
   void ask_to_leave(Job& job);
-  double price_of(const RunRow& run) const;
-  double most_nodes_of(const RunRow& run) const;
+  const PoolLimits& pool_of(const RunRow& run) const;
+  std::vector<NodeTime> worked_of(const RunRow& run, const std::string& url, int64_t nodes,
+                                  Millis begin, Millis end);
+  double hours_since_nodes(Job& job);
   void leave();
   bool has_left() const;
 
@@ -132,6 +148,7 @@ class Dispatcher {
   std::map<std::string, uint64_t> last_begun_;
   uint64_t begun_ = 0;
   std::optional<Clock::Duration> leaving_since_;
+  bool is_held_ = false;  // it said that it starts nothing
 };
 
 }  // namespace atelier::server

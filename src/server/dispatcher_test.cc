@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/dispatcher.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/stat.h>
 
+#include <array>
 #include <deque>
 #include <fstream>
 
@@ -49,6 +52,7 @@ struct DispatcherTest : ::testing::Test, engine::Launcher {
   bool startable = true;
   size_t steps = 1;
   int64_t most_attempts = 3, most_running = 99;
+  std::string output;  // of what is added
   std::map<std::string, std::string> reports;
   std::vector<std::string> ended, said;
   DispatcherSetup setup;
@@ -92,6 +96,16 @@ struct DispatcherTest : ::testing::Test, engine::Launcher {
     ASSERT_TRUE(made.ok()) << made.error().message;
     dispatcher = std::move(made).value();
   }
+  int64_t number(const std::string& sql) {
+    int64_t found = -1;
+    EXPECT_TRUE(database
+                    ->read([&](Connection& connection) -> Result<void> {
+                      found = TRY(connection.integer(sql)).value_or(0);
+                      return {};
+                    })
+                    .ok());
+    return found;
+  }
   std::string add(const std::string& owner = "ann", std::optional<double> max_seconds = {},
                   std::optional<double> max_cost = {}) {
     NewRun run;
@@ -100,6 +114,7 @@ struct DispatcherTest : ::testing::Test, engine::Launcher {
     run.pool = "local";
     run.max_seconds = max_seconds;
     run.max_cost = max_cost;
+    run.output = output;
     std::string id;
     EXPECT_TRUE(database
                     ->write([&](Connection& connection) -> Result<void> {
@@ -222,7 +237,7 @@ TEST_F(DispatcherTest, PoisonIsSetAsideAndDoesNotBlockTheNext) {
   // An operator releases it.
   ASSERT_TRUE(database
                   ->write([&](Connection& connection) -> Result<void> {
-                    EXPECT_TRUE(TRY(retry_run(connection, poison, wall.now())));
+                    EXPECT_TRUE(TRY(retry_run(connection, poison, {}, wall.now())));
                     return {};
                   })
                   .ok());
@@ -244,7 +259,8 @@ TEST_F(DispatcherTest, ExitCodesDecide) {
     end(one.status, "atelier: Why it ended.\n");
     EXPECT_EQ(find(id).state, one.state) << one.status;
     EXPECT_EQ(find(id).reason, "Why it ended.");
-    EXPECT_EQ(find(id).attempts, one.status == exit_status(130) ? 0 : 1);
+    const bool is_nobodys = one.status == exit_status(130) || one.status == exit_status(4);
+    EXPECT_EQ(find(id).attempts, is_nobodys ? 0 : 1);
     if (!is_over(find(id).state)) {
       ASSERT_TRUE(database
                       ->write([&](Connection& connection) -> Result<void> {
@@ -257,13 +273,163 @@ TEST_F(DispatcherTest, ExitCodesDecide) {
   }
 }
 
-TEST_F(DispatcherTest, WhatCannotBeReachedFailsInTheEnd) {
+// A store that is away for an evening must not empty the queue, as attempts at poison would.
+TEST_F(DispatcherTest, WhatCannotBeReachedIsTriedForADayThenFails) {
   most_attempts = 1;
   const std::string id = add();
-  step();
-  end(exit_status(4), "The store does not answer.\n");
+  const Millis begin = wall.now();
+  for (int attempts = 0; !is_over(find(id).state) && attempts < 1000; ++attempts) {
+    step();
+    end(exit_status(4), "atelier: The store does not answer.\n");
+    const RunRow row = find(id);
+    EXPECT_EQ(row.attempts, 0);
+    if (is_over(row.state)) break;
+    EXPECT_EQ(row.reason, "The store does not answer.");
+    EXPECT_GE(row.not_before, wall.now() + 60'000);
+    EXPECT_LE(row.not_before, wall.now() + 1'800'000);
+    wall.advance(row.not_before - wall.now());
+  }
   EXPECT_EQ(find(id).state, RunState::failed);
   EXPECT_THAT(find(id).reason, HasSubstr("The store does not answer."));
+  EXPECT_GE(wall.now() - begin, Millis{20} * 3600 * 1000);
+}
+
+TEST_F(DispatcherTest, AFullDiskIsNotTheRunsFault) {
+  most_attempts = 1;
+  const std::string id = add();
+  for (int i = 0; i < 5; ++i) {
+    step();
+    end(exit_status(1), "atelier: Cannot write '/runs/x': No space left on device.\n");
+    EXPECT_EQ(find(id).state, RunState::queued);
+    wall.advance(find(id).not_before - wall.now());
+  }
+  EXPECT_EQ(find(id).troubles, 5);
+  // Any other end of an attempt is one as ever, and a row of troubles is over.
+  most_attempts = 2;
+  step();
+  end(exit_status(1), "atelier: A bug.\n");
+  EXPECT_EQ(find(id).attempts, 1);
+  EXPECT_EQ(find(id).troubles, 0);
+}
+
+TEST_F(DispatcherTest, NothingIsStartedWhileTheServiceIsNotReady) {
+  std::string why = "There is 1 MiB left.";
+  setup.why_not_ready = [&] { return why; };
+  create();
+  const std::string id = add();
+  step();
+  step();
+  EXPECT_THAT(plays, IsEmpty());
+  EXPECT_EQ(find(id).state, RunState::queued);
+  EXPECT_THAT(said, ElementsAre(HasSubstr("There is 1 MiB left.")));
+  why.clear();
+  step();
+  EXPECT_THAT(plays, SizeIs(1));
+}
+
+TEST_F(DispatcherTest, WaitingForNodesElsewhereCostsNothing) {
+  setup.pools["local"] = {1, 2, 3.6, true};
+  std::vector<NodeTime> times;
+  std::vector<std::string> asked;
+  setup.node_times = [&](const RunRow&, const std::string& url, Millis) {
+    asked.push_back(url);
+    return Result<std::vector<NodeTime>>(times);
+  };
+  create();
+  const std::string id = add("ann", {}, 1.0);
+  step();
+  plays[0].says = "Run: file:///runs/1\n";
+  step();
+  // Two hours in the cluster's queue: at two nodes that would be 14.4.
+  for (int i = 0; i < 7200; i += 60) {
+    clock.advance(std::chrono::minutes(1));
+    wall.advance(60'000);
+    plays[0].says = "Waiting.\n";
+    step();
+  }
+  EXPECT_FALSE(plays[0].asked);
+  times = {{"a", wall.now(), wall.now() + 100'000},
+           {"b", wall.now() + 40'000, wall.now() + 90'000}};
+  clock.advance(std::chrono::seconds(100));
+  wall.advance(100'000);
+  end(exit_status(1), "atelier: It failed.\n");  // failed attempts count their nodes, too
+  EXPECT_DOUBLE_EQ(find(id).cost, 0.15);
+  EXPECT_EQ(find(id).busy_ms, 7'300'000);
+  EXPECT_EQ(number("SELECT sum(end_at - begin_at) FROM pool_time"), 150'000);
+}
+
+TEST_F(DispatcherTest, CostIsBoundedFromWhenTheNodesBegan) {
+  setup.pools["local"] = {1, 2, 3.6, true};
+  std::vector<NodeTime> times;
+  setup.node_times = [&](const RunRow&, const std::string&, Millis) {
+    return Result<std::vector<NodeTime>>(times);
+  };
+  create();
+  add("ann", {}, 0.3);
+  step();
+  plays[0].says = "Run: file:///runs/1\n";
+  step();
+  clock.advance(std::chrono::seconds(500));
+  wall.advance(500'000);
+  times = {{"a", wall.now() - 100'000, wall.now()}};
+  step();
+  EXPECT_FALSE(plays[0].asked);
+  clock.advance(std::chrono::seconds(51));  // two nodes at most, for 151 s
+  step();
+  EXPECT_TRUE(plays[0].asked);
+}
+
+TEST_F(DispatcherTest, AnAttemptThatEndedWithTheServiceCountsToItsLastSignOfLife) {
+  const std::string id = add();
+  step();
+  plays[0].says = "still there\n";
+  step();
+  const auto log = folder.path() / "logs" / (id + ".log");
+  const Millis last = wall.now() + 1'000'000;
+  const timespec time{last / 1000, 0};
+  const std::array<timespec, 2> both = {time, time};
+  ASSERT_EQ(::utimensat(AT_FDCWD, log.c_str(), both.data(), 0), 0);
+  wall.advance(9'000'000);  // until somebody starts the service again
+  create();
+  EXPECT_EQ(find(id).busy_ms, 1'000'000);
+  EXPECT_DOUBLE_EQ(find(id).cost, 1.0);
+  EXPECT_EQ(number("SELECT sum(end_at - begin_at) FROM pool_time"), 1'000'000);
+}
+
+// What a run writes is known from when it begins, and forgotten if it did not write.
+TEST_F(DispatcherTest, OutputsAreKnownWhileARunMayWriteAndWhenItDid) {
+  setup.output_urls = [](const RunRow& run) {
+    return std::vector<std::string>{run.output, "file:///real" + run.output.substr(7)};
+  };
+  create();
+  output = "file:///out/1.mp4";
+  const std::string finished = add();
+  EXPECT_EQ(number("SELECT count(*) FROM outputs"), 0);
+  step();
+  EXPECT_EQ(number("SELECT count(*) FROM outputs WHERE state = 'begun'"), 2);
+  end(exit_status(0));
+  output = "file:///out/2.mp4";
+  const std::string refused = add();
+  step();
+  end(exit_status(3));
+  output = "file:///out/3.mp4";
+  most_attempts = 1;
+  const std::string killed = add();
+  step();
+  end(SIGKILL);
+  EXPECT_EQ(find(killed).state, RunState::set_aside);
+  for (const auto& id : {finished, refused, killed}) {
+    ASSERT_TRUE(database
+                    ->write([&](Connection& connection) -> Result<void> {
+                      EXPECT_TRUE(TRY(delete_run(connection, id)));
+                      return {};
+                    })
+                    .ok());
+  }
+  EXPECT_EQ(number("SELECT count(*) FROM outputs WHERE url LIKE '%/1.mp4'"), 2);
+  EXPECT_EQ(number("SELECT count(*) FROM outputs WHERE url LIKE '%/2.mp4'"), 0);
+  // Nobody saw whether it had written.
+  EXPECT_EQ(number("SELECT count(*) FROM outputs WHERE url LIKE '%/3.mp4'"), 2);
 }
 
 TEST_F(DispatcherTest, CancelledRunsLeaveOrAreKilled) {

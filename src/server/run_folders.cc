@@ -2,7 +2,9 @@
 #include "server/run_folders.h"
 
 #include <algorithm>
+#include <map>
 
+#include "run/ledger_view.h"
 #include "run/report.h"
 #include "run/run_folder.h"
 
@@ -32,6 +34,29 @@ Result<std::optional<std::string>> RunFolders::report(const std::string& run_url
   const auto name = name_of(run_url);
   if (!name) return std::optional<std::string>();
   return run::RunFolder(store_, *name).read_report();
+}
+
+Result<std::vector<NodeTime>> RunFolders::node_times(const std::string& run_url, Millis since,
+                                                     bool of_machines) {
+  std::map<std::string, NodeTime> nodes;
+  const auto name = name_of(run_url);
+  if (!name) return std::vector<NodeTime>();
+  const auto objects = TRY(list_all(store_, *name + "/workers/"));
+  for (const run::WorkerView& worker : TRY(run::read_workers(store_, objects))) {
+    NodeTime time{worker.name, 0, 0};
+    time.end =
+        std::chrono::floor<std::chrono::milliseconds>(worker.beat.time_since_epoch()).count();
+    time.begin = time.end - static_cast<Millis>(std::max(0.0, worker.seconds) * 1000);
+    if (time.end < since) continue;
+    if (of_machines && !worker.origin.boot.empty()) time.node = worker.origin.boot;
+    const auto [known, is_new] = nodes.emplace(time.node, time);
+    if (is_new) continue;
+    known->second.begin = std::min(known->second.begin, time.begin);
+    known->second.end = std::max(known->second.end, time.end);
+  }
+  std::vector<NodeTime> times;
+  for (auto& [key, time] : nodes) times.push_back(std::move(time));
+  return times;
 }
 
 Result<std::vector<LogPiece>> RunFolders::logs(const std::string& run_url,

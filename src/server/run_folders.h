@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "server/node_times.h"
 #include "store/object_store.h"
 
 namespace atelier::server {
@@ -39,6 +40,11 @@ class RunFolders {
   // `worker` is empty. At most `most_bytes`, the last ones.
   Result<std::vector<LogPiece>> logs(const std::string& run_url, const std::string& worker,
                                      uint64_t most_bytes);
+  // When each worker that beat at `since` or later worked, by the clock of the store;
+  // `of_machines`: those of one machine count once. Nothing if there is no such run. Errors: those
+  // of the store.
+  Result<std::vector<NodeTime>> node_times(const std::string& run_url, Millis since,
+                                           bool of_machines);
 
  private:
   // The folder's name in the store; nothing if the URL is of another store.

@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "server/outputs.h"
+
 namespace atelier::server {
 namespace {
 
@@ -27,7 +29,8 @@ constexpr std::string_view kColumns =
     "seq, id, pipeline, version, sha256, parameters, labels, owner, pool, priority, state, reason, "
     "exit_code, attempts, step, cancel_asked, not_before, created_at, started_at, ended_at, input, "
     "output, bytes, replace_output, run_urls, rerun_of, trigger_name, max_cost, max_seconds, "
-    "busy_ms, cost, frames";
+    "busy_ms, cost, frames, prefixes, troubles, replace_own";
+constexpr int kColumnCount = 35;
 
 std::optional<int64_t> optional_integer(const Rows& rows, int column) {
   if (rows.is_null(column)) return std::nullopt;
@@ -90,7 +93,10 @@ RunRow read_row(const Rows& rows) {
   run.max_seconds = optional_real(rows, c++);
   run.busy_ms = rows.integer(c++);
   run.cost = rows.real(c++);
-  run.frames = rows.integer(c);
+  run.frames = rows.integer(c++);
+  run.prefixes = texts_of(rows.text(c++));
+  run.troubles = rows.integer(c++);
+  run.replace_own = rows.integer(c) != 0;
   return run;
 }
 
@@ -99,6 +105,12 @@ Result<void> check_room(Connection& connection, const NewRun& run, const QueueLi
     Error error{Code::unavailable, std::move(text), std::chrono::seconds(10)};
     return error;
   };
+  // To wait for room would be in vain.
+  if (run.bytes > limits.max_queued_bytes_of_owner) {
+    return make_error(Code::invalid_argument,
+                      "The input has {} bytes; '{}' may have {} in the queue altogether.",
+                      run.bytes, run.owner, limits.max_queued_bytes_of_owner);
+  }
   Rows rows = TRY(connection.query(
       "SELECT owner, sum(runs), sum(bytes) FROM run_counts WHERE state = 'queued' GROUP BY owner"));
   int64_t all = 0;
@@ -120,6 +132,21 @@ Result<void> check_room(Connection& connection, const NewRun& run, const QueueLi
   }
   if (all < limits.max_queued) return {};
   return full(fmt::format("The queue is full ({} runs); submit again when some are done.", all));
+}
+
+// What an attempt does to the number of troubles: 1 adds, 0 ends the row of them, 2 leaves it.
+int64_t trouble_of(const AttemptEnd& end) {
+  if (end.was_trouble) return 1;
+  return end.counts || end.exit_code == 0 ? 0 : 2;
+}
+
+// The bound that nothing is left of; null where something is.
+const char* spent_bound(const RunRow& run) {
+  if (run.max_cost && run.cost >= *run.max_cost) return "max_cost";
+  if (run.max_seconds && static_cast<double>(run.busy_ms) / 1000 >= *run.max_seconds) {
+    return "max_seconds";
+  }
+  return nullptr;
 }
 
 std::string detail_of(const std::string& reason) {
@@ -166,11 +193,28 @@ Result<std::string> add_run(Connection& connection, const NewRun& run, const Que
   TRY(connection.run(
       "INSERT INTO runs (id, pipeline, version, sha256, parameters, labels, owner, pool, priority, "
       "state, created_at, input, output, bytes, replace_output, rerun_of, trigger_name, max_cost, "
-      "max_seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      {id, run.pipeline, run.version, run.sha256, run.parameters, run.labels, run.owner, run.pool,
-       run.priority, now, run.input, run.output, run.bytes, int64_t{run.replace_output ? 1 : 0},
-       value_of(run.rerun_of), value_of(run.trigger), value_of(run.max_cost),
-       value_of(run.max_seconds)}));
+      "max_seconds, prefixes, replace_own) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      {id,
+       run.pipeline,
+       run.version,
+       run.sha256,
+       run.parameters,
+       run.labels,
+       run.owner,
+       run.pool,
+       run.priority,
+       now,
+       run.input,
+       run.output,
+       run.bytes,
+       int64_t{run.replace_output ? 1 : 0},
+       value_of(run.rerun_of),
+       value_of(run.trigger),
+       value_of(run.max_cost),
+       value_of(run.max_seconds),
+       json(run.prefixes).dump(),
+       int64_t{run.replace_own ? 1 : 0}}));
   TRY(add_event(connection, id, "queued", "{}", now));
   return id;
 }
@@ -205,7 +249,7 @@ Result<std::optional<RunRow>> find_run(Connection& connection, const std::string
       connection.query(fmt::format("SELECT {}, report FROM runs WHERE id = ?", kColumns), {id}));
   if (!TRY(rows.next())) return std::optional<RunRow>();
   RunRow run = read_row(rows);
-  run.report = optional_text(rows, 32);
+  run.report = optional_text(rows, kColumnCount);
   return std::optional<RunRow>(std::move(run));
 }
 
@@ -247,6 +291,7 @@ Result<bool> ask_to_cancel(Connection& connection, const std::string& id, Millis
       "WHERE id = ? AND state = 'queued'",
       {now, id}));
   if (queued > 0) {
+    TRY(forget_outputs(connection, id));
     TRY(add_event(connection, id, "cancelled", "{}", now));
     return true;
   }
@@ -257,15 +302,29 @@ Result<bool> ask_to_cancel(Connection& connection, const std::string& id, Millis
   return running > 0;
 }
 
-Result<bool> retry_run(Connection& connection, const std::string& id, Millis now) {
-  const int64_t changed = TRY(connection.run(
-      "UPDATE runs SET state = 'queued', reason = '', exit_code = NULL, attempts = 0, "
-      "cancel_asked = 0, not_before = 0, ended_at = NULL, busy_ms = 0, cost = 0, step = 0, "
-      "run_urls = '[]' "
-      "WHERE id = ? AND state IN ('failed', 'cancelled', 'set_aside')",
+Result<bool> retry_run(Connection& connection, const std::string& id, const QueueLimits& limits,
+                       Millis now) {
+  const auto run = TRY(find_run(connection, id));
+  if (!run || !is_over(run->state) || run->state == RunState::finished) return false;
+  if (const char* spent = spent_bound(*run)) {
+    return make_error(Code::conflict,
+                      "'{}' has used up its {}, which a retry does not give it again; `atelier "
+                      "rerun` makes a new run of it.",
+                      id, spent);
+  }
+  TRY(check_room(connection, *run, limits));
+  TRY(connection.run(
+      "UPDATE runs SET state = 'queued', reason = '', exit_code = NULL, attempts = 0, troubles = "
+      "0, cancel_asked = 0, not_before = 0, ended_at = NULL, step = 0, run_urls = '[]' WHERE id = "
+      "?",
       {id}));
-  if (changed > 0) TRY(add_event(connection, id, "retried", "{}", now));
-  return changed > 0;
+  TRY(add_event(connection, id, "retried", "{}", now));
+  return true;
+}
+
+Result<void> note_bytes(Connection& connection, const std::string& id, int64_t bytes) {
+  TRY(connection.run("UPDATE runs SET bytes = ? WHERE id = ?", {bytes, id}));
+  return {};
 }
 
 Result<bool> delete_run(Connection& connection, const std::string& id) {
@@ -292,12 +351,15 @@ Result<bool> end_attempt(Connection& connection, const std::string& id, const At
   if (is_over(end.state)) ended = now;
   const int64_t changed = TRY(connection.run(
       "UPDATE runs SET state = ?, reason = ?, exit_code = ?, step = ?, not_before = ?, "
-      "ended_at = ?, attempts = attempts - ?, busy_ms = busy_ms + ?, cost = cost + ?, "
+      "ended_at = ?, attempts = attempts - ?, troubles = CASE ? WHEN 0 THEN 0 WHEN 1 THEN troubles "
+      "+ 1 ELSE troubles END, busy_ms = busy_ms + ?, cost = cost + ?, "
       "frames = frames + ?, report = coalesce(?, report) WHERE id = ? AND state = 'running'",
       {std::string(to_string(end.state)), end.reason, value_of(end.exit_code), end.step,
-       end.not_before, value_of(ended), int64_t{end.counts ? 0 : 1}, end.busy_ms, end.cost,
-       end.frames, value_of(end.report), id}));
+       end.not_before, value_of(ended), int64_t{end.counts ? 0 : 1}, trouble_of(end), end.busy_ms,
+       end.cost, end.frames, value_of(end.report), id}));
   if (changed > 0) {
+    if (end.state == RunState::finished || end.may_have_written) TRY(keep_outputs(connection, id));
+    if (is_over(end.state)) TRY(forget_outputs(connection, id));
     TRY(add_event(connection, id, to_string(end.state), detail_of(end.reason), now));
   }
   return changed > 0;

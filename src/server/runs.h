@@ -35,11 +35,13 @@ struct NewRun {
   std::string input;     // URLs
   std::string output;
   int64_t bytes = 0;            // of the input, where known
-  bool replace_output = false;  // what is at the output already
+  bool replace_output = false;  // what is at the output already, whatever it is
+  bool replace_own = false;     // the same, if an earlier run made it from this input
   std::optional<std::string> rerun_of;
   std::optional<std::string> trigger;
   std::optional<double> max_cost;     // in the unit of the pool's price
   std::optional<double> max_seconds;  // of working, all attempts together
+  std::vector<std::string> prefixes;  // of who asked (Principal): places are checked at each start
 };
 
 struct RunRow : NewRun {
@@ -49,6 +51,7 @@ struct RunRow : NewRun {
   std::string reason;  // a sentence: why it failed, waits or was set aside
   std::optional<int64_t> exit_code;
   int64_t attempts = 0;  // begun
+  int64_t troubles = 0;  // attempts in a row that ended by no fault of the run's
   int64_t step = 0;      // of the pipeline's scoring steps, that is next or goes on
   bool cancel_asked = false;
   Millis not_before = 0;
@@ -73,7 +76,7 @@ struct QueueLimits {
 Result<std::string> make_run_name(Millis now);
 
 // Adds it as queued. Errors: unavailable with retry_after (the queue, or its owner's share of it,
-// is full).
+// is full); invalid_argument (it would not fit into an empty one).
 Result<std::string> add_run(Connection& connection, const NewRun& run, const QueueLimits& limits,
                             Millis now);
 
@@ -105,13 +108,17 @@ Result<std::vector<RunRow>> list_runs(Connection& connection, const RunFilter& f
 // All changes below give false where the run is not there or not in a state for it.
 // A queued run is cancelled at once, a running one when its processes have left.
 Result<bool> ask_to_cancel(Connection& connection, const std::string& id, Millis now);
-// A run that is over and not finished goes into the queue again, with all its attempts and bounds,
-// from its first step: what was scored is in the run folders.
-Result<bool> retry_run(Connection& connection, const std::string& id, Millis now);
+// A run that is over and not finished goes into the queue again, with all its attempts, from its
+// first step: what was scored is in the run folders. What it has spent of its bounds stays spent.
+// Errors: those of add_run; conflict (nothing is left of max_cost or max_seconds).
+Result<bool> retry_run(Connection& connection, const std::string& id, const QueueLimits& limits,
+                       Millis now);
+// How large its input is was found out.
+Result<void> note_bytes(Connection& connection, const std::string& id, int64_t bytes);
 // A run that is over: row, events and idempotency key.
 Result<bool> delete_run(Connection& connection, const std::string& id);
 
-// queued -> running; an attempt more.
+// queued -> running; an attempt more. What it writes is for note_outputs() (outputs.h).
 Result<bool> begin_attempt(Connection& connection, const std::string& id, Millis now);
 
 // What an attempt came to.
@@ -120,9 +127,11 @@ struct AttemptEnd {
   std::string reason;
   std::optional<int64_t> exit_code;
   int64_t step = 0;
-  Millis not_before = 0;  // with queued
-  bool counts = true;     // false: nobody's fault (the service stopped)
-  int64_t busy_ms = 0;    // of this attempt
+  Millis not_before = 0;          // with queued
+  bool counts = true;             // false: nobody's fault (the service stopped)
+  bool was_trouble = false;       // not the run's, but its surroundings' (a store, a disk)
+  bool may_have_written = false;  // how far it came is not known
+  int64_t busy_ms = 0;            // of this attempt
   double cost = 0;
   int64_t frames = 0;  // done by it
   std::optional<std::string> report;

@@ -83,7 +83,7 @@ TEST_F(RunsTest, ARunGoesThroughItsStatesAndEachIsAnEvent) {
   // What is over stays so.
   EXPECT_FALSE(write([&](Connection& c) { return begin_attempt(c, id, kNow); }).value());
   EXPECT_FALSE(write([&](Connection& c) { return ask_to_cancel(c, id, kNow); }).value());
-  EXPECT_FALSE(write([&](Connection& c) { return retry_run(c, id, kNow); }).value());
+  EXPECT_FALSE(write([&](Connection& c) { return retry_run(c, id, limits, kNow); }).value());
 }
 
 TEST_F(RunsTest, AnAttemptThatIsNobodysFaultIsNotCounted) {
@@ -151,9 +151,57 @@ TEST_F(RunsTest, CancellingAndRetrying) {
   EXPECT_EQ(find(running).state, RunState::running);
   EXPECT_TRUE(find(running).cancel_asked);
   EXPECT_FALSE(write([&](Connection& c) { return delete_run(c, running); }).value());
-  EXPECT_TRUE(write([&](Connection& c) { return retry_run(c, queued, kNow); }).value());
+  EXPECT_TRUE(write([&](Connection& c) { return retry_run(c, queued, limits, kNow); }).value());
   EXPECT_EQ(find(queued).state, RunState::queued);
   EXPECT_THAT(kinds(queued), ElementsAre("queued", "cancelled", "retried"));
+}
+
+// A retry is no way around the queue's bounds, nor around the run's own.
+TEST_F(RunsTest, ARetryNeedsRoomAndKeepsWhatWasSpent) {
+  NewRun bounded = run();
+  bounded.max_cost = 1.0;
+  bounded.bytes = 50;
+  const std::string id = add(bounded);
+  const auto fail = [&](double cost) {
+    EXPECT_TRUE(write([&](Connection& c) { return begin_attempt(c, id, kNow); }).value());
+    AttemptEnd end;
+    end.state = RunState::failed;
+    end.cost = cost;
+    end.busy_ms = 2000;
+    EXPECT_TRUE(write([&](Connection& c) { return end_attempt(c, id, end, kNow); }).value());
+  };
+  const auto retry = [&] {
+    return write([&](Connection& c) { return retry_run(c, id, limits, kNow); });
+  };
+  fail(0.25);
+  add(run());
+  limits.max_queued = 1;
+  EXPECT_EQ(retry().error().code, Code::unavailable);
+  EXPECT_GT(retry().error().retry_after.count(), 0);
+  limits.max_queued = 10;
+  limits.max_queued_of_owner = 1;
+  EXPECT_EQ(retry().error().code, Code::unavailable);
+  limits.max_queued_of_owner = 10;
+  limits.max_queued_bytes_of_owner = 49;
+  EXPECT_EQ(retry().error().code, Code::invalid_argument) << "it will never fit";
+  EXPECT_EQ(find(id).state, RunState::failed);
+  limits.max_queued_bytes_of_owner = 50;
+  EXPECT_TRUE(retry().value());
+  EXPECT_EQ(find(id).cost, 0.25);
+  EXPECT_EQ(find(id).busy_ms, 2000);
+  EXPECT_EQ(find(id).attempts, 0);
+  fail(0.75);
+  EXPECT_EQ(retry().error().code, Code::conflict);
+  EXPECT_THAT(retry().error().message, HasSubstr("max_cost"));
+}
+
+TEST_F(RunsTest, PrefixesStayWithTheRun) {
+  NewRun scoped = run();
+  scoped.prefixes = {"/srv/a", "az://acct/b"};
+  scoped.replace_own = true;
+  const RunRow row = find(add(scoped));
+  EXPECT_EQ(row.prefixes, scoped.prefixes);
+  EXPECT_TRUE(row.replace_own);
 }
 
 TEST_F(RunsTest, ListsAreFilteredAndPagedNewestFirst) {

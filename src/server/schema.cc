@@ -171,6 +171,22 @@ CREATE TABLE pool_time (
   run_id TEXT
 );
 CREATE INDEX pool_time_by_pool ON pool_time (pool, begin_at);
+)",
+                               R"(
+CREATE TABLE outputs (
+  url TEXT NOT NULL,                -- as the run has it, and with links followed where that differs
+  run_id TEXT NOT NULL,             -- which may be forgotten since
+  input TEXT NOT NULL,              -- the run's
+  state TEXT NOT NULL,              -- begun, written
+  PRIMARY KEY (url, run_id)
+) WITHOUT ROWID;
+CREATE INDEX outputs_by_run ON outputs (run_id);
+INSERT INTO outputs SELECT output, id, input, 'written' FROM runs WHERE output != '' AND
+  (state = 'finished' OR (state IN ('queued', 'running') AND run_urls != '[]'));
+
+ALTER TABLE runs ADD COLUMN prefixes TEXT NOT NULL DEFAULT '[]';   -- of who asked: JSON
+ALTER TABLE runs ADD COLUMN troubles INTEGER NOT NULL DEFAULT 0;   -- attempts that were nobody's fault
+ALTER TABLE runs ADD COLUMN replace_own INTEGER NOT NULL DEFAULT 0;
 )"};
 
 Result<void> take_steps(Connection& connection, size_t from) {

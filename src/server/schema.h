@@ -12,6 +12,7 @@
 //   audit       who changed what
 //   deliveries  webhooks that are to be sent or were
 //   pool_time   when nodes of pools worked
+//   outputs     what runs write or wrote: kept when the run is forgotten
 #pragma once
 
 #include <string>

@@ -5,18 +5,23 @@
 
 #include <algorithm>
 #include <atomic>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/clock.h"
 #include "engine/warm_pool.h"
 #include "engine/warm_protocol.h"
 #include "server/api.h"
+#include "server/audit.h"
 #include "server/dispatcher.h"
 #include "server/housekeeping.h"
+#include "server/input_size.h"
 #include "server/openapi.h"
+#include "server/outputs.h"
 #include "server/previews.h"
 #include "server/service_config.h"
 #include "server/service_steps.h"
+#include "server/stream_shares.h"
 #include "server/text_file.h"
 #include "server/token_gate.h"
 #include "server/webhooks.h"
@@ -62,6 +67,7 @@ struct Service::Parts {
 
   Result<void> make_database();
   Result<void> make_api();
+  void add_looks(DispatcherSetup& made);
   Result<void> make_dispatcher();
   void make_warm_pools();
   Result<void> make_triggers();
@@ -75,6 +81,8 @@ struct Service::Parts {
   Result<std::vector<std::vector<std::string>>> steps_of(const RunRow& run);
   Result<Submissions::Of> read_back(const RunRow& run);
   std::string why_not_ready() const;
+  bool has_pool(const std::string& name) const;
+  bool is_engine(const std::string& pool, EngineName engine) const;
   std::string url_of(const Address& address, const HttpListener& at) const;
   StreamReply answer(Call call);
   StreamReply answer_stream(Call call);
@@ -89,6 +97,7 @@ struct Service::Parts {
   fs::path logs, backups;
   EventBell bell;
   Metrics metrics;
+  StreamShares stream_shares{config.limits.max_streams_per_token};
   std::unique_ptr<ObjectStore> ops;
   std::unique_ptr<Database> database;
   std::unique_ptr<RunFolders> folders;
@@ -108,6 +117,7 @@ struct Service::Parts {
   std::vector<Trigger> from_config GUARDED_BY(triggers_mutex);
   std::unique_ptr<TriggerService> triggers;
   std::unique_ptr<TriggerTools> trigger_tools;
+  DeliveryTools delivery_tools;
   std::unique_ptr<ApiParts> api;
   std::unique_ptr<Router> router, streams;
   std::unique_ptr<engine::Launcher> launcher;
@@ -164,7 +174,9 @@ Result<void> Service::Parts::make_api() {
   previews = std::make_unique<Previews>(
       *commands, config.data / "previews",
       [this](const RunRow& run, const fs::path& path) -> Result<std::vector<std::string>> {
-        return preview_command(setup.program, TRY(read_back(run)), path);
+        const Submissions::Of of = TRY(read_back(run));
+        TRY(submissions->check_start(of, run, std::nullopt));
+        return preview_command(setup.program, of, path);
       });
   TRY(make_triggers());
   api = std::make_unique<ApiParts>(
@@ -183,7 +195,13 @@ Result<void> Service::Parts::make_api() {
   add(run_operations(*api));
   add(pipeline_operations(*api));
   add(trigger_operations(*api, *trigger_tools));
+  delivery_tools.has_webhook = [this](const std::string& name) {
+    return std::any_of(webhooks.begin(), webhooks.end(),
+                       [&](const Webhook& webhook) { return webhook.name == name; });
+  };
+  delivery_tools.wake = [this] { delivery_threads->wake(); };
   add(pool_operations(*api));
+  add(delivery_operations(*api, delivery_tools));
   add(token_operations(*api));
   add(system_operations(*api, [this] {
     return make_openapi(router->operations(), streams->operations(), setup.version,
@@ -215,15 +233,22 @@ Result<void> Service::Parts::check_trigger(const Trigger& trigger) {
   TRY(check_location(policy_of(config), &resolve_links, {}, trigger.location.url(),
                      LocationUse::read));
   bool is_published = false;
+  const auto& version = trigger.asks.version;
   TRY(database->read([&](Connection& connection) -> Result<void> {
-    is_published = TRY(find_pipeline(connection, trigger.pipeline, std::nullopt)).has_value();
+    is_published = TRY(find_pipeline(connection, trigger.pipeline, version)).has_value();
     return {};
   }));
-  if (is_published) return {};
+  if (!is_published) {
+    return make_error(Code::invalid_argument,
+                      "The trigger '{}' starts the pipeline '{}'{}, which is not published; "
+                      "publish it first.",
+                      trigger.name, trigger.pipeline,
+                      version ? fmt::format(" of version {}", *version) : "");
+  }
+  if (trigger.asks.pool.empty() || has_pool(trigger.asks.pool)) return {};
   return make_error(Code::invalid_argument,
-                    "The trigger '{}' starts the pipeline '{}', which is not published; publish it "
-                    "first.",
-                    trigger.name, trigger.pipeline);
+                    "The trigger '{}' asks for the pool '{}', which is not in the configuration.",
+                    trigger.name, trigger.asks.pool);
 }
 
 bool Service::Parts::is_configured(const std::string& name) {
@@ -257,11 +282,23 @@ Result<std::string> Service::Parts::submit_triggered(Connection& connection,
   request.parameters = wanted.parameters;
   Principal owner;
   owner.name = wanted.owner;
-  owner.role = Role::submitter;
+  owner.role = Role::operator_;  // as who made the trigger: it may have a priority
+  request.version = wanted.asks.version;
+  request.pool = wanted.asks.pool;
+  request.priority = wanted.asks.priority;
+  request.max_cost = wanted.asks.max_cost;
+  request.max_seconds = wanted.asks.max_seconds;
+  request.replace_output = wanted.asks.replace_output.value_or(false);
+  request.replace_own = !wanted.asks.replace_output;
   request.bytes = static_cast<int64_t>(std::min<uint64_t>(wanted.bytes, INT64_MAX));
   NewRun run = TRY(submissions->check(connection, request, owner));
   run.trigger = wanted.trigger;
-  return add_run(connection, run, submissions->limits_of(run.owner), wall.now());
+  std::string id = TRY(add_run(connection, run, submissions->limits_of(run.owner), wall.now()));
+  Call by_trigger;
+  by_trigger.who = owner;
+  TRY(audit(connection, by_trigger, wall, "triggerRun", id,
+            nlohmann::json{{"trigger", wanted.trigger}}.dump()));
+  return id;
 }
 
 Result<Submissions::Of> Service::Parts::read_back(const RunRow& run) {
@@ -274,7 +311,22 @@ Result<Submissions::Of> Service::Parts::read_back(const RunRow& run) {
 }
 
 Result<std::vector<std::vector<std::string>>> Service::Parts::steps_of(const RunRow& run) {
-  return run_commands(config, setup.program, TRY(read_back(run)), run);
+  const Submissions::Of of = TRY(read_back(run));
+  const auto bytes = TRY(size_of_input(
+      run.input, [this](const Location& folder) { return setup.open_store(folder, true); }));
+  TRY(submissions->check_start(of, run, bytes));
+  RunRow now = run;
+  if (run.replace_own) {
+    TRY(database->read([&](Connection& connection) -> Result<void> {
+      now.replace_output = TRY(was_made_from(connection, run.output, run.input, run.id));
+      return {};
+    }));
+  }
+  if (bytes && *bytes != run.bytes) {
+    TRY(database->write(
+        [&](Connection& connection) { return note_bytes(connection, run.id, *bytes); }));
+  }
+  return run_commands(config, setup.program, of, now);
 }
 
 Result<void> Service::Parts::tell_end(Connection& connection, const std::string& run_id,
@@ -312,6 +364,22 @@ void Service::Parts::make_warm_pools() {
   }
 }
 
+// What the dispatcher asks of run folders, places and disks.
+void Service::Parts::add_looks(DispatcherSetup& made) {
+  made.is_run_url = [this](const std::string& url) { return folders->holds(url); };
+  made.read_report = [this](const std::string& url) -> std::optional<std::string> {
+    auto report = folders->report(url);
+    if (!report.ok()) return std::nullopt;
+    return std::move(report).value();
+  };
+  made.node_times = [this](const RunRow& run, const std::string& url, Millis since) {
+    // A job of Slurm's has a node for each worker, hosts of MPI may have several.
+    return folders->node_times(url, since, is_engine(run.pool, EngineName::mpi));
+  };
+  made.output_urls = [this](const RunRow& run) { return submissions->known_urls_of(run.output); };
+  made.why_not_ready = [this] { return why_not_ready(); };
+}
+
 Result<void> Service::Parts::make_dispatcher() {
   webhooks = webhooks_of(config);
   sender = std::make_unique<HttpWebhookSender>(webhook_client, resolver, TRY(targets_of(config)));
@@ -320,7 +388,8 @@ Result<void> Service::Parts::make_dispatcher() {
   delivery_threads = std::make_unique<DeliveryThreads>(*deliveries, wall, *setup.log, webhooks);
   DispatcherSetup made;
   for (const PoolConfig& pool : config.pools) {
-    made.pools[pool.name] = {runs_at_once(pool), most_nodes(pool), pool.price_per_node_hour};
+    made.pools[pool.name] = {runs_at_once(pool), most_nodes(pool), pool.price_per_node_hour,
+                             pool.engine != EngineName::local};
   }
   made.most_running_of_owner = [this](const std::string& owner) {
     return config.limits.of(owner).max_running;
@@ -331,12 +400,7 @@ Result<void> Service::Parts::make_dispatcher() {
     // What cannot be read now is no reason to give up.
     return of.ok() ? of->pipeline->max_attempts : INT64_MAX;
   };
-  made.is_run_url = [this](const std::string& url) { return folders->holds(url); };
-  made.read_report = [this](const std::string& url) -> std::optional<std::string> {
-    auto report = folders->report(url);
-    if (!report.ok()) return std::nullopt;
-    return std::move(report).value();
-  };
+  add_looks(made);
   made.on_end = [this](Connection& connection, const std::string& id, int64_t event) {
     return tell_end(connection, id, event);
   };
@@ -367,10 +431,7 @@ Result<void> Service::Parts::end_without_pool() {
     filter.state = RunState::queued;
     filter.limit = INT64_MAX;
     for (const RunRow& run : TRY(list_runs(connection, filter))) {
-      const bool has_pool =
-          std::any_of(config.pools.begin(), config.pools.end(),
-                      [&](const PoolConfig& pool) { return pool.name == run.pool; });
-      if (has_pool) continue;
+      if (has_pool(run.pool)) continue;
       TRY(begin_attempt(connection, run.id, wall.now()));
       AttemptEnd end;
       end.state = RunState::failed;
@@ -384,12 +445,30 @@ Result<void> Service::Parts::end_without_pool() {
   });
 }
 
+bool Service::Parts::has_pool(const std::string& name) const {
+  return std::any_of(config.pools.begin(), config.pools.end(),
+                     [&](const PoolConfig& pool) { return pool.name == name; });
+}
+
+bool Service::Parts::is_engine(const std::string& pool, EngineName engine) const {
+  return std::any_of(config.pools.begin(), config.pools.end(), [&](const PoolConfig& one) {
+    return one.name == pool && one.engine == engine;
+  });
+}
+
+// Of the database, and of run folders where they lie on this machine.
 std::string Service::Parts::why_not_ready() const {
-  const auto space = free_space(config.data);
-  if (!space.ok()) return space.error().message;
-  if (*space < kLeastSpace) {
-    return fmt::format("There are {} MiB left where '{}' lies; make room.", *space >> 20,
-                       config.data.string());
+  std::vector<fs::path> places = {config.data};
+  if (config.stores.ops.is_file()) places.push_back(config.stores.ops.path);
+  for (const fs::path& place : places) {
+    std::error_code error;
+    if (place != config.data && !fs::exists(place, error)) continue;  // the first run makes it
+    const auto space = free_space(place);
+    if (!space.ok()) return space.error().message;
+    if (*space < kLeastSpace) {
+      return fmt::format("There are {} MiB left where '{}' lies; make room.", *space >> 20,
+                         place.string());
+    }
   }
   return {};
 }
@@ -408,11 +487,21 @@ StreamReply Service::Parts::answer_stream(Call call) {
   StreamReply made;
   made.reply = streams->answer(call, &operation);
   if (operation == nullptr || made.reply.status != 200) return made;
+  const auto who = gate->identify(call);
+  const auto place = who.ok() ? stream_shares.take(who->name) : nullptr;
+  if (place == nullptr) {
+    Error full{Code::unavailable,
+               fmt::format("You have {} streams, as many as a token may; end one of them.",
+                           config.limits.max_streams_per_token),
+               std::chrono::seconds(10)};
+    return {too_many(full), {}};
+  }
   made.reply.type = operation->response_type;
-  made.next = open_stream(*api, *operation, call, [this, call, asked = call.who] {
-    const auto who = gate->identify(call);
-    return who.ok() && who->role == asked.role && who->pipelines == asked.pipelines;
+  NextPiece next = open_stream(*api, *operation, call, [this, call, asked = call.who] {
+    const auto now = gate->identify(call);
+    return now.ok() && now->role == asked.role && now->pipelines == asked.pipelines;
   });
+  made.next = [next = std::move(next), place] { return next(); };
   return made;
 }
 
@@ -434,6 +523,7 @@ Result<void> Service::Parts::make_listeners() {
   streaming.host = numeric(config.events_listen.host);
   streaming.port = config.events_listen.port;
   streaming.connections = static_cast<int>(config.limits.max_streams);
+  streaming.connections_of_one_address = std::max(1, (streaming.connections + 1) / 2);
   stream_listener =
       TRY(HttpListener::open(streaming, [this](const Call& call) { return answer_stream(call); }));
   api->events_address = url_of(config.events_listen, *stream_listener);
@@ -487,11 +577,19 @@ void Service::run(const std::stop_token& stop) {
 Result<void> Service::reload(const Config& config) {
   std::vector<Trigger> fresh = TRY(triggers_of(config));
   for (const Trigger& trigger : fresh) TRY(parts_->trigger_tools->check(trigger));
+  nlohmann::json changes;
   {
     MutexLock lock(parts_->triggers_mutex);
+    changes = changes_of(parts_->from_config, fresh);
     parts_->from_config = std::move(fresh);
   }
   TRY(parts_->run_triggers());
+  TRY(parts_->database->write([&](Connection& connection) {
+    Call by_signal;
+    by_signal.who.name = "configuration";
+    return audit(connection, by_signal, parts_->wall, "reload", "triggers",
+                 changes.empty() ? "{}" : changes.dump());
+  }));
   TRY(parts_->listener->reload_certificate());
   TRY(parts_->stream_listener->reload_certificate());
   parts_->say("Triggers and certificates were read again; all else waits for a new start.");

@@ -2,7 +2,8 @@
 #include "server/service_config.h"
 
 #include <algorithm>
-#include <filesystem>
+
+#include "server/input_size.h"
 
 namespace atelier::server {
 namespace {
@@ -11,17 +12,9 @@ QueueLimits queue_limits(const Config& config, const std::string& owner) {
   QueueLimits limits;
   limits.max_queued = config.limits.max_queued;
   limits.max_queued_of_owner = config.limits.of(owner).max_queued;
+  limits.max_queued_bytes_of_owner =
+      static_cast<int64_t>(std::min<uint64_t>(config.limits.of(owner).max_queued_bytes, INT64_MAX));
   return limits;
-}
-
-// Of files, which is a matter of microseconds; stores elsewhere are asked by who scores.
-std::optional<int64_t> size_of_file(const std::string& url) {
-  const auto place = parse_location(url);
-  if (!place.ok() || !place->is_file()) return std::nullopt;
-  std::error_code error;
-  const auto size = std::filesystem::file_size(place->path, error);
-  if (error) return std::nullopt;
-  return static_cast<int64_t>(size);
 }
 
 }  // namespace
@@ -36,6 +29,7 @@ SubmissionRules rules_of(const Config& config) {
   rules.max_input_bytes_of = [limits = config.limits](const std::string& owner) {
     return static_cast<int64_t>(std::min<uint64_t>(limits.of(owner).max_input_bytes, INT64_MAX));
   };
+  // Objects are asked for when the run starts.
   rules.size_of = &size_of_file;
   return rules;
 }
@@ -99,6 +93,27 @@ Result<std::vector<Trigger>> triggers_of(const Config& config) {
     triggers.push_back(std::move(trigger).value());
   }
   return triggers;
+}
+
+std::map<std::string, std::string> changes_of(const std::vector<Trigger>& before,
+                                              const std::vector<Trigger>& after) {
+  const auto find = [](const std::vector<Trigger>& in, const std::string& name) {
+    return std::find_if(in.begin(), in.end(),
+                        [&](const Trigger& trigger) { return trigger.name == name; });
+  };
+  std::map<std::string, std::string> changes;
+  for (const Trigger& trigger : after) {
+    const auto old = find(before, trigger.name);
+    if (old == before.end()) {
+      changes[trigger.name] = "added";
+    } else if (!(*old == trigger)) {
+      changes[trigger.name] = "changed";
+    }
+  }
+  for (const Trigger& trigger : before) {
+    if (find(after, trigger.name) == after.end()) changes[trigger.name] = "removed";
+  }
+  return changes;
 }
 
 }  // namespace atelier::server

@@ -3,6 +3,8 @@
 // files.
 #pragma once
 
+#include <map>
+#include <string>
 #include <vector>
 
 #include "server/address_guard.h"
@@ -21,6 +23,9 @@ std::vector<PoolInfo> pools_of(const Config& config);
 std::vector<Webhook> webhooks_of(const Config& config);
 // Errors: those of parse_allowed_target().
 Result<std::vector<AllowedTarget>> targets_of(const Config& config);
+// What became of triggers, by name: added, changed or removed.
+std::map<std::string, std::string> changes_of(const std::vector<Trigger>& before,
+                                              const std::vector<Trigger>& after);
 // Errors: those of parse_trigger(), naming the trigger.
 Result<std::vector<Trigger>> triggers_of(const Config& config);
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "server/operations_policy.h"
+#include "server/outputs.h"
 #include "server/pipeline_commands.h"
 
 namespace atelier::server {
@@ -105,7 +106,8 @@ Result<SubmissionRequest> parse_submission(std::string_view body) {
   return request;
 }
 
-Result<void> Submissions::check_places(const RunLocations& places, const Principal& who) const {
+Result<void> Submissions::check_places(const RunLocations& places,
+                                       const std::vector<std::string>& prefixes) const {
   static const std::vector<std::string> kAny;
   // The service's own folders and the stores' are the same for each: looked at once a request.
   std::map<std::filesystem::path, std::filesystem::path> known;
@@ -117,12 +119,12 @@ Result<void> Submissions::check_places(const RunLocations& places, const Princip
     known.emplace(path, real);
     return real;
   };
-  TRY(check_location(rules_.places, resolve, who.prefixes, places.input, LocationUse::read));
+  TRY(check_location(rules_.places, resolve, prefixes, places.input, LocationUse::read));
   // What the pipeline's author wrote down is theirs to choose, within the stores.
-  TRY(check_location(rules_.places, resolve, places.is_output_callers ? who.prefixes : kAny,
+  TRY(check_location(rules_.places, resolve, places.is_output_callers ? prefixes : kAny,
                      places.output, LocationUse::write));
   for (const ModelUse& use : places.models) {
-    TRY(check_location(rules_.places, resolve, use.is_callers ? who.prefixes : kAny, use.model,
+    TRY(check_location(rules_.places, resolve, use.is_callers ? prefixes : kAny, use.model,
                        LocationUse::model));
   }
   return {};
@@ -153,7 +155,7 @@ Result<NewRun> Submissions::check(Connection& connection, const SubmissionReques
   const auto pipeline = TRY(parsed_.of(*published));
   const RunParameters parameters = TRY(fill_parameters(pipeline->parameters, request.parameters));
   const RunLocations places = TRY(locations_of(*pipeline, parameters));
-  TRY(check_places(places, who));
+  TRY(check_places(places, who.prefixes));
   NewRun run;
   run.pool = TRY(choose_pool(request.pool, pool_of(*pipeline, parameters)));
   run.pipeline = published->name;
@@ -166,16 +168,39 @@ Result<NewRun> Submissions::check(Connection& connection, const SubmissionReques
   run.input = places.input;
   run.output = places.output;
   run.replace_output = request.replace_output;
+  run.replace_own = request.replace_own;
+  run.prefixes = who.prefixes;
   run.max_cost = request.max_cost;
   run.max_seconds = request.max_seconds;
   if (rules_.size_of) run.bytes = rules_.size_of(places.input).value_or(0);
   if (run.bytes == 0) run.bytes = request.bytes;
-  const int64_t most = rules_.max_input_bytes_of(who.name);
-  if (run.bytes > most) {
-    return make_error(Code::invalid_argument, "The input has {} bytes; '{}' may submit {}.",
-                      run.bytes, who.name, most);
-  }
+  TRY(check_bytes(run.bytes, who.name));
   return run;
+}
+
+Result<void> Submissions::check_bytes(int64_t bytes, const std::string& owner) const {
+  const int64_t most = rules_.max_input_bytes_of(owner);
+  if (bytes <= most) return {};
+  return make_error(Code::invalid_argument, "The input has {} bytes; '{}' may submit {}.", bytes,
+                    owner, most);
+}
+
+Result<void> Submissions::check_start(const Of& of, const RunRow& run,
+                                      std::optional<int64_t> bytes) const {
+  TRY(check_places(TRY(locations_of(*of.pipeline, of.parameters)), run.prefixes));
+  return check_bytes(bytes.value_or(run.bytes), run.owner);
+}
+
+Result<void> Submissions::check_pool(const RunRow& run) const {
+  if (rules_.pools.contains(run.pool)) return {};
+  return make_error(Code::conflict,
+                    "'{}' waits for the pool '{}', which is not there any more; submit it to "
+                    "another one ({}).",
+                    run.id, run.pool, fmt::join(rules_.pools, ", "));
+}
+
+std::vector<std::string> Submissions::known_urls_of(const std::string& url) const {
+  return known_urls(url, rules_.resolve);
 }
 
 Result<Submissions::Of> Submissions::read_back(Connection& connection, const RunRow& run) {

@@ -27,6 +27,7 @@ struct SubmissionRequest {
   std::string pool;                // the pipeline's
   int64_t priority = 0;            // -100 to 100; above 0 for operators alone
   bool replace_output = false;
+  bool replace_own = false;  // see NewRun; no part of a body
   std::optional<double> max_cost, max_seconds;
   int64_t bytes = 0;  // of the input, as a trigger saw it; no part of a body
 };
@@ -65,8 +66,19 @@ class Submissions {
   };
   Result<Of> read_back(Connection& connection, const RunRow& run);
 
+  // Looked at again before anything of a run is read or written: its places, which links may have
+  // changed since, and the size of its input (nothing: not known), which now may be there. Errors:
+  // as those of check().
+  Result<void> check_start(const Of& of, const RunRow& run, std::optional<int64_t> bytes) const;
+  // Errors: conflict (the pool is not configured any more).
+  Result<void> check_pool(const RunRow& run) const;
+  // URLs that a place is known by (outputs.h).
+  std::vector<std::string> known_urls_of(const std::string& url) const;
+
  private:
-  Result<void> check_places(const RunLocations& places, const Principal& who) const;
+  Result<void> check_places(const RunLocations& places,
+                            const std::vector<std::string>& prefixes) const;
+  Result<void> check_bytes(int64_t bytes, const std::string& owner) const;
   Result<std::string> choose_pool(const std::string& asked, const std::string& own) const;
   const SubmissionRules rules_;
   ParsedPipelines parsed_;

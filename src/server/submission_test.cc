@@ -45,13 +45,15 @@ struct SubmissionTest : ::testing::Test {
       std::move(Database::open(folder.path() / "atelier.db")).value();
   Principal ann{"ann", Role::submitter, {}, {}};
   int64_t most_bytes = INT64_MAX;
+  std::map<std::string, std::string> links;
   std::unique_ptr<Submissions> submissions;
 
   void SetUp() override {
     SubmissionRules rules;
     rules.places.media = {parse_location("/srv/media").value()};
-    rules.resolve = [](const std::filesystem::path& path) -> Result<std::filesystem::path> {
-      return path;
+    rules.resolve = [this](const std::filesystem::path& path) -> Result<std::filesystem::path> {
+      const auto link = links.find(path.native());
+      return link == links.end() ? path : std::filesystem::path(link->second);
     };
     rules.pools = {"local", "nights"};
     rules.default_pool = "local";
@@ -124,6 +126,41 @@ TEST_F(SubmissionTest, WhatIsWrongIsSaid) {
   EXPECT_THAT(refusal(body("", "/etc/passwd")), Not(HasSubstr("exist")));
   most_bytes = 999;
   EXPECT_THAT(refusal(body()), HasSubstr("1000 bytes"));
+}
+
+// What a link leads to may have changed since the run was submitted.
+TEST_F(SubmissionTest, PlacesAndBytesAreLookedAtAgainWhenTheRunStarts) {
+  ann.prefixes = {"/srv/media/ann"};
+  const std::string own =
+      R"({"pipeline":"paint","parameters":{"input":"/srv/media/ann/a.mp4","output":"/srv/media/ann/b.mp4"}})";
+  RunRow run;
+  static_cast<NewRun&>(run) = check(own).value();
+  EXPECT_EQ(run.prefixes, ann.prefixes);
+  std::optional<Submissions::Of> of;
+  ASSERT_TRUE(database
+                  ->read([&](Connection& connection) -> Result<void> {
+                    of = TRY(submissions->read_back(connection, run));
+                    return {};
+                  })
+                  .ok());
+  const auto start = [&](std::optional<int64_t> bytes = {}) {
+    return submissions->check_start(*of, run, bytes);
+  };
+  EXPECT_TRUE(start().ok());
+  for (const char* name : {"/srv/media/ann/a.mp4", "/srv/media/ann/b.mp4"}) {
+    for (const char* to : {"/etc/shadow", "/srv/media/bob/a.mp4"}) {
+      links[name] = to;
+      EXPECT_EQ(start().error().code, Code::invalid_argument) << name << to;
+    }
+    links.clear();
+  }
+  links["/srv/media/ann/a.mp4"] = "/srv/media/ann/c.mp4";
+  EXPECT_TRUE(start().ok());
+  most_bytes = 999;
+  EXPECT_THAT(start().error().message, HasSubstr("1000 bytes"));
+  EXPECT_TRUE(start(999).ok());
+  run.pool = "gone";
+  EXPECT_EQ(submissions->check_pool(run).error().code, Code::conflict);
 }
 
 TEST_F(SubmissionTest, ScopesHideAndRefuse) {

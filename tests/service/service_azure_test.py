@@ -107,8 +107,8 @@ output = "{self.place}/out/{{stem}}.mp4"
         self.assertEqual(self.post(events[:1], sender).status, 200)
         self.wait_for(lambda: len(self.runs()) == 5, "a fifth run")
         newest = self.wait_until_over(self.runs()[0]["id"])
-        # Its output is there already, and nobody said that it may be replaced.
-        self.assertEqual(newest["state"], "failed")
+        # What the run before made of that blob is replaced.
+        self.assertEqual((newest["state"], newest["frames"]), ("finished", 20), newest["reason"])
         logs = (self.folder / "serve.log").read_text() + json.dumps(self.runs())
         self.assertNotIn("sig=", logs)
 

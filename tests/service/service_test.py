@@ -13,7 +13,7 @@ import sys
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from service_case import PIPELINE, TRIGGER, ServiceCase, support  # noqa: E402
+from service_case import GENEROUS, PIPELINE, TRIGGER, ServiceCase, support  # noqa: E402
 
 # Who may call what: by operation, the least role. Written down by hand, and compared with what the service does.
 LEAST_ROLE = {
@@ -26,6 +26,7 @@ LEAST_ROLE = {
     "listTriggers": "reader", "putTrigger": "operator", "deleteTrigger": "operator", "listReceipts": "reader",
     "takeEvents": "submitter", "greetEvents": None,
     "listPools": "reader", "getCosts": "operator",
+    "listDeliveries": "operator", "redeliver": "operator",
     "createToken": "operator", "listTokens": "operator", "revokeToken": "operator", "whoAmI": "reader",
     "getHealth": None, "getReadiness": None, "getMetrics": "reader", "listAudit": "admin", "backUp": "admin",
     "getOpenApi": None, "getPage": None,
@@ -92,6 +93,84 @@ class DroppedVideos(ServiceCase):
         self.assertEqual(self.ask("POST", f"/v1/runs/{poison}/retry").status, 200)
         self.assertEqual(self.wait_until_over(poison)["state"], "set_aside")
 
+    def receipts_of(self, trigger, state):
+        receipts = self.ask("GET", f"/v1/triggers/{trigger}/receipts?state={state}").json()["receipts"]
+        return {urllib.parse.unquote(receipt["url"].rsplit("/", 1)[1]): receipt for receipt in receipts}
+
+    def test_new_content_is_painted_again_and_nobody_elses_file_replaced(self):
+        self.assertTrue(self.start())
+        support.make_video(self.folder / "a.mp4", frames=5)
+        support.make_video(self.folder / "b.mp4", frames=7)
+        self.drop(self.folder / "a.mp4", "a.mp4")
+        self.wait_for(lambda: [run for run in self.runs() if run["state"] == "finished"], "a painted video")
+        self.drop(self.folder / "b.mp4", "a.mp4")
+        runs = self.wait_for(lambda: (lambda runs: runs if len(runs) == 2 and all(r["ended_at"] for r in runs)
+                                      else None)(self.runs()), "the second run")
+        self.assertEqual([run["state"] for run in runs], ["finished", "finished"], runs)
+        self.assertEqual(support.frame_count(self.media / "out" / "a.mp4"), 7)
+        (self.media / "out" / "c.mp4").write_bytes(b"somebody's")
+        self.drop(self.folder / "a.mp4", "c.mp4")
+        run = self.wait_for(lambda: (lambda runs: runs[0] if len(runs) == 3 and runs[0]["ended_at"] else None)(
+            self.runs()), "the third run")
+        self.assertEqual(run["state"], "failed")
+        self.assertIn("exists", run["reason"])
+        self.assertEqual((self.media / "out" / "c.mp4").read_bytes(), b"somebody's")
+
+    def test_a_name_that_is_too_long_stops_nothing(self):
+        self.configure(TRIGGER.format(media=self.media).replace("{stem}.mp4", "{stem}-painted.mp4"))
+        self.assertTrue(self.start())
+        support.make_video(self.folder / "a.mp4", frames=5)
+        name = "a" * 245 + ".mp4"
+        shutil.copy(self.folder / "a.mp4", self.media / "in" / name)
+        ignored = self.wait_for(lambda: self.receipts_of("incoming", "ignored"), "a receipt that is ignored")
+        self.assertIn("too long", ignored[name]["reason"])
+        self.drop(self.folder / "a.mp4", "b.mp4")
+        self.wait_for(lambda: [run for run in self.runs() if run["state"] == "finished"], "the other video")
+
+    def test_outputs_behind_a_link_start_nothing(self):
+        """The watched folder is a link to the one that outputs go to; also for a trigger that comes later."""
+        (self.media / "link").symlink_to(self.media / "out")
+        self.assertTrue(self.start())
+        trigger = (f'kind = "watch"\nlocation = "{self.media}/link"\nsuffix = ".mp4"\nsettle = "100ms"\n'
+                   f'every = "1s"\npipeline = "paint"\n[parameters]\ninput = "{{url}}"\n'
+                   f'output = "{self.media}/out/{{stem}}-painted.mp4"\n')
+        self.assertEqual(self.ask("PUT", "/v1/triggers/first", 'name = "first"\n' + trigger).status, 200)
+        support.make_video(self.folder / "a.mp4", frames=5)
+        os.rename(self.folder / "a.mp4", self.media / "out" / "a.mp4")
+        ignored = self.wait_for(lambda: self.receipts_of("first", "ignored"), "an output that is ignored")
+        self.assertEqual(list(ignored), ["a-painted.mp4"])
+        (run,) = self.runs()
+        self.assertEqual(self.wait_until_over(run["id"])["state"], "finished")
+        self.assertEqual(self.ask("DELETE", f"/v1/runs/{run['id']}").status, 204)
+        self.assertEqual(self.ask("DELETE", "/v1/triggers/first").status, 204)
+        self.assertEqual(self.ask("PUT", "/v1/triggers/second", 'name = "second"\n' + trigger).status, 200)
+        self.assertEqual(list(self.wait_for(lambda: self.receipts_of("second", "ignored"), "the same again")),
+                         ["a-painted.mp4"])
+
+    def test_what_is_there_when_the_run_starts_is_looked_at_again(self):
+        """A link that leads out, and more bytes than its owner may give."""
+        (self.folder / "secret").mkdir()
+        support.make_video(self.folder / "secret" / "a.mp4", frames=5)
+        self.limits = GENEROUS + 'max_input_bytes = "8MiB"\n'
+        self.configure()
+        self.assertTrue(self.start())
+        support.make_video(self.media / "long.mp4", frames=400, size="320x240")
+        first = self.submit("long.mp4").json()["id"]
+        self.wait_for(lambda: self.run_of(first)["state"] == "running", "a run that takes the pool")
+        late = self.submit("late.mp4").json()["id"]
+        large = self.submit("large.mp4").json()["id"]
+        (self.media / "late.mp4").symlink_to(self.folder / "secret" / "a.mp4")
+        with open(self.media / "large.mp4", "wb") as file:
+            file.truncate(9 << 20)
+        self.assertEqual(self.ask("POST", f"/v1/runs/{first}/cancel").status, 200)
+        run = self.wait_until_over(late)
+        self.assertEqual(run["state"], "failed")
+        self.assertIn("outside of the [stores]", run["reason"])
+        self.assertFalse((self.media / "out" / "late.mp4").exists())
+        run = self.wait_until_over(large)
+        self.assertEqual(run["state"], "failed")
+        self.assertIn(f"has {9 << 20} bytes", run["reason"])
+
     def test_a_trigger_in_the_configuration_is_changed_without_a_stop(self):
         self.assertTrue(self.start())
         (self.media / "other").mkdir()
@@ -102,6 +181,11 @@ class DroppedVideos(ServiceCase):
         support.make_video(self.folder / "a.mp4", frames=5)
         os.rename(self.folder / "a.mp4", self.media / "other" / "a.mp4")
         self.wait_for(lambda: [run for run in self.runs() if run["state"] == "finished"], "a painted video")
+        entries = self.ask("GET", "/v1/audit").json()["entries"]
+        (reload,) = [entry for entry in entries if entry["action"] == "reload"]
+        self.assertEqual((reload["who"], reload["detail"]), ("configuration", {"incoming": "changed"}))
+        (started,) = [entry for entry in entries if entry["action"] == "triggerRun"]
+        self.assertEqual((started["who"], started["detail"]), ("studio", {"trigger": "incoming"}))
 
     def test_killed_before_every_commit_it_loses_and_doubles_nothing(self):
         support.make_video(self.folder / "a.mp4", frames=5)
@@ -134,7 +218,15 @@ class DroppedVideos(ServiceCase):
 
 
 class Interface(ServiceCase):
+    def webhook(self):
+        """Of whom nobody hears."""
+        (self.folder / "hook.secret").write_text("whsec_" + "A" * 43 + "=\n")
+        (self.folder / "hook.secret").chmod(0o600)
+        return ('[webhooks]\nallow = ["127.0.0.1:9"]\n[[webhook]]\nname = "team"\nurl = "https://127.0.0.1:9/x"\n'
+                'secret_file = "hook.secret"\n')
+
     def test_every_operation_answers_as_described(self):
+        self.configure(more=self.webhook())
         self.assertTrue(self.start())
         support.make_video(self.media / "a.mp4", frames=5)
         document = self.ask("GET", "/openapi.json", token=False).json()
@@ -159,6 +251,7 @@ class Interface(ServiceCase):
                 self.wait_until_over(other)
             filled = (path.replace("/v1/runs/{id}", f"/v1/runs/{names.get(name, run)}").replace("{id}", token)
                       .replace("pipelines/{name}", "pipelines/paint").replace("{name}", "mine"))
+            filled = filled.replace("{delivery}", "1")
             if name == "getObjectLineage":
                 filled += f"?url={self.media}/a.mp4"
             called.add(name)
@@ -176,6 +269,24 @@ class Interface(ServiceCase):
                 self.assertIn(reply.status, documented + [200], (name, reply.body))
                 self.check_content(document, operation, reply)
         self.assertEqual(called, set(LEAST_ROLE))
+
+    def test_what_webhooks_were_told_is_listed_and_told_again(self):
+        self.configure(more=self.webhook())
+        self.assertTrue(self.start())
+        support.make_video(self.media / "a.mp4", frames=5)
+        run = self.submit().json()["id"]
+        self.wait_until_over(run)
+        tried = self.wait_for(lambda: [row for row in self.deliveries() if row["last_error"]], "an attempt")
+        self.assertEqual([(row["webhook"], row["run"], row["state"]) for row in tried], [("team", run, "waiting")])
+        self.assertEqual(self.deliveries("?state=delivered"), [])
+        again = self.ask("POST", f"/v1/deliveries/{tried[0]['seq']}/redeliver")
+        self.assertEqual((again.status, again.json()["attempts"]), (200, 0), again.body)
+        self.wait_for(lambda: [row for row in self.deliveries() if row["attempts"]], "another attempt")
+        self.assertEqual(self.ask("POST", "/v1/deliveries/999/redeliver").status, 404)
+        self.assertIn("redeliver", [entry["action"] for entry in self.ask("GET", "/v1/audit").json()["entries"]])
+
+    def deliveries(self, query=""):
+        return self.ask("GET", "/v1/deliveries" + query).json()["deliveries"]
 
     def bodies(self):
         trigger = (f'name = "mine"\nkind = "event"\nlocation = "{self.media}/in"\npipeline = "paint"\n[parameters]\n'
@@ -206,6 +317,26 @@ class Interface(ServiceCase):
         self.assertLessEqual(set(shape.get("required", [])), set(value), operation["operationId"])
         unknown = set(value) - set(shape["properties"])
         self.assertFalse(unknown, f"{operation['operationId']} gives {unknown}, which {schema} does not have")
+
+    def test_a_token_has_its_share_of_the_streams(self):
+        self.limits = GENEROUS + "max_streams_per_token = 1\n"
+        self.configure()
+        self.assertTrue(self.start())
+        host, port = self.events_address.split("//")[1].rsplit(":", 1)
+        with socket.create_connection((host, int(port)), timeout=30) as stream:
+            stream.sendall(f"GET /v1/events?after=0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.token}\r\n\r\n"
+                           .encode())
+            self.assertTrue(stream.recv(4096).startswith(b"HTTP/1.1 200"))
+            refused = self.ask("GET", "/v1/events", address=self.events_address)
+            self.assertEqual(refused.status, 429, refused.body)
+            self.assertIn("Retry-After", refused.headers)
+
+        def has_room():
+            with socket.create_connection((host, int(port)), timeout=30) as again:
+                again.sendall(f"GET /v1/events?after=0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.token}\r\n\r\n"
+                              .encode())
+                return again.recv(4096).startswith(b"HTTP/1.1 200")
+        self.wait_for(has_room, "the end of the first stream")
 
     def check_stream(self, operation, path):
         address = self.events_address.split("//")[1]
@@ -459,6 +590,15 @@ class Client(ServiceCase):
         self.assertEqual(json.loads(shown.stdout)["state"], "finished")
         logs = self.client("logs", run["id"], "--follow")
         self.assertIn("Painted 10 frames", logs.stdout)
+        self.assertNotIn("\n\n", logs.stdout)
+        worker = self.ask("GET", f"/v1/runs/{run['id']}/chunks").json()["steps"][0]["workers"][0]["worker"]
+        of_worker = self.client("logs", run["id"], "--worker", worker)
+        self.assertNotIn("Painted 10 frames", of_worker.stdout)
+        self.assertEqual(self.client("logs", run["id"], "--worker", worker, "--follow").stdout, of_worker.stdout)
+        in_clear = support.run("list", env={**self.environment(), "ATELIER_SERVICE": "http://atelier.example.com",
+                                            "ATELIER_TOKEN": self.token})
+        self.assertEqual(in_clear.returncode, 2)
+        self.assertIn("in clear", in_clear.stderr)
         again = self.client("rerun", run["id"], "--json")
         other = json.loads(again.stdout)["runs"][0]["id"]
         self.wait_until_over(other)

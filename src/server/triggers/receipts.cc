@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "server/outputs.h"
+
 namespace atelier::server {
 namespace {
 
@@ -42,13 +44,15 @@ std::optional<Blob> blob_of(const Trigger& trigger, const std::string& url, cons
   return blob;
 }
 
-Result<std::optional<std::string>> run_that_writes(Connection& connection, const Location& place) {
-  const std::vector<std::string> urls = output_urls(place);
-  std::string sql = "SELECT id FROM runs WHERE output IN (?";
-  for (size_t i = 1; i < urls.size(); ++i) sql += ",?";
-  Rows rows = TRY(connection.query(sql + ") LIMIT 1", {urls.begin(), urls.end()}));
-  if (!TRY(rows.next())) return std::optional<std::string>();
-  return std::optional(rows.text(0));
+// All that a run's output may be called whose file this is, also behind links.
+std::vector<std::string> names_of(const Location& place, const ResolveLinks& resolve) {
+  std::vector<std::string> names;
+  for (const std::string& url : known_urls(place.url(), resolve)) {
+    const auto known = parse_location(url);
+    if (!known.ok()) continue;
+    for (std::string& name : output_urls(*known)) names.push_back(std::move(name));
+  }
+  return names;
 }
 
 bool is_refusal(Code code) { return code == Code::invalid_argument || code == Code::invalid_input; }
@@ -190,7 +194,8 @@ Result<void> Receipts::start_one(Connection& connection, const Trigger& trigger,
   // A disk that is full breaks the transaction anyway.
   if (error.code == Code::no_space) return error;
   batch.started.waits = error;
-  batch.stop = error.code == Code::unavailable;
+  // The queue is full, and says when to come again. Anything else may be this blob's alone.
+  batch.stop = error.code == Code::unavailable && error.retry_after.count() > 0;
   return {};
 }
 
@@ -202,11 +207,11 @@ Result<std::string> Receipts::submit_one(Connection& connection, const Trigger& 
                  "The trigger was changed before the run could start, and does not want it any "
                  "more."};
   }
-  if (const auto id = TRY(run_that_writes(connection, blob->place))) {
+  if (const auto id = TRY(run_that_writes(connection, names_of(blob->place, resolve_)))) {
     return make_error(Code::invalid_input, "It is the output of the run {}.", *id);
   }
   TriggeredRun run{trigger.name, trigger.owner, trigger.pipeline, "",
-                   due.url,      due.etag,      blob->size};
+                   due.url,      due.etag,      blob->size,       trigger.asks};
   run.parameters = TRY(map_blob(trigger, *blob));
   return submit_(connection, run);
 }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "server/database.h"
+#include "server/location_policy.h"
 #include "server/triggers/trigger.h"
 #include "server/wall_clock.h"
 
@@ -32,13 +33,15 @@ struct TriggeredRun {
   std::string input;       // the blob's URL
   std::string etag;
   uint64_t bytes = 0;
+  Trigger::Asks asks;
 };
 
 // Adds a run in the transaction that `connection` is in and answers its id. In the writer's thread;
 // may be called again for the same blob if the transaction broke. Whatever it did is undone if it
 // gives an error, which says what becomes of the blob:
-//   unavailable                       the queue is full: this one and all others wait
+//   unavailable with retry_after      the queue is full: this one and all others wait
 //   invalid_argument, invalid_input   refused: ignored, with the error's sentence, until it changes
+//   no_space                          the disk is full: so do all
 //   anything else                     it waits, and others are tried
 using SubmitRun = std::function<Result<std::string>(Connection&, const TriggeredRun&)>;
 
@@ -69,9 +72,13 @@ struct Started {
 // Safe from several threads. Errors of all: those of Database.
 class Receipts {
  public:
-  // All must outlive it. runs.output is compared with Location::url().
-  Receipts(Database& database, const WallClock& clock, SubmitRun submit)
-      : database_(database), clock_(clock), submit_(std::move(submit)) {}
+  // All must outlive it.
+  Receipts(Database& database, const WallClock& clock, SubmitRun submit,
+           ResolveLinks resolve = &resolve_links)
+      : database_(database),
+        clock_(clock),
+        submit_(std::move(submit)),
+        resolve_(std::move(resolve)) {}
 
   // Of `blobs` those without a receipt; reads only.
   Result<std::vector<Blob>> unknown(const Trigger& trigger, std::vector<Blob> blobs);
@@ -82,7 +89,8 @@ class Receipts {
   Result<int64_t> record_seen(const Trigger& trigger, std::span<const Blob> blobs);
 
   // Starts what is seen and not started, oldest first. Before each, what the trigger does not want
-  // any more and what is the output of any run is ignored. `go_on` is asked between transactions.
+  // any more and what a run wrote or is about to write (outputs.h) is ignored. `go_on` is asked
+  // between transactions.
   Result<Started> start_due(const Trigger& trigger, const std::function<bool()>& go_on);
 
   Result<ReceiptCounts> counts(const std::string& trigger);
@@ -105,6 +113,7 @@ class Receipts {
   Database& database_;
   const WallClock& clock_;
   const SubmitRun submit_;
+  const ResolveLinks resolve_;
 };
 
 }  // namespace atelier::server

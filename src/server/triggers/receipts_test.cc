@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <thread>
 
+#include "server/outputs.h"
 #include "server/triggers/receipts_testing.h"
 
 namespace atelier::server {
@@ -46,6 +48,14 @@ struct ReceiptsTest : ::testing::Test {
     EXPECT_TRUE(listed.ok());
     EXPECT_EQ(listed->size(), 1U);
     return listed->empty() ? Receipt{} : listed->at(0);
+  }
+  // A run begins that writes there.
+  void note(const std::string& run_id, const std::string& url) {
+    EXPECT_TRUE(database
+                    ->write([&](Connection& connection) {
+                      return note_outputs(connection, run_id, "", {url});
+                    })
+                    .ok());
   }
   int64_t runs() { return number_of(*database, "SELECT count(*) FROM runs"); }
 };
@@ -167,6 +177,20 @@ TEST_F(ReceiptsTest, OneThatBreaksDoesNotBlockTheOthers) {
   EXPECT_EQ(receipts.counts("t")->seen, 450);
 }
 
+TEST_F(ReceiptsTest, WhatCannotBeAskedOfOneBlobDoesNotBlockTheOthers) {
+  Receipts breaking(*database, clock, [](Connection& connection, const TriggeredRun& run) {
+    if (run.input.ends_with("a.mp4")) {
+      return Result<std::string>(Error{Code::unavailable, "The disk does not answer."});
+    }
+    return submit_row(connection, run);
+  });
+  record({blob("a.mp4"), blob("b.mp4")});
+  const Started started = start(breaking);
+  EXPECT_EQ(started.submitted, 1);
+  ASSERT_TRUE(started.waits);
+  EXPECT_EQ(receipts.counts("t")->seen, 1);
+}
+
 TEST_F(ReceiptsTest, AFullDiskEndsThePassAndLosesNothing) {
   Receipts breaking(*database, clock, [](Connection&, const TriggeredRun&) {
     return Result<std::string>(Error{Code::no_space, "The disk is full."});
@@ -181,17 +205,8 @@ TEST_F(ReceiptsTest, AFullDiskEndsThePassAndLosesNothing) {
 TEST_F(ReceiptsTest, OutputsNeverTrigger) {
   record({blob("a.mp4")});
   start();
-  // What the queue writes down of a run that it takes.
-  ASSERT_TRUE(database
-                  ->write([](Connection& connection) -> Result<void> {
-                    TRY(connection.run("UPDATE runs SET output = 's3://b/in/out/a.mp4'"));
-                    TRY(connection.run(
-                        "INSERT INTO runs (id, pipeline, version, sha256, parameters, owner, pool, "
-                        "state, created_at, output) VALUES ('r2', '', 1, '', '', '', '', '', 0, "
-                        "'s3://b/in/f/%2504d.mp4')"));
-                    return {};
-                  })
-                  .ok());
+  note("run-1", "s3://b/in/out/a.mp4");
+  note("r2", "s3://b/in/f/%2504d.mp4");
   record({blob("out/a.mp4", "o1"), blob("f/0012.mp4", "o2"), blob("f/012.mp4", "o3")});
   const Started started = start();
   EXPECT_EQ(started.ignored, 2);
@@ -199,9 +214,63 @@ TEST_F(ReceiptsTest, OutputsNeverTrigger) {
   const auto ignored = receipts.list("t", "ignored", "", "", 10);
   ASSERT_EQ(ignored->size(), 2U);
   EXPECT_EQ(ignored->at(0).reason, "It is the output of the run r2.");
-  // Also not when it was written anew, nor when that run is removed.
+  // Also not when it was written anew, nor when that run was forgotten.
+  ASSERT_TRUE(database
+                  ->write([](Connection& connection) -> Result<void> {
+                    TRY(keep_outputs(connection, "run-1"));
+                    TRY(forget_outputs(connection, "run-1"));
+                    TRY(connection.run("DELETE FROM runs"));
+                    return {};
+                  })
+                  .ok());
   record({blob("out/a.mp4", "o4")});
   EXPECT_EQ(start().submitted, 0);
+}
+
+TEST_F(ReceiptsTest, WhatARunDidNotWriteIsNoOutput) {
+  note("run-1", "s3://b/in/out/a.mp4");
+  ASSERT_TRUE(
+      database->write([](Connection& connection) { return forget_outputs(connection, "run-1"); })
+          .ok());
+  record({blob("out/a.mp4")});
+  EXPECT_EQ(start().submitted, 1);
+}
+
+// Otherwise each output would start the next run, without end.
+TEST_F(ReceiptsTest, AnOutputIsOneBehindALinkToo) {
+  const auto root = std::filesystem::canonical(folder.path());
+  std::filesystem::create_directory(root / "out");
+  std::filesystem::create_directory_symlink(root / "out", root / "watched");
+  std::ofstream(root / "out/a.mp4") << "painted";
+  std::ofstream(root / "out/b.mp4") << "new";
+  trigger.location = *parse_location((root / "watched").native());
+  note("run-1", parse_location((root / "out/a.mp4").native())->url());
+  record({blob("a.mp4"), blob("b.mp4")});
+  const Started started = start();
+  EXPECT_EQ(started.ignored, 1);
+  EXPECT_EQ(started.submitted, 1);
+  // And the other way round: the run wrote through the link.
+  trigger =
+      trigger_of("name='u'\nkind='poll'\nlocation='" + (root / "out").native() + "'\npipeline='p'");
+  const std::string written = parse_location((root / "watched/b.mp4").native())->url();
+  for (const std::string& url : known_urls(written, &resolve_links)) note("run-2", url);
+  record({blob("b.mp4")});
+  EXPECT_EQ(start().ignored, 1);
+}
+
+TEST_F(ReceiptsTest, WhatATriggerAsksForComesWithTheRun) {
+  trigger = trigger_of(
+      "name='t'\nkind='poll'\nlocation='s3://b/in'\npipeline='p'\npool='nights'\npriority=7");
+  Trigger::Asks asked;
+  Receipts seeing(*database, clock, [&](Connection& connection, const TriggeredRun& run) {
+    asked = run.asks;
+    return submit_row(connection, run);
+  });
+  record({blob("a.mp4")});
+  start(seeing);
+  EXPECT_EQ(asked, trigger.asks);
+  EXPECT_EQ(asked.pool, "nights");
+  EXPECT_EQ(asked.priority, 7);
 }
 
 TEST_F(ReceiptsTest, WhatAChangedTriggerDoesNotWantIsIgnored) {

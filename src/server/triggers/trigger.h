@@ -18,6 +18,14 @@
 //                                     # into its place and a blob of which an event told need none
 //   pipeline = "paint"
 //   owner = "studio-a"                # whose runs these are; default: the trigger's name
+//   version = 3                       # of the pipeline; default: the newest
+//   pool = "nights"                   # default: the pipeline's
+//   priority = 10                     # -100 to 100, default 0
+//   max_cost = 2.5                    # of each run, as `atelier submit` has them; default: none
+//   max_seconds = 3600
+//   replace_output = true             # whatever lies at the output; false: nothing ever. Default:
+//                                     # what an earlier run made of the same URL, so that new
+//                                     # content under an old name is painted again
 //   [parameters]                      # of the pipeline; text may have fields (trigger_text.h):
 //   input = "{url}"                   # {url} {name} {stem} {folder} {path} {meta.KEY}
 //   output = "/srv/media/out/{stem}-painted.mp4"
@@ -54,6 +62,16 @@ struct Trigger {
     bool operator==(const Parameter&) const = default;
   };
 
+  // What runs are submitted with, beside their parameters.
+  struct Asks {
+    std::optional<int64_t> version;
+    std::string pool;  // empty: the pipeline's
+    int64_t priority = 0;
+    std::optional<double> max_cost, max_seconds;
+    std::optional<bool> replace_output;
+    bool operator==(const Asks&) const = default;
+  };
+
   std::string name;
   Kind kind = Kind::poll;
   Location location;
@@ -65,6 +83,7 @@ struct Trigger {
   std::chrono::milliseconds settle{0};
   std::string pipeline;
   std::string owner;
+  Asks asks;
   std::map<std::string, Parameter> parameters;
 
   bool uses_metadata() const;

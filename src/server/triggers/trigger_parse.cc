@@ -200,6 +200,40 @@ Result<Trigger::Kind> read_kind(const toml::node& node) {
   return wrong(node, "'kind' must be \"watch\", \"poll\" or \"event\".");
 }
 
+Result<int64_t> read_integer(const toml::node& node, std::string_view key, int64_t least,
+                             int64_t most) {
+  const auto value = node.value_exact<int64_t>();
+  if (value && *value >= least && *value <= most) return *value;
+  return wrong(node, "'{}' must be a whole number from {} to {}.", key, least, most);
+}
+
+Result<double> read_bound(const toml::node& node, std::string_view key) {
+  const auto value = node.value<double>();
+  if ((node.is_integer() || node.is_floating_point()) && value && *value > 0 && *value < 1e300) {
+    return *value;
+  }
+  return wrong(node, "'{}' must be a number above 0.", key);
+}
+
+// Whether the key is one of these.
+Result<bool> set_asked(Trigger::Asks& asks, std::string_view key, const toml::node& node) {
+  if (key == "version") {
+    asks.version = TRY(read_integer(node, key, 1, INT32_MAX));
+  } else if (key == "pool") {
+    asks.pool = TRY(read_other_name(node, key));
+  } else if (key == "priority") {
+    asks.priority = TRY(read_integer(node, key, -100, 100));
+  } else if (key == "max_cost" || key == "max_seconds") {
+    (key == "max_cost" ? asks.max_cost : asks.max_seconds) = TRY(read_bound(node, key));
+  } else if (key == "replace_output") {
+    asks.replace_output = node.value_exact<bool>();
+    if (!asks.replace_output) return wrong(node, "'{}' must be true or false.", key);
+  } else {
+    return false;
+  }
+  return true;
+}
+
 constexpr milliseconds kDay = std::chrono::hours(24);
 constexpr milliseconds kSecond = std::chrono::seconds(1);
 
@@ -226,7 +260,7 @@ Result<void> set(Trigger& trigger, std::string_view key, const toml::node& node)
     (key == "owner" ? trigger.owner : trigger.pipeline) = TRY(read_other_name(node, key));
   } else if (key == "parameters") {
     trigger.parameters = TRY(read_parameters(node));
-  } else {
+  } else if (!TRY(set_asked(trigger.asks, key, node))) {
     return wrong(node, "there is no key '{}'.", key);
   }
   return {};

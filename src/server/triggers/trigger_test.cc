@@ -302,5 +302,20 @@ TEST(Trigger, AFileMayBeThePictureOfASequence) {
   EXPECT_NE(std::find(more.begin(), more.end(), "s3://b/%2503d.png"), more.end());
 }
 
+TEST(TriggerParse, WhatRunsAreSubmittedWith) {
+  const std::string base = "name='t'\nkind='poll'\nlocation='s3://b/in'\npipeline='p'\n";
+  EXPECT_EQ(parse_trigger(base)->asks, Trigger::Asks{});
+  const auto all = parse_trigger(base +
+                                 "version=3\npool='nights'\npriority=-5\nmax_cost=2\n"
+                                 "max_seconds=90.5\nreplace_output=false\n");
+  ASSERT_TRUE(all.ok()) << all.error().message;
+  EXPECT_EQ(all->asks, (Trigger::Asks{3, "nights", -5, 2.0, 90.5, false}));
+  for (const char* wrong : {"version=0", "version='3'", "pool=1", "pool=''", "priority=101",
+                            "priority=0.5", "max_cost=0", "max_cost=-1", "max_seconds='9'",
+                            "max_seconds=nan", "replace_output='yes'"}) {
+    EXPECT_FALSE(parse_trigger(base + wrong).ok()) << wrong;
+  }
+}
+
 }  // namespace
 }  // namespace atelier::server
