@@ -140,7 +140,7 @@ class Predictions:
                   for seed in range(1, 101)]
         self.killed = {name: statistics.mean(row[name] for row in killed) for name in ("finished_seconds", "preemptions")}
         path.write_text(json.dumps({"written": time.time(), "nodes": self.rows, "killed": self.killed}, indent=2))
-        print("  predicted: " + "; ".join(f"{workers} workers {row['finished_seconds']:.1f} s, {wanted(row)} requests"
+        print("  predicted: " + "; ".join(f"{workers} workers {row['finished_seconds']:.1f} s, {wanted(row):.0f} requests"
                                           for workers, row in self.rows.items())
               + f"; 4 workers that are killed {self.killed['finished_seconds']:.1f} s, {self.killed['preemptions']:.1f} deaths",
               flush=True)
