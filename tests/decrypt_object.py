@@ -59,6 +59,17 @@ def open_ring(data, master):
     return {entries[at:at + 16]: entries[at + 16:at + 48] for at in range(0, len(entries), 48)}
 
 
+def open_rings(folder, master):
+    """Those of the one ring, or of all that there are instead."""
+    one = folder / "ring"
+    rings = [one] if one.exists() else sorted(folder.glob("ring-*"), key=lambda path: (path.stat().st_size, path.name))
+    keys = {}
+    for ring in rings:
+        for name, key in open_ring(ring.read_bytes(), master).items():
+            keys.setdefault(name, key)
+    return keys
+
+
 def open_object(data, key, ring):
     """The plain bytes of the object `key` (bytes) that is stored as `data`."""
     header, body = data[:HEADER], data[HEADER:]
@@ -82,7 +93,7 @@ def open_object(data, key, ring):
 def main(key_file, folder, key):
     folder = pathlib.Path(folder)
     master = parse_master_key(pathlib.Path(key_file).read_bytes())
-    ring = open_ring((folder / ".atelier-keys" / "ring").read_bytes(), master)
+    ring = open_rings(folder / ".atelier-keys", master)
     sys.stdout.buffer.write(open_object((folder / key).read_bytes(), key.encode(errors="surrogateescape"), ring))
 
 

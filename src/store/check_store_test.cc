@@ -42,6 +42,10 @@ class OddStore final : public ObjectStore {
     if (only_writes) return make_error(Code::invalid_argument, "denied");
     return inner.remove(key);
   }
+  Result<bool> decides_conditions(std::string_view key) override {
+    return inner.decides_conditions(key);
+  }
+  RetryPolicy retries() const override { return inner.retries(); }
   std::string url(std::string_view key) const override { return inner.url(key); }
 };
 

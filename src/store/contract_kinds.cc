@@ -42,6 +42,9 @@ class AlternatingStore final : public ObjectStore {
     return next().list(prefix, after, limit);
   }
   Result<bool> remove(std::string_view key) override { return next().remove(key); }
+  Result<bool> decides_conditions(std::string_view key) override {
+    return next().decides_conditions(key);
+  }
   Result<std::unique_ptr<ByteSource>> open_source(std::string_view key,
                                                   std::string_view if_match) override {
     return next().open_source(key, if_match);
@@ -64,6 +67,7 @@ void add_retrying(Rig& rig) {
   rig.stores.push_back(std::make_unique<RetryingStore>(rig.top(), rig.clock, policy));
 }
 void add_encrypting(Rig& rig) {
+  rig.etags_are_hashes = false;  // no two writings of the same bytes are stored alike
   MasterKey master(SecretKey(std::array<std::byte, SecretKey::kSize>{std::byte{1}}));
   rig.stores.push_back(open_encrypting_store(rig.top(), std::move(master)).value());
 }
@@ -110,14 +114,15 @@ void add_s3(Rig& rig, s3::Options options) {
 }
 
 // S3's client over a server of ours that treats conditions as it is told.
-Kind fake_s3(const char* name, s3::FakeS3::Conditions conditions) {
-  return {name, [conditions](Rig& rig) {
+Kind fake_s3(const char* name, s3::FakeS3::Conditions conditions, bool encrypted = false) {
+  return {name, [conditions, encrypted](Rig& rig) {
             rig.fake_s3 = std::make_unique<s3::FakeS3>(conditions);
             rig.server =
                 std::make_unique<TestServer>([&fake = *rig.fake_s3](const TestRequest& request) {
                   return fake.answer(request);
                 });
             add_s3(rig, s3::options_for(*rig.server));
+            if (encrypted) add_encrypting(rig);
           }};
 }
 
@@ -137,7 +142,13 @@ void add_remote_kinds(std::vector<Kind>& kinds) {
     kinds.push_back(shared_folder("shared_by_two", {"SHARED_A", "SHARED_B"}));
     kinds.push_back(shared_folder("shared_without_links", {"SHARED_PLAIN_A", "SHARED_PLAIN_B"}));
   }
-  if (!service("S3_ENDPOINT").empty()) kinds.push_back({"s3", add_real_s3});
+  if (!service("S3_ENDPOINT").empty()) {
+    kinds.push_back({"s3", add_real_s3});
+    kinds.push_back({"encrypting_s3", [](Rig& rig) {
+                       add_real_s3(rig);
+                       add_encrypting(rig);
+                     }});
+  }
   if (service("AZURE").empty()) return;
   using Credential = azure::Credential::Kind;
   kinds.push_back({"azure_sas", [](Rig& rig) { add_azure(rig, Credential::sas, "AZURE_SAS"); }});
@@ -225,6 +236,9 @@ std::vector<Kind> contract_kinds() {
       fake_s3("s3_client", s3::FakeS3::Conditions::obeyed),
       fake_s3("s3_client_conditions_refused", s3::FakeS3::Conditions::refused),
       fake_s3("s3_client_conditions_ignored", s3::FakeS3::Conditions::ignored),
+      fake_s3("encrypting_s3_client", s3::FakeS3::Conditions::obeyed, true),
+      fake_s3("encrypting_s3_client_conditions_refused", s3::FakeS3::Conditions::refused, true),
+      fake_s3("encrypting_s3_client_conditions_ignored", s3::FakeS3::Conditions::ignored, true),
   };
   add_remote_kinds(all);
   return all;

@@ -17,10 +17,9 @@ constexpr uint64_t kPiece = uint64_t{8} << 20;
 constexpr size_t kAtOnce = 4;
 
 // An upload that another one has swept away, or whose server went, is begun again.
-RetryPolicy upload_retries() {
-  RetryPolicy policy;
-  policy.attempts = 3;
-  policy.first_delay = std::chrono::seconds(1);
+RetryPolicy upload_retries(const ObjectStore& to) {
+  RetryPolicy policy = to.retries();
+  policy.first_delay = std::max<Clock::Duration>(policy.first_delay, std::chrono::seconds(1));
   return policy;
 }
 
@@ -160,7 +159,7 @@ Result<Copier::Written> Copier::write(const CopyItem& item, const Condition& con
 }
 
 Result<Copier::Written> Copier::write_repeated(const CopyItem& item, const Condition& condition) {
-  return with_retries(upload_retries(), clock_, [&] {
+  return with_retries(upload_retries(to_), clock_, [&] {
     uint64_t sent = 0;
     auto written = write(item, condition, sent);
     if (!written.ok()) bytes_done_ -= sent;

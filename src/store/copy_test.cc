@@ -12,6 +12,7 @@
 #include "store/faulty_store.h"
 #include "store/local_store.h"
 #include "store/memory_store.h"
+#include "store/retrying_store.h"
 #include "store/test_folder.h"
 
 namespace atelier {
@@ -51,6 +52,10 @@ class DamagingStore final : public ObjectStore {
     return inner_.list(prefix, after, limit);
   }
   Result<bool> remove(std::string_view key) override { return inner_.remove(key); }
+  Result<bool> decides_conditions(std::string_view key) override {
+    return inner_.decides_conditions(key);
+  }
+  RetryPolicy retries() const override { return inner_.retries(); }
   std::string url(std::string_view key) const override { return inner_.url(key); }
   Result<std::unique_ptr<Upload>> begin_upload(std::string_view key) override {
     return std::unique_ptr<Upload>(
@@ -206,6 +211,25 @@ TEST_F(CopyObjects, AnUploadThatWasLostIsBegunAgain) {
   EXPECT_EQ(copy(*from_, faulty, options).value().objects, 1u);
   EXPECT_EQ(said, kLarge);
   EXPECT_EQ(faulty.faults(), 2u);
+}
+
+TEST_F(CopyObjects, AnUploadIsBegunAgainAsLongAsItsStoreIsAskedAgain) {
+  put(*from_, "k", content(kLarge, 1));
+  std::vector<ScriptedFault> script;
+  for (uint64_t nth = 0; nth < 20; ++nth) script.push_back({StoreVerb::append, nth, Fault::before});
+  const auto copy_within = [&](std::chrono::seconds budget) {
+    FaultyStore faulty(*to_, scripted_faults(script));
+    RetryPolicy policy;
+    policy.attempts = 1000;
+    policy.budget = budget;
+    RetryingStore patient(faulty, clock_, policy);
+    const auto begin = clock_.now();
+    const auto done = copy(*from_, patient);
+    EXPECT_LE(clock_.now() - begin, budget);
+    return done;
+  };
+  EXPECT_EQ(copy_within(std::chrono::seconds(4)).error().code, Code::unavailable);
+  EXPECT_EQ(copy_within(std::chrono::minutes(5)).value().objects, 1u);
 }
 
 TEST_F(CopyObjects, AfterAnInterruptTheSameCallGoesOn) {

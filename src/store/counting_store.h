@@ -35,6 +35,10 @@ class CountingStore final : public ObjectStore {
   Result<std::unique_ptr<Upload>> begin_upload(std::string_view key) override;
   Result<ListPage> list(std::string_view prefix, std::string_view after, size_t limit) override;
   Result<bool> remove(std::string_view key) override;
+  Result<bool> decides_conditions(std::string_view key) override {
+    return inner_.decides_conditions(key);
+  }
+  RetryPolicy retries() const override { return inner_.retries(); }
   std::string url(std::string_view key) const override { return inner_.url(key); }
 
  private:

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 
 #include "store/names.h"
 #include "store/s3/s3_credentials.h"
@@ -237,7 +238,9 @@ Result<azure::Account> Credentials::azure(const Location& place, const Notes& no
                            .value_or("https://" + place.account + ".blob.core.windows.net");
   }
   account.endpoint = without_slash(account.endpoint);
-  account.http.stall_timeout = TRY(patience(place)).stall;
+  const Patience patience = TRY(this->patience(place));
+  account.http.stall_timeout = patience.stall;
+  account.retries = patience.retries();
   account.http.ca_file = value("ca_file");
   if (account.http.ca_file.empty()) {
     account.http.ca_file = variables_("ATELIER_CA_FILE").value_or("");
@@ -299,13 +302,24 @@ Result<s3::Bucket> Credentials::s3(const Location& place, Clock& clock, const No
   if (const std::string file = value("sse_customer_key_file"); !file.empty()) {
     bucket.encryption.customer_key = Secret::file(file);
   }
-  bucket.http.stall_timeout = TRY(patience(place)).stall;
+  const Patience patience = TRY(this->patience(place));
+  bucket.http.stall_timeout = patience.stall;
+  bucket.retries = patience.retries();
   bucket.http.ca_file = value("ca_file", usual.ca_file);
   if (bucket.http.ca_file.empty()) {
     bucket.http.ca_file = variables_("ATELIER_CA_FILE").value_or("");
   }
   if (bucket.keys) warn_of_plain_http(bucket.endpoint, notes);
   return bucket;
+}
+
+RetryPolicy Credentials::Patience::retries() const {
+  RetryPolicy policy;
+  policy.attempts = std::numeric_limits<int>::max();
+  policy.first_delay = std::chrono::milliseconds(200);
+  policy.max_delay = std::chrono::seconds(10);
+  policy.budget = give_up;
+  return policy;
 }
 
 Result<Credentials::Patience> Credentials::patience(const Location& place) const {

@@ -42,6 +42,7 @@
 #include "store/azure/azure_service.h"
 #include "store/ini.h"
 #include "store/location.h"
+#include "store/retry.h"
 #include "store/s3/s3_service.h"
 
 namespace atelier {
@@ -70,6 +71,8 @@ class Credentials {
   struct Patience {
     std::chrono::seconds stall{30};
     std::chrono::seconds give_up{120};
+    // For all that is asked of a service: again until then, however often that is.
+    RetryPolicy retries() const;
   };
   // Errors: invalid_argument (not whole seconds from 1 to a day).
   Result<Patience> patience(const Location& place) const;

@@ -89,6 +89,10 @@ class EncryptingStore final : public ObjectStore {
   Result<std::unique_ptr<Upload>> begin_upload(std::string_view key) override;
   Result<ListPage> list(std::string_view prefix, std::string_view after, size_t limit) override;
   Result<bool> remove(std::string_view key) override;
+  Result<bool> decides_conditions(std::string_view key) override {
+    return inner_.decides_conditions(key);
+  }
+  RetryPolicy retries() const override { return inner_.retries(); }
   std::string url(std::string_view key) const override { return inner_.url(key); }
 
  private:
@@ -190,7 +194,7 @@ Result<std::shared_ptr<const KeyRing>> EncryptingStore::ring_with(const encrypte
                                                                   std::string_view key) {
   std::shared_ptr<const KeyRing> known = ring();
   if (known->find(id) != nullptr) return known;
-  auto fresh = std::make_shared<const KeyRing>(TRY(read_key_ring(inner_, master_)));
+  auto fresh = std::make_shared<const KeyRing>(TRY(read_key_ring(inner_, master_, &id)));
   {
     MutexLock lock(mutex_);
     ring_ = fresh;

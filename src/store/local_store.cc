@@ -178,6 +178,7 @@ class LocalStore final : public ObjectStore {
     return changed_error(path);
   }
 
+  Result<bool> decides_conditions(std::string_view /*key*/) override { return true; }
   std::string url(std::string_view key) const override {
     const std::string root = root_.native() == "/" ? "" : root_.native();
     return "file://" + percent_encode(root) + "/" + percent_encode(key);

@@ -85,6 +85,7 @@ class MemoryStore final : public ObjectStore {
     return true;
   }
 
+  Result<bool> decides_conditions(std::string_view /*key*/) override { return true; }
   std::string url(std::string_view key) const override { return "memory:/" + percent_encode(key); }
 
  private:

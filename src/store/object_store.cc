@@ -131,9 +131,8 @@ Result<PutOutcome> put_source(ObjectStore& store, std::string_view key, ByteSour
 Result<PutOutcome> put_source_repeatedly(ObjectStore& store, std::string_view key,
                                          ByteSource& source, const Condition& condition,
                                          Clock& clock) {
-  RetryPolicy policy;
-  policy.attempts = 12;
-  policy.max_delay = std::chrono::seconds(10);
+  RetryPolicy policy = store.retries();
+  policy.attempts = std::max(policy.attempts, 12);
   return with_retries(policy, clock, [&] { return put_source(store, key, source, condition); });
 }
 

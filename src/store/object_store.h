@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/result.h"
+#include "store/retry.h"
 
 namespace atelier {
 
@@ -88,6 +89,12 @@ class ObjectStore {
   virtual Result<ListPage> list(std::string_view prefix, std::string_view after, size_t limit) = 0;
   // True if an object was there. Removing an absent object is no error.
   virtual Result<bool> remove(std::string_view key) = 0;
+  // Whether of two puts whose conditions exclude one another the store lets one alone write. Where
+  // it does not, conditions are advisory: it looks before and after it writes, and whoever writes
+  // in between is overwritten. To find out may take a few puts beside `key`, of which none stays.
+  virtual Result<bool> decides_conditions(std::string_view key) = 0;
+  // For whoever repeats an upload, which no store repeats by itself.
+  virtual RetryPolicy retries() const { return {}; }
   // What open_object and open_object_at call. Reads by head and get(range, if_match) unless a kind
   // knows something faster; decorators keep this one, so that they see every read.
   virtual Result<std::unique_ptr<ByteSource>> open_source(std::string_view key,
@@ -122,9 +129,10 @@ Result<std::vector<ObjectInfo>> list_all(ObjectStore& store, std::string_view pr
 // Copies a source into an object by an upload in 8 MiB pieces.
 Result<PutOutcome> put_source(ObjectStore& store, std::string_view key, ByteSource& source,
                               const Condition& condition);
-// The same, from the beginning again while that is unavailable, for about a minute: no store below
-// repeats an append, since nobody knows whether its bytes arrived. Over a RetryingStore, which
-// finds out what became of a commit.
+// The same, from the beginning again while that is unavailable, as long as the store's own retries
+// go on (ObjectStore::retries) and a dozen times where they count: no store repeats an append,
+// since nobody knows whether its bytes arrived. Over a RetryingStore, which finds out what became
+// of a commit.
 Result<PutOutcome> put_source_repeatedly(ObjectStore& store, std::string_view key,
                                          ByteSource& source, const Condition& condition,
                                          Clock& clock);

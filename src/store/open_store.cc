@@ -11,16 +11,6 @@
 namespace atelier {
 namespace {
 
-// A service comes back from a restart or a failed switch within a minute, as a rule.
-RetryPolicy service_retries(std::chrono::seconds budget) {
-  RetryPolicy policy;
-  policy.attempts = 14;
-  policy.first_delay = std::chrono::milliseconds(200);
-  policy.max_delay = std::chrono::seconds(10);
-  policy.budget = budget;
-  return policy;
-}
-
 Result<std::unique_ptr<ObjectStore>> open_once(const Location& place,
                                                const Credentials& credentials, Clock& clock,
                                                const Notes& notes) {
@@ -48,8 +38,7 @@ Result<std::unique_ptr<ObjectStore>> open_plain(const Location& place,
   auto store = TRY(open_once(place, credentials, clock, notes));
   const auto patience = TRY(credentials.patience(place));
   return std::unique_ptr<ObjectStore>(std::make_unique<RetryingStore>(
-      std::move(store), clock,
-      place.is_file() ? RetryPolicy{} : service_retries(patience.give_up)));
+      std::move(store), clock, place.is_file() ? RetryPolicy{} : patience.retries()));
 }
 
 // An encrypting store and the one below it.
@@ -82,6 +71,10 @@ class OwningEncrypting final : public ObjectStore {
     return outer_->list(prefix, after, limit);
   }
   Result<bool> remove(std::string_view key) override { return outer_->remove(key); }
+  Result<bool> decides_conditions(std::string_view key) override {
+    return outer_->decides_conditions(key);
+  }
+  RetryPolicy retries() const override { return outer_->retries(); }
   std::string url(std::string_view key) const override { return outer_->url(key); }
 
  private:

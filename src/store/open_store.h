@@ -12,10 +12,10 @@
 namespace atelier {
 
 // Of the folder, container or part of a container that `place` names; its keys are relative to
-// that. It repeats what was unavailable (RetryingStore): a folder for seconds, a service for about
-// a minute. Nothing is asked of a service yet. The clock must outlive it,
-// and `notes`, which is kept, whatever it refers to; S3 calls it from any thread that writes.
-// Errors: those of Credentials and of open_local_store.
+// that. It repeats what was unavailable (RetryingStore): a folder for seconds, a service as long as
+// the credentials say (Credentials::Patience). Nothing is asked of a service yet. The clock must
+// outlive it, and `notes`, which is kept, whatever it refers to; S3 calls it from any thread that
+// writes. Errors: those of Credentials and of open_local_store.
 Result<std::unique_ptr<ObjectStore>> open_store(const Location& place,
                                                 const Credentials& credentials, Clock& clock,
                                                 const Notes& notes);

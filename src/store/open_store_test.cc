@@ -5,11 +5,13 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <fstream>
 
 #include "store/azure/fake_azure.h"
 #include "store/memory_store.h"
 #include "store/prefix_store.h"
+#include "store/s3/fake_s3.h"
 #include "store/test_folder.h"
 
 namespace atelier {
@@ -44,6 +46,7 @@ class OpenStore : public testing::Test {
           fmt::format("[file://{}]\nmaster_key_file = {}\n", runs(), (folder() / "key").string()));
   }
   const std::filesystem::path& folder() const { return folder_.path(); }
+  FakeClock& clock() { return clock_; }
 
  private:
   TestFolder folder_;
@@ -129,6 +132,37 @@ TEST_F(OpenStore, KeysOfContainersBeginAtTheRootOfTheirSection) {
     blobs.erase(c.object);
     EXPECT_THAT(blobs, Not(IsEmpty()));
     for (const auto& [key, bytes] : blobs) EXPECT_THAT(key, testing::StartsWith(c.ring)) << c.place;
+  }
+}
+
+// A service that is away for 90 seconds after its first answers, told to an upload of many parts.
+TEST_F(OpenStore, PartsAreSentAgainUntilTheTimeOfThePlaceIsOver) {
+  azure::FakeAzure azure;
+  s3::FakeS3 s3;
+  std::atomic<Clock::Duration::rep> until{0};
+  TestServer server([&](const TestRequest& request) {
+    const bool part = request.query("comp") == "block" || !request.query("partNumber").empty();
+    if (part && clock().now() < Clock::Duration(until)) return http_answer(503);
+    return request.path().starts_with("/acct") ? azure.answer(request) : s3.answer(request);
+  });
+  const std::vector<std::byte> large((size_t{9} << 20) + 1);
+  for (const char* place : {"az://acct/box", "s3://b"}) {
+    for (const int give_up : {1, 5, 300}) {
+      write("credentials",
+            fmt::format("[az://acct]\nendpoint = {0}/acct\ngive_up_after = {1}\n[s3://b]\n"
+                        "endpoint = {0}\naccess_key_id = AKEXAMPLE\nsecret_access_key = s\n"
+                        "give_up_after = {1}\n",
+                        server.url(), give_up));
+      const auto store = open(place).value();
+      const auto begin = clock().now();
+      until = (begin + std::chrono::seconds(90)).count();
+      MemorySource source(large);
+      const auto put = put_source_repeatedly(*store, "k", source, Condition::always(), clock());
+      EXPECT_EQ(put.ok(), give_up == 300) << place << " " << give_up;
+      if (!put.ok()) {
+        EXPECT_LE(clock().now() - begin, std::chrono::seconds(30));
+      }
+    }
   }
 }
 

@@ -244,7 +244,7 @@ Result<http::Response> Service::call(const Call& call) {
 }
 
 Result<http::Response> Service::call_repeated(const Call& call) {
-  return with_retries(RetryPolicy{}, clock_, [&] { return this->call(call); });
+  return with_retries(account_.retries, clock_, [&] { return this->call(call); });
 }
 
 }  // namespace atelier::azure

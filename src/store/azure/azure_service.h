@@ -37,6 +37,7 @@ struct Account {
   std::string endpoint;  // "https://NAME.blob.core.windows.net", or "https://host:port/NAME"
   Credential credential;
   http::ClientOptions http;
+  RetryPolicy retries;  // of calls that are repeated here
 };
 
 struct Call {

@@ -29,6 +29,7 @@ class AzureStore final : public RemoteStore {
   Result<std::unique_ptr<Upload>> begin_upload(std::string_view key) override;
   Result<ListPage> list(std::string_view prefix, std::string_view after, size_t limit) override;
   Result<bool> remove(std::string_view key) override;
+  Result<bool> decides_conditions(std::string_view /*key*/) override { return true; }
   std::string url(std::string_view key) const override {
     return "az://" + service_.account().name + "/" +
            percent_encode(folder_.container + "/" + folder_.prefix + std::string(key));

@@ -84,6 +84,10 @@ Result<bool> ConditionalWrites::obeyed(const std::string& key, Way way, Kind kin
   return *obeys;
 }
 
+Result<bool> ConditionalWrites::decides(const std::string& key) {
+  return TRY(obeyed(key, Way::put, Kind::if_absent)) && TRY(obeyed(key, Way::put, Kind::if_match));
+}
+
 Result<PutOutcome> ConditionalWrites::write(const std::string& key, Way way,
                                             const Condition& condition, const Send& send) {
   if (condition.kind == Kind::always || TRY(obeyed(key, way, condition.kind))) {

@@ -37,6 +37,8 @@ class ConditionalWrites {
   using Send = std::function<Result<PutOutcome>(const Condition& condition)>;
   Result<PutOutcome> write(const std::string& key, Way way, const Condition& condition,
                            const Send& send);
+  // Whether the server obeys both conditions of a PUT; tries them beside `key` if nobody knows yet.
+  Result<bool> decides(const std::string& key);
 
  private:
   using Kind = Condition::Kind;

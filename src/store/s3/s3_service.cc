@@ -10,7 +10,6 @@
 #include "base/hash.h"
 #include "store/names.h"
 #include "store/remote_key.h"
-#include "store/retry.h"
 
 namespace atelier::s3 {
 namespace {
@@ -361,7 +360,7 @@ Result<http::Response> Service::call(const Call& call) {
 }
 
 Result<http::Response> Service::call_repeated(const Call& call) {
-  return with_retries(RetryPolicy{}, clock_, [&] { return this->call(call); });
+  return with_retries(bucket_.retries, clock_, [&] { return this->call(call); });
 }
 
 Result<std::string> Service::presigned_url(const std::string& method, const std::string& key,

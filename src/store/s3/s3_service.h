@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "store/http/http_client.h"
+#include "store/retry.h"
 #include "store/s3/s3_keys.h"
 #include "store/s3/sigv4.h"
 #include "store/secret.h"
@@ -44,6 +45,7 @@ struct Bucket {
   std::shared_ptr<KeySource> keys;  // null: requests are not signed
   Encryption encryption;
   http::ClientOptions http;
+  RetryPolicy retries;  // of calls that are repeated here
 };
 
 // What a call is about, which decides what it says of encryption.

@@ -27,6 +27,7 @@ class S3Store final : public RemoteStore {
   Result<std::unique_ptr<Upload>> begin_upload(std::string_view key) override;
   Result<ListPage> list(std::string_view prefix, std::string_view after, size_t limit) override;
   Result<bool> remove(std::string_view key) override;
+  Result<bool> decides_conditions(std::string_view key) override;
   std::string url(std::string_view key) const override {
     return service_->url(prefix_ + std::string(key));
   }
@@ -92,6 +93,11 @@ Result<PutOutcome> S3Store::put_piece(std::string_view key, std::span<const std:
 Result<std::unique_ptr<Upload>> S3Store::begin_upload(std::string_view key) {
   TRY(check_key(key));
   return make_s3_upload(*service_, conditions_, stored(key));
+}
+
+Result<bool> S3Store::decides_conditions(std::string_view key) {
+  TRY(check_key(key));
+  return conditions_.decides(stored(key));
 }
 
 Result<KeyPage> S3Store::read_page(const std::string& prefix, const std::string& after,
