@@ -29,10 +29,12 @@ Result<std::vector<std::byte>> RemoteStore::get(std::string_view key, ByteRange 
     if (!if_match.empty() && info->etag != if_match) return changed(key);
     return std::vector<std::byte>();
   }
-  return fetch_range(range, if_match,
-                     [&](uint64_t offset, uint64_t length, const std::string& etag) {
-                       return fetch(key, offset, length, etag);
-                     });
+  return fetch_range(
+      range, if_match,
+      [&](uint64_t offset, uint64_t length, const std::string& etag) {
+        return fetch(key, offset, length, etag);
+      },
+      largest_fetch());
 }
 
 Result<PutOutcome> RemoteStore::put(std::string_view key, std::span<const std::byte> bytes,

@@ -23,6 +23,8 @@ class RemoteStore : public ObjectStore {
   // One request for a part of an object, see FetchPiece. Called from several threads.
   virtual Result<FetchedPiece> fetch(std::string_view key, uint64_t offset, uint64_t length,
                                      const std::string& if_match) = 0;
+  // Of what one request for a part is to ask at most.
+  virtual uint64_t largest_fetch() const { return kRemotePiece; }
   // One request that writes at most kRemotePiece bytes. The key has been checked.
   virtual Result<PutOutcome> put_piece(std::string_view key, std::span<const std::byte> bytes,
                                        const Condition& condition) = 0;

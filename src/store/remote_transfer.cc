@@ -26,11 +26,11 @@ Result<void> take_first(Pieces& pieces, std::vector<std::byte>& bytes) {
 
 // From `begin` to `end`, behind what is in `bytes`.
 Result<void> fetch_pieces(uint64_t begin, uint64_t end, const std::string& etag,
-                          const FetchPiece& fetch, std::vector<std::byte>& bytes) {
+                          const FetchPiece& fetch, uint64_t most, std::vector<std::byte>& bytes) {
   Pieces pieces;  // its futures wait when they go
   while (begin < end || !pieces.empty()) {
     while (begin < end && pieces.size() < kPiecesAtOnce) {
-      const uint64_t length = std::min(kRemotePiece, end - begin);
+      const uint64_t length = std::min(most, end - begin);
       pieces.push_back(std::async(std::launch::async, [&fetch, begin, length, etag] {
         auto piece = fetch(begin, length, etag);
         if (piece.ok() && piece->bytes.size() != length) {
@@ -50,20 +50,20 @@ Result<void> fetch_pieces(uint64_t begin, uint64_t end, const std::string& etag,
 }  // namespace
 
 Result<std::vector<std::byte>> fetch_range(ByteRange range, std::string_view if_match,
-                                           const FetchPiece& fetch) {
+                                           const FetchPiece& fetch, uint64_t most) {
   FetchedPiece first =
-      TRY(fetch(range.offset, std::min(range.length, kRemotePiece), std::string(if_match)));
+      TRY(fetch(range.offset, std::min(range.length, most), std::string(if_match)));
   std::vector<std::byte> bytes = std::move(first.bytes);
   if (range.offset >= first.total) return std::vector<std::byte>();
   const uint64_t wanted = std::min(range.length, first.total - range.offset);
-  if (bytes.size() != std::min(wanted, kRemotePiece)) {
+  if (bytes.size() != std::min(wanted, most)) {
     return Error{Code::unavailable,
                  "A store sent other bytes than it was asked for; read them again."};
   }
   if (bytes.size() == wanted) return bytes;
   bytes.reserve(static_cast<size_t>(wanted));
-  const auto rest =
-      fetch_pieces(range.offset + bytes.size(), range.offset + wanted, first.etag, fetch, bytes);
+  const auto rest = fetch_pieces(range.offset + bytes.size(), range.offset + wanted, first.etag,
+                                 fetch, most, bytes);
   if (rest.ok()) return bytes;
   if (if_match.empty() && rest.error().code == Code::conflict) return changed_meanwhile();
   return rest.error();

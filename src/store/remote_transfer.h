@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the kinds that speak HTTP share: a large range is read, and an upload is sent, in pieces of
-// 8 MiB, several at a time.
+// 8 MiB or what else the service does best, several at a time.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,9 @@ using FetchPiece = std::function<Result<FetchedPiece>(uint64_t offset, uint64_t 
 
 // The bytes of a range, clipped to the object's end, all of one version of the object. Errors:
 // those of `fetch`; unavailable if the object changed between pieces and no etag was asked for.
+// `most` is the largest piece that is asked for.
 Result<std::vector<std::byte>> fetch_range(ByteRange range, std::string_view if_match,
-                                           const FetchPiece& fetch);
+                                           const FetchPiece& fetch, uint64_t most = kRemotePiece);
 
 // Sends what is appended as numbered parts, kPiecesAtOnce of them at a time; append waits while as
 // many are under way. Parts get larger as there are more, so that no service's limit on their

@@ -4,12 +4,13 @@
 // Writes: up to 8 MiB are one Put Blob; more are blocks of 8 MiB, several at a time, and a Put
 // Block List, before which nothing can be seen. Every body carries its MD5, which the service
 // checks. A block is named by its content, and one that an upload cut short has left (the service
-// keeps it for a week) is not sent again, if the credential may read. Reads: ranges with If-Match,
-// several at a time; a whole blob is checked against its stored MD5. Lists: the service knows only
-// its own markers; the marker of a page is kept under its last key, so that reading on costs one
-// call, and starting at any other text reads pages from the first. What the service leaves open:
-// two uploads of one blob at the same time sweep away each other's blocks; who commits second is
-// told `unavailable` and begins again.
+// keeps it for a week) is not sent again, if the credential may read. The list comes with the MD5
+// of the whole, for others to check. Reads: ranges of up to 4 MiB with If-Match, several at a time,
+// each checked by the MD5 that the service tells of it. Lists: the service knows only its own
+// markers; the marker of a page is kept under its last key, so that reading on costs one call, and
+// starting at any other text reads pages from the first. What the service leaves open: two uploads
+// of one blob at the same time sweep away each other's blocks; who commits second is told
+// `unavailable` and begins again.
 #pragma once
 
 #include <memory>

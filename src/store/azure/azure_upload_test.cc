@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "base/base64.h"
@@ -42,6 +43,42 @@ TEST_F(AzureWrites, BlocksAreNamedAlikeAndListedInOrder) {
   EXPECT_EQ(fake().blobs().at("k"), as_text(bytes));
   EXPECT_TRUE(store().get("k").value() == bytes);
   EXPECT_FALSE(store().put("k", bytes, Condition::if_absent()).value().written);
+}
+
+TEST_F(AzureWrites, ABlockListSaysTheMd5OfTheWhole) {
+  open([](const TestRequest&) { return fine(); });
+  const auto bytes = large();
+  const auto upload = store().begin_upload("k").value();
+  ASSERT_TRUE(upload->append(std::span(bytes).first(1000)).ok());
+  ASSERT_TRUE(upload->append(std::span(bytes).subspan(1000)).ok());
+  ASSERT_TRUE(upload->commit(Condition::always()).value().written);
+  const auto all = requests();
+  const auto commit = std::ranges::find_if(all, is_commit);
+  ASSERT_NE(commit, all.end());
+  EXPECT_EQ(commit->header("x-ms-blob-content-md5"), md5_base64(bytes));
+}
+
+TEST_F(AzureWrites, EveryPartOfALargeReadIsChecked) {
+  std::atomic<int> damaged{-1};
+  open([&](const TestRequest& request) -> std::optional<TestAnswer> {
+    if (request.method != "GET" || request.header("x-ms-range").empty() || damaged-- != 0) {
+      return fine();
+    }
+    TestAnswer answer = fake().answer(request);
+    answer.bytes.back() ^= 1;
+    return answer;
+  });
+  const auto bytes = large();
+  ASSERT_TRUE(store().put("k", bytes, Condition::always()).value().written);
+  EXPECT_TRUE(store().get("k").value() == bytes);
+  for (const TestRequest& request : requests()) {
+    if (request.method != "GET" || request.header("x-ms-range").empty()) continue;
+    EXPECT_EQ(request.header("x-ms-range-get-content-md5"), "true");
+  }
+  for (const int nth : {1, 5}) {
+    damaged = nth;
+    EXPECT_EQ(store().get("k").error().code, Code::unavailable) << nth;
+  }
 }
 
 TEST_F(AzureWrites, BlocksAreSentAgain) {

@@ -24,9 +24,13 @@ TestAnswer read(const TestRequest& request, const std::string& bytes, const std:
     return failure(416, "InvalidRange");
   }
   const std::string part = bytes.substr(begin, end - begin + 1);
-  return http_answer(206, part,
-                     fmt::format("ETag: {}\r\nContent-Range: bytes {}-{}/{}\r\n", etag, begin,
-                                 begin + part.size() - 1, bytes.size()));
+  std::string headers = fmt::format("ETag: {}\r\nContent-Range: bytes {}-{}/{}\r\n", etag, begin,
+                                    begin + part.size() - 1, bytes.size());
+  if (request.header("x-ms-range-get-content-md5") == "true") {
+    if (end - begin >= size_t{4} << 20) return failure(400, "OutOfRangeInput");
+    headers += "Content-MD5: " + md5_base64(as_bytes(part)) + "\r\n";
+  }
+  return http_answer(206, part, headers);
 }
 
 }  // namespace
