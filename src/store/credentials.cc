@@ -81,15 +81,27 @@ std::string without_slash(std::string url) {
   return url;
 }
 
-// From the usual variables, unless they are meant for another account.
-Credential azure_from(const Variables& variables, const std::string& account) {
-  Credential credential;
+// The value of a variable of Azure's if it is meant for this account: nothing if it is another's.
+// Without AZURE_STORAGE_ACCOUNT nobody knows whose it is, and a secret would go to whatever
+// account, or to whatever server, a command line names.
+Result<std::optional<std::string>> of_account(const Variables& variables, const char* name,
+                                              const std::string& account) {
+  const auto value = variables(name);
   const auto meant = variables("AZURE_STORAGE_ACCOUNT");
-  if (meant && *meant != account) return credential;
-  if (const auto sas = variables("AZURE_STORAGE_SAS_TOKEN")) {
+  if (!value || (meant && *meant != account)) return std::optional<std::string>();
+  if (meant) return value;
+  return make_error(Code::invalid_argument,
+                    "{} is set and does not say of which account it is; set AZURE_STORAGE_ACCOUNT "
+                    "as well, to '{}' if it is of that.",
+                    name, percent_encode(account));
+}
+
+Result<Credential> azure_from(const Variables& variables, const std::string& account) {
+  Credential credential;
+  if (const auto sas = TRY(of_account(variables, "AZURE_STORAGE_SAS_TOKEN", account))) {
     credential.kind = Credential::Kind::sas;
     credential.secret = Secret::text(*sas);
-  } else if (const auto key = variables("AZURE_STORAGE_KEY")) {
+  } else if (const auto key = TRY(of_account(variables, "AZURE_STORAGE_KEY", account))) {
     credential.kind = Credential::Kind::key;
     credential.secret = Secret::text(*key);
   }
@@ -134,13 +146,11 @@ void warn_of_plain_http(const std::string& endpoint, const Notes& notes) {
 
 Result<void> check_s3_keys(const std::map<std::string, std::string>& values,
                            const std::string& place) {
-  constexpr std::array<std::string_view, 14> kKnown = {"master_key_file", "master_key_command",
-                                                       "stall_timeout",   "give_up_after",
-                                                       "access_key_id",   "secret_access_key",
-                                                       "session_token",   "region",
-                                                       "endpoint",        "ca_file",
-                                                       "style",           "sse",
-                                                       "sse_kms_key_id",  "sse_customer_key_file"};
+  constexpr std::array<std::string_view, 16> kKnown = {
+      "keys_file",     "profile",       "master_key_file", "master_key_command",
+      "stall_timeout", "give_up_after", "access_key_id",   "secret_access_key",
+      "session_token", "region",        "endpoint",        "ca_file",
+      "style",         "sse",           "sse_kms_key_id",  "sse_customer_key_file"};
   for (const auto& [key, value] : values) {
     const bool known = std::ranges::find(kKnown, key) != kKnown.end();
     if (known && (key != "style" || value == "host" || value == "path")) continue;
@@ -149,7 +159,23 @@ Result<void> check_s3_keys(const std::map<std::string, std::string>& values,
                       "'path'; see the list of keys in the documentation.",
                       place, percent_encode(key.substr(0, 40)));
   }
-  if (values.contains("access_key_id") == values.contains("secret_access_key")) return {};
+  if (values.contains("keys_file") && values.contains("access_key_id")) {
+    return make_error(Code::invalid_argument,
+                      "The credentials for {} have both access_key_id and keys_file; keep one.",
+                      place);
+  }
+  if (values.contains("profile") && !values.contains("keys_file")) {
+    return make_error(Code::invalid_argument,
+                      "The credentials for {} have a profile and no keys_file that it is in; give "
+                      "both, or name the profile in AWS_PROFILE.",
+                      place);
+  }
+  const auto has = [&](const char* key) {
+    const auto found = values.find(key);
+    return found != values.end() && !found->second.empty();
+  };
+  const bool none = !values.contains("access_key_id") && !values.contains("secret_access_key");
+  if (none || (has("access_key_id") && has("secret_access_key"))) return {};
   return make_error(Code::invalid_argument,
                     "The credentials for {} have one of access_key_id and secret_access_key; give "
                     "both or none.",
@@ -207,8 +233,9 @@ std::map<std::string, std::string> Credentials::values_for(const Location& place
   const std::string url = place.url();
   // A more special section that says how to prove who one is takes the place of what another said.
   const auto is_proof = [](const std::string& key) {
-    constexpr std::array<std::string_view, 5> kOthers = {"identity", "client_id", "access_key_id",
-                                                         "secret_access_key", "session_token"};
+    constexpr std::array<std::string_view, 7> kOthers = {
+        "identity",      "client_id", "access_key_id", "secret_access_key",
+        "session_token", "keys_file", "profile"};
     return std::ranges::find(kOthers, key) != kOthers.end() ||
            std::ranges::any_of(kForms, [&](const Form& form) { return key == form.key; });
   };
@@ -234,7 +261,7 @@ Result<azure::Account> Credentials::azure(const Location& place, const Notes& no
   account.name = place.account;
   account.endpoint = value("endpoint");
   if (account.endpoint.empty()) {
-    account.endpoint = variables_("AZURE_STORAGE_SERVICE_ENDPOINT")
+    account.endpoint = TRY(of_account(variables_, "AZURE_STORAGE_SERVICE_ENDPOINT", place.account))
                            .value_or("https://" + place.account + ".blob.core.windows.net");
   }
   account.endpoint = without_slash(account.endpoint);
@@ -247,7 +274,7 @@ Result<azure::Account> Credentials::azure(const Location& place, const Notes& no
   }
   account.credential = TRY(azure_credential(values, shown));
   if (account.credential.kind == Credential::Kind::none) {
-    account.credential = azure_from(variables_, place.account);
+    account.credential = TRY(azure_from(variables_, place.account));
   }
   account.credential.metadata_url = without_slash(
       variables_("AZURE_POD_IDENTITY_AUTHORITY_HOST").value_or("http://169.254.169.254"));
@@ -274,17 +301,16 @@ Result<s3::Bucket> Credentials::s3(const Location& place, Clock& clock, const No
   };
   // Keys of the file stand for those of the environment, and are enough: what is wrong with others
   // does not matter then.
-  const std::map<std::string_view, std::string> own_keys = {
-      {"AWS_ACCESS_KEY_ID", value("access_key_id")},
-      {"AWS_SECRET_ACCESS_KEY", value("secret_access_key")},
-      {"AWS_SESSION_TOKEN", value("session_token")}};
+  std::shared_ptr<s3::KeySource> own;
+  if (values.contains("access_key_id")) {
+    own = s3::fixed_keys(
+        {value("access_key_id"), value("secret_access_key"), value("session_token")});
+  } else if (const std::string file = value("keys_file"); !file.empty()) {
+    own = s3::keys_of_profile(file, value("profile", "default"));
+    TRY(own->read());  // what is wrong with it is told before anything is sent
+  }
   const s3::Settings usual = TRY(s3::usual_settings(
-      [&](const char* name) {
-        const auto own = own_keys.find(name);
-        const bool given = own != own_keys.end() && values.contains("access_key_id");
-        return given ? own->second : variables_(name).value_or("");
-      },
-      clock));
+      [&](const char* name) { return variables_(name).value_or(""); }, clock, std::move(own)));
   s3::Bucket bucket;
   bucket.name = place.container;
   bucket.region = value("region", usual.region.empty() ? bucket.region : usual.region);

@@ -14,8 +14,9 @@
 //   [az://account/runs]                              identity = metadata (with client_id)
 //   sas_file = /run/secrets/runs.sas                 read again when it changes
 //   [s3://bucket]
-//   access_key_id, secret_access_key, session_token, region, endpoint, ca_file, style = host or
-//   path, and how the server encrypts: sse = AES256 or aws:kms, sse_kms_key_id, or
+//   access_key_id, secret_access_key, session_token, or keys_file (with profile), a file like
+//   ~/.aws/credentials that is read again when it changes; region, endpoint, ca_file, style = host
+//   or path, and how the server encrypts: sse = AES256 or aws:kms, sse_kms_key_id, or
 //   sse_customer_key_file
 //
 //   [file:///srv/runs]                               of any kind of store:
@@ -26,10 +27,10 @@
 //   (encrypting_store.h);
 //                                                    or master_key_command = a line for the shell
 //
-// Where the file says nothing of Azure: AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_KEY (both for
-// AZURE_STORAGE_ACCOUNT if that is set) and AZURE_STORAGE_SERVICE_ENDPOINT.
-// What it does not say of S3 comes from the usual variables and files (s3/s3_credentials.h).
-// ATELIER_CA_FILE is an authority for every store.
+// Where the file says nothing of Azure: AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_KEY and
+// AZURE_STORAGE_SERVICE_ENDPOINT, all three of the account AZURE_STORAGE_ACCOUNT alone; where one
+// of them would count and that is not set, it is refused. What it does not say of S3 comes from the
+// usual variables and files (s3/s3_credentials.h). ATELIER_CA_FILE is an authority for every store.
 #pragma once
 
 #include <chrono>

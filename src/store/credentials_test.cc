@@ -148,6 +148,7 @@ TEST_F(CredentialsFile, MistakesAreNamed) {
 
 TEST_F(CredentialsFile, TheUsualVariables) {
   EXPECT_EQ(secret_of("az://a/c"), "none");
+  set("AZURE_STORAGE_ACCOUNT", "a");
   set("AZURE_STORAGE_KEY", "a2V5");
   EXPECT_EQ(azure("az://a/c")->credential.kind, Kind::key);
   set("AZURE_STORAGE_SAS_TOKEN", "token");
@@ -158,16 +159,42 @@ TEST_F(CredentialsFile, TheUsualVariables) {
   EXPECT_EQ(azure("az://a/c")->endpoint, "https://h:1/a");
   set("ATELIER_CA_FILE", "/ca");
   EXPECT_EQ(azure("az://a/c")->http.ca_file, "/ca");
-  set("AZURE_STORAGE_ACCOUNT", "a");
-  EXPECT_EQ(secret_of("az://a/c"), "token");
-  set("AZURE_STORAGE_ACCOUNT", "b");
-  EXPECT_EQ(secret_of("az://a/c"), "none") << "they are meant for another account";
   set("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://h/");
   EXPECT_EQ(azure("az://a/c")->credential.metadata_url, "http://h");
   write("[az://a]\nsas = own\nendpoint = http://127.0.0.1:1/a/\nca_file = /own\n");
   EXPECT_EQ(secret_of("az://a/c"), "own");
   EXPECT_EQ(azure("az://a/c")->endpoint, "http://127.0.0.1:1/a");
   EXPECT_EQ(azure("az://a/c")->http.ca_file, "/own");
+}
+
+// A secret that is sent to another account, or to another's server, is given away.
+TEST_F(CredentialsFile, TheUsualVariablesAreOfOneAccount) {
+  set("AZURE_STORAGE_SAS_TOKEN", "hush");
+  set("AZURE_STORAGE_SERVICE_ENDPOINT", "https://h:1/b");
+  set("AZURE_STORAGE_ACCOUNT", "b");
+  EXPECT_EQ(secret_of("az://a/c"), "none");
+  EXPECT_EQ(azure("az://a/c")->endpoint, "https://a.blob.core.windows.net");
+  EXPECT_EQ(secret_of("az://b/c"), "hush");
+  EXPECT_EQ(azure("az://b/c")->endpoint, "https://h:1/b");
+  write("[az://a]\nsas = own\n");
+  EXPECT_EQ(azure("az://a/c")->endpoint, "https://a.blob.core.windows.net")
+      << "nor is what the file has sent there";
+}
+
+TEST_F(CredentialsFile, VariablesOfNoAccountAreRefusedWhereTheyWouldCount) {
+  for (const char* name :
+       {"AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_KEY", "AZURE_STORAGE_SERVICE_ENDPOINT"}) {
+    set(name, "https://hush");
+    expect_refusal(azure("az://a/c"), name);
+    EXPECT_THAT(azure("az://a/c").error().message, HasSubstr("AZURE_STORAGE_ACCOUNT"));
+    set(name, "");
+  }
+  set("AZURE_STORAGE_SAS_TOKEN", "hush");
+  write("[az://a]\nsas = own\n");
+  EXPECT_EQ(secret_of("az://a/c"), "own") << "the file says what is needed";
+  set("AZURE_STORAGE_SERVICE_ENDPOINT", "https://h");
+  write("[az://a]\nsas = own\nendpoint = https://mine/a\n");
+  EXPECT_EQ(azure("az://a/c")->endpoint, "https://mine/a");
 }
 
 TEST_F(CredentialsFile, WhatIsNotWiseIsNoted) {
@@ -246,6 +273,42 @@ TEST_F(CredentialsFile, KeysOfS3AreTakenWholeFromOnePlace) {
   expect_refusal(s3("s3://b"), "'style'");
   write("[s3://b]\nsas = hush\n");
   expect_refusal(s3("s3://b"), "'sas'");
+}
+
+// Temporary keys that something renews while a run goes on.
+TEST_F(CredentialsFile, KeysOfS3InAFileAreReadAgainWhenItChanges) {
+  const auto keep = [&](const std::string& text) {
+    // As who renews keys does: in one step.
+    const auto path = folder() / "keys", fresh = folder() / "fresh";
+    std::ofstream(fresh) << text;
+    ASSERT_EQ(::chmod(fresh.c_str(), 0600), 0);
+    std::filesystem::rename(fresh, path);
+  };
+  const auto text = [](const char* profile, int n) {
+    return fmt::format(
+        "[{0}]\naws_access_key_id = AK{1}\naws_secret_access_key = hush{1}\n"
+        "aws_session_token = t{1}\n",
+        profile, n);
+  };
+  const std::string file = (folder() / "keys").string();
+  set("AWS_ACCESS_KEY_ID", "AK-env");
+  set("AWS_PROFILE", "absent");
+  keep(text("default", 1) + text("runs", 2));
+  write("[s3://b]\nkeys_file = " + file + "\n[s3://b/runs]\nkeys_file = " + file +
+        "\nprofile = runs\n[s3://b/own]\naccess_key_id = AK\nsecret_access_key = hush\n");
+  const auto whole = s3("s3://b/x").value().keys, runs = s3("s3://b/runs").value().keys;
+  EXPECT_EQ(whole->read()->session_token, "t1");
+  EXPECT_EQ(runs->read()->access_key, "AK2");
+  EXPECT_EQ(s3("s3://b/own")->keys->read()->access_key, "AK");
+  keep(text("default", 3) + text("runs", 4));
+  EXPECT_EQ(whole->read()->access_key, "AK3");
+  EXPECT_EQ(runs->read()->session_token, "t4");
+  write("[s3://b]\nkeys_file = " + file + "\nprofile = none\n");
+  expect_refusal(s3("s3://b"), "[none]");
+  write("[s3://b]\nkeys_file = " + file + "\naccess_key_id = AK\nsecret_access_key = hush\n");
+  expect_refusal(s3("s3://b"), "keys_file");
+  write("[s3://b]\nprofile = runs\n");
+  expect_refusal(s3("s3://b"), "profile");
 }
 
 TEST_F(CredentialsFile, PlacesAreEncryptedFromTheirSectionOn) {

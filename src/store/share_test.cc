@@ -15,7 +15,8 @@ using std::chrono::seconds;
 using testing::HasSubstr;
 
 Error refusal(const char* place, const char* variable, seconds lasts = hours(1)) {
-  const std::map<std::string, std::string> values = {{variable, "sv=1&sig=SECRET"}};
+  const std::map<std::string, std::string> values = {{variable, "sv=1&sig=SECRET"},
+                                                     {"AZURE_STORAGE_ACCOUNT", "lab"}};
   const auto credentials = Credentials::load([&](const char* name) -> std::optional<std::string> {
     const auto found = values.find(name);
     return found == values.end() ? std::nullopt : std::optional(found->second);

@@ -101,6 +101,9 @@ class Azure(AzureJob):
         self.write_credentials(leave_out=["input", "output", "runs"])
         os.environ["AZURE_STORAGE_KEY"] = self.azurite.key
         self.addCleanup(os.environ.pop, "AZURE_STORAGE_KEY")
+        self.assert_fails(2, self.job("--quiet"), "AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT")
+        os.environ["AZURE_STORAGE_ACCOUNT"] = self.azurite.account
+        self.addCleanup(os.environ.pop, "AZURE_STORAGE_ACCOUNT")
         done = run(*self.job("--json"))
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("SAS", " ".join(json.loads(done.stdout)["notes"]))

@@ -192,7 +192,8 @@ Error Service::refused(const Call& call, const http::Response& response) {
       what.empty() ? std::to_string(response.status) : percent_encode(what.substr(0, 80));
   std::string hint = "check its permissions";
   if (account_.credential.kind == Credential::Kind::none) {
-    hint = "give one in ATELIER_CREDENTIALS or AZURE_STORAGE_SAS_TOKEN";
+    hint =
+        "give one in ATELIER_CREDENTIALS, or in AZURE_STORAGE_SAS_TOKEN with AZURE_STORAGE_ACCOUNT";
   } else if (account_.credential.kind == Credential::Kind::sas) {
     const auto sas = account_.credential.secret->read();
     const std::string end = sas.ok() ? sas_field(*sas, "se") : std::string();

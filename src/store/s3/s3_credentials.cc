@@ -133,13 +133,14 @@ Result<std::optional<ProfileSettings>> parse_profile(std::string_view text,
   return std::optional(std::move(settings));
 }
 
-Result<Settings> usual_settings(const Lookup& lookup, Clock& clock) {
+Result<Settings> usual_settings(const Lookup& lookup, Clock& clock,
+                                std::shared_ptr<KeySource> own) {
   const std::string profile = first_of({lookup("AWS_PROFILE"), "default"});
   const auto from_profile =
       TRY(read_profile(usual_file(lookup, "AWS_CONFIG_FILE", "config"), profile));
   const ProfileSettings said = from_profile.value_or(ProfileSettings());
   Settings settings;
-  settings.keys = TRY(usual_keys(lookup, profile, from_profile, clock));
+  settings.keys = own ? std::move(own) : TRY(usual_keys(lookup, profile, from_profile, clock));
   settings.region = first_of({lookup("AWS_REGION"), lookup("AWS_DEFAULT_REGION"), said.region});
   settings.endpoint =
       first_of({lookup("AWS_ENDPOINT_URL_S3"), lookup("AWS_ENDPOINT_URL"), said.endpoint});

@@ -36,9 +36,11 @@ struct Settings {
   std::optional<bool> host_style;   // s3.addressing_style: "virtual" is true, "path" is false
 };
 
-// Reads files, asks no network. The clock must outlive the keys. Errors: invalid_argument (half of
-// the keys, a file that is wrong or that others may read, no such profile).
-Result<Settings> usual_settings(const Lookup& lookup, Clock& clock);
+// Reads files, asks no network. The clock must outlive the keys, which are not looked for if the
+// caller has some: `own`. Errors: invalid_argument (half of the keys, a file that is wrong or that
+// others may read, no such profile).
+Result<Settings> usual_settings(const Lookup& lookup, Clock& clock,
+                                std::shared_ptr<KeySource> own = nullptr);
 
 // The settings of a profile in the text of a config file, [default] or [profile NAME]; nothing if
 // it has no such section. `what` names the text in messages.
