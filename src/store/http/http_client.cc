@@ -39,6 +39,11 @@ struct Exchange {
   size_t sent = 0;
   bool too_much = false;
   int tries = 0;
+  // With may_trickle: how much had moved when it was looked at last, and since when no more has.
+  size_t moved = 0;
+  std::chrono::steady_clock::time_point moved_at = std::chrono::steady_clock::now();
+  std::chrono::seconds stall_timeout{};
+  bool stalled = false;
 };
 
 size_t take_header(char* text, size_t size, size_t count, void* user) {
@@ -103,6 +108,20 @@ int before_request(void* user, char*, char*, int, int) {
   return ++exchange.tries == 1 || reads ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
+// libcurl calls it about once a second. The limit on its own is an average of whole bytes a second,
+// which a byte every few seconds is below.
+int look_for_stall(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  auto& exchange = *static_cast<Exchange*>(user);
+  const size_t moved = exchange.header_bytes + exchange.response.body.size() + exchange.sent;
+  const auto now = std::chrono::steady_clock::now();
+  if (moved != exchange.moved) {
+    exchange.moved = moved;
+    exchange.moved_at = now;
+  }
+  exchange.stalled = now - exchange.moved_at > exchange.stall_timeout;
+  return exchange.stalled ? 1 : 0;
+}
+
 struct StringList {
   curl_slist* first = nullptr;
   ~StringList() { curl_slist_free_all(first); }
@@ -139,6 +158,15 @@ void set_options(CURL* easy, const ClientOptions& options) {
   if (!options.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, options.ca_file.c_str());
 }
 
+// `exchange` must outlive the request.
+void let_trickle(CURL* easy, Exchange& exchange, const ClientOptions& options) {
+  exchange.stall_timeout = options.stall_timeout;
+  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, 0L);
+  curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, look_for_stall);
+  curl_easy_setopt(easy, CURLOPT_XFERINFODATA, &exchange);
+}
+
 enum class Family { none, ipv4, ipv6 };
 
 Family family_of(const std::string& address) {
@@ -164,7 +192,7 @@ Error error_of(CURLcode code, const Exchange& exchange, const ClientOptions& opt
                       "{} sent a longer answer than was asked for; check that it is the store.",
                       host);
   }
-  switch (code) {
+  switch (exchange.stalled ? CURLE_OPERATION_TIMEDOUT : code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
       return make_error(Code::unavailable, "Cannot find the host of {}; check its name.", host);
@@ -214,6 +242,7 @@ Result<Response> perform(CURL* easy, const Request& request, const ClientOptions
   set_options(easy, options);
   set_method(easy, request);
   if (!request.connect_to.empty()) set_connect_to(easy, request.connect_to, connect_to);
+  if (request.may_trickle) let_trickle(easy, exchange, options);
   curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.first);
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);

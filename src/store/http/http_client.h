@@ -36,6 +36,9 @@ struct Request {
   // other look-up of the name leads elsewhere. Port, Host and the certificate's name stay the
   // URL's; no proxy is asked, and no connection of another request is used. Empty: by name.
   std::string connect_to;
+  // The server may work at it for minutes and say so by a byte now and then: only one that moves
+  // nothing at all for stall_timeout has failed.
+  bool may_trickle = false;
 };
 
 struct Response {

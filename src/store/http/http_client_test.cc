@@ -62,6 +62,35 @@ TEST(HttpClient, AServerThatTricklesIsGivenUp) {
   EXPECT_THAT(response.error().message, HasSubstr("did not answer in time"));
 }
 
+// What completes a large upload may take minutes and says so by a blank now and then.
+TEST(HttpClient, AServerThatMayTrickleIsWaitedFor) {
+  const std::string body = std::string(60, ' ') + "done";
+  TestAnswer answer = http_answer(200, body);
+  answer.then = Then::trickle;
+  TestServer server({answer});
+  ClientOptions options;
+  options.stall_timeout = std::chrono::seconds(4);  // less than the answer takes
+  Client client(options);
+  Request asked = request(server, "POST", "body");
+  asked.may_trickle = true;
+  const auto response = client.send(asked);
+  ASSERT_TRUE(response.ok()) << response.error().message;
+  EXPECT_EQ(as_text(response->body), body);
+}
+
+TEST(HttpClient, AServerThatMayTrickleAndSaysNothingIsGivenUp) {
+  for (const char* begun : {"", "HTTP/1.1 200 OK\r\nContent-Len", "HTTP/1.1 200 OK\r\n\r\n  "}) {
+    TestServer server({{begun, Then::stall}});
+    Client client(impatient());
+    Request asked = request(server, "POST", "body");
+    asked.may_trickle = true;
+    const auto response = client.send(asked);
+    ASSERT_FALSE(response.ok());
+    EXPECT_EQ(response.error().code, Code::unavailable);
+    EXPECT_THAT(response.error().message, HasSubstr("did not answer in time"));
+  }
+}
+
 TEST(HttpClient, MoreThanWasAskedForIsNotTaken) {
   TestServer server({http_answer(200, std::string(100'001, 'x'))});
   Request asked = request(server, "GET");

@@ -139,6 +139,7 @@ Result<PutOutcome> complete_multipart(Service& service, const std::string& key,
   http::add_condition(condition, call.headers);
   call.body = as_bytes(xml);
   call.about = About::part;
+  call.may_trickle = true;
   const http::Response response = TRY(service.call(call));
   if (response.status / 100 != 2 || !error_code(response).empty()) {
     return not_written(service, call, response, condition);

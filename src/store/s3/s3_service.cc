@@ -213,6 +213,7 @@ Result<http::Response> Service::call_once(const Call& call) {
   request.url = url_of(wanted, encoded_query(wanted.query));
   request.body = call.body;
   request.most_bytes = call.most_bytes;
+  request.may_trickle = call.may_trickle;
   request.headers =
       keys.secret_key.empty()
           ? std::move(wanted.headers)

@@ -59,6 +59,7 @@ struct Call {
   std::span<const std::byte> body;
   uint64_t most_bytes = uint64_t{64} << 20;
   About about = About::none;
+  bool may_trickle = false;  // see http::Request
 };
 
 // Safe from several threads. The clock must outlive it.

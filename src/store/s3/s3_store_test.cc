@@ -235,6 +235,17 @@ TEST_F(S3Store, ALostCompletionIsFoundOut) {
   EXPECT_EQ(fake().uploads(), 0U);
 }
 
+TEST_F(S3Store, ACompletionMayTakeItsTime) {
+  open([&](const TestRequest& request) -> std::optional<TestAnswer> {
+    if (!completes(request)) return fine();
+    return TestAnswer{
+        "HTTP/1.1 200\r\n\r\n<CompleteMultipartUploadResult><ETag>e</ETag>"
+        "</CompleteMultipartUploadResult>",
+        Then::trickle};
+  });
+  EXPECT_TRUE(store().put("k", large(), Condition::always()).value().written);
+}
+
 TEST_F(S3Store, PartsAreSentAgain) {
   open(at(1, is_write, http_answer(500)));
   const auto bytes = large();
