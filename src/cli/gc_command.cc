@@ -119,6 +119,24 @@ void say_row(Console& console, const json& row) {
       row["action"].get<std::string>(), row["why"].get<std::string>()));
 }
 
+// A number for the result; what cannot be looked for is said and ends nothing.
+size_t sweep(const GcOptions& options, Console& console) {
+  const auto place = location_of_runs(options.runs);
+  if (!place.ok()) return 0;
+  const auto swept = sweep_uploads(*place, options.dry_run);
+  if (!swept.ok()) {
+    console.note(
+        fmt::format("Uploads that never ended could not be removed: {}", swept.error().message));
+    return 0;
+  }
+  const size_t count = options.dry_run ? swept->found : swept->removed;
+  if (count > 0) {
+    console.say(fmt::format("{}: {} uploads that were begun more than a day ago and never ended.",
+                            options.dry_run ? "Would be removed" : "Removed", count));
+  }
+  return count;
+}
+
 }  // namespace
 
 Result<void> gc_command(const GcOptions& options, Console& console, const std::stop_token& stop) {
@@ -150,9 +168,14 @@ Result<void> gc_command(const GcOptions& options, Console& console, const std::s
                           options.dry_run ? "Would be removed" : "Removed", sums.removed,
                           runs.size(), size_text(sums.removed_bytes), sums.kept,
                           size_text(sums.kept_bytes)));
-  const json object = {{"dry_run", options.dry_run},          {"removed", sums.removed},
-                       {"removed_bytes", sums.removed_bytes}, {"kept", sums.kept},
-                       {"kept_bytes", sums.kept_bytes},       {"runs", rows}};
+  const size_t uploads = sweep(options, console);
+  const json object = {{"dry_run", options.dry_run},
+                       {"removed", sums.removed},
+                       {"removed_bytes", sums.removed_bytes},
+                       {"kept", sums.kept},
+                       {"kept_bytes", sums.kept_bytes},
+                       {"uploads_removed", uploads},
+                       {"runs", rows}};
   console.object(object.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   return {};
 }

@@ -148,6 +148,13 @@ Result<void> add_key(const Location& place) {
   });
 }
 
+Result<StaleUploads> sweep_uploads(const Location& place, bool only_look) {
+  return with_credentials([&](const Credentials& credentials, const Notes& notes) {
+    return remove_stale_uploads(place, std::chrono::hours(24), only_look, credentials,
+                                *the_opening().clock, notes);
+  });
+}
+
 Result<std::filesystem::path> scratch_for(std::initializer_list<Location> places) {
   for (const Location& place : places) {
     if (TRY(is_encrypted(place))) return scratch_in_memory();

@@ -15,6 +15,7 @@
 #include "store/master_key.h"
 #include "store/object_store.h"
 #include "store/share.h"
+#include "store/stale_uploads.h"
 
 namespace atelier::cli {
 
@@ -51,6 +52,8 @@ Result<bool> is_encrypted(const Location& place);
 Result<bool> change_key(const Location& place, const MasterKey& new_key);
 // Another store key there, see key_ring.h.
 Result<void> add_key(const Location& place);
+// What uploads that never ended have left below a place a day ago and longer, see stale_uploads.h.
+Result<StaleUploads> sweep_uploads(const Location& place, bool only_look);
 // Where a job with these places may keep files meanwhile: in memory if one of them is encrypted.
 Result<std::filesystem::path> scratch_for(std::initializer_list<Location> places);
 

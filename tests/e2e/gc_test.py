@@ -2,14 +2,72 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gc` removes runs by age and size, and never one that somebody works on."""
 
+import http.server
 import json
 import os
 import re
 import signal
+import threading
 import time
 
 import support
 from support import make_video, run, sha256
+
+
+class Uploads(support.Case):
+    """What uploads leave in a bucket that never ended, by a server that knows nothing else."""
+
+    LISTED = """<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>
+        <Upload><Key>all/1/old</Key><UploadId>o</UploadId><Initiated>2026-01-01T00:00:00.000Z</Initiated></Upload>
+        <Upload><Key>all/1/new</Key><UploadId>n</UploadId><Initiated>{now}</Initiated></Upload>
+        </ListMultipartUploadsResult>"""
+
+    def gc(self, status, *options):
+        removed = []
+
+        class Server(http.server.BaseHTTPRequestHandler):
+            def answer(self, code, body):
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def do_GET(self):
+                if "uploads=" in self.path:
+                    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+                    self.answer(status, Uploads.LISTED.format(now=now) if status == 200 else
+                                "<Error><Code>AccessDenied</Code></Error>")
+                else:
+                    self.answer(200, "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+
+            def do_DELETE(self):
+                removed.append(self.path)
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            done = run("gc", "--runs", "s3://b/all", "--older-than", "7d", "--json", *options,
+                       env={"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s",
+                            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}"})
+            server.shutdown()
+            thread.join()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout), removed
+
+    def test_what_was_begun_more_than_a_day_ago_is_removed(self):
+        found, removed = self.gc(200, "--dry-run")
+        self.assertEqual((found["uploads_removed"], removed), (1, []))
+        found, removed = self.gc(200)
+        self.assertEqual((found["uploads_removed"], removed), (1, ["/b/all/1/old?uploadId=o"]))
+
+    def test_who_may_not_list_them_can_remove_runs_all_the_same(self):
+        found, removed = self.gc(403)
+        self.assertEqual((found["uploads_removed"], found["removed"], removed), (0, 0, []))
 
 
 class Gc(support.Case):

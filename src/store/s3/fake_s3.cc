@@ -2,8 +2,10 @@
 #include "store/s3/fake_s3.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstring>
+#include <ctime>
 
 #include "base/bytes.h"
 #include "base/hash.h"
@@ -61,6 +63,9 @@ size_t FakeS3::uploads() const {
 TestAnswer FakeS3::obey(const TestRequest& request) {
   const std::string path = request.path(), &method = request.method, id = request.query("uploadId");
   const bool head = method == "HEAD";
+  if (path == "/b" && !head && request.target.find("uploads=") != std::string::npos) {
+    return list_uploads(request);
+  }
   if (path == "/b") return head ? http_answer(200) : list(request);
   if (!path.starts_with("/b/")) return http_answer(404, error_body("NoSuchBucket"), {}, head);
   const std::string key = path.substr(3);
@@ -72,8 +77,43 @@ TestAnswer FakeS3::obey(const TestRequest& request) {
   }
   if (id.empty()) return write(request, key, request.body);
   if (!uploads_.contains(id)) return http_answer(404, error_body("NoSuchUpload"));
-  uploads_[id][static_cast<int>(number(request.query("partNumber")))] = request.body;
+  uploads_[id].parts[static_cast<int>(number(request.query("partNumber")))] = request.body;
   return http_answer(200, {}, fmt::format("ETag: \"{}\"\r\n", etag_of(request.body)));
+}
+
+void FakeS3::begin_upload(const std::string& key, std::chrono::seconds ago) {
+  MutexLock lock(mutex_);
+  uploads_[std::to_string(++last_id_)] = {key, std::chrono::system_clock::now() - ago, {}};
+}
+
+// By key and id, ten at a time.
+TestAnswer FakeS3::list_uploads(const TestRequest& request) {
+  std::map<std::pair<std::string, std::string>, std::chrono::system_clock::time_point> all;
+  for (const auto& [id, open] : uploads_) all[{open.key, id}] = open.begun;
+  std::string xml = "<ListMultipartUploadsResult><EncodingType>url</EncodingType>";
+  std::pair<std::string, std::string> last;
+  const std::pair after(request.query("key-marker"), request.query("upload-id-marker"));
+  size_t room = 10;
+  for (const auto& [name, begun] : all) {
+    if (name <= after || !name.first.starts_with(request.query("prefix"))) continue;
+    if (room-- == 0) {
+      xml += fmt::format(
+          "<IsTruncated>true</IsTruncated><NextKeyMarker>{}</NextKeyMarker>"
+          "<NextUploadIdMarker>{}</NextUploadIdMarker>",
+          percent_encode(last.first), last.second);
+      break;
+    }
+    last = name;
+    const time_t seconds = std::chrono::system_clock::to_time_t(begun);
+    std::array<char, 32> initiated{};
+    tm utc{};
+    std::strftime(initiated.data(), initiated.size(), "%Y-%m-%dT%H:%M:%S.000Z",
+                  gmtime_r(&seconds, &utc));
+    xml += fmt::format(
+        "<Upload><Key>{}</Key><UploadId>{}</UploadId><Initiated>{}</Initiated></Upload>",
+        percent_encode(name.first), name.second, initiated.data());
+  }
+  return http_answer(200, xml + "</ListMultipartUploadsResult>");
 }
 
 TestAnswer FakeS3::list(const TestRequest& request) {
@@ -148,13 +188,13 @@ TestAnswer FakeS3::post(const TestRequest& request, const std::string& key) {
   const std::string id = request.query("uploadId");
   if (id.empty()) {
     const std::string fresh = std::to_string(++last_id_);
-    uploads_[fresh];
+    uploads_[fresh] = {key, std::chrono::system_clock::now(), {}};
     return http_answer(200, "<InitiateMultipartUploadResult><UploadId>" + fresh +
                                 "</UploadId></InitiateMultipartUploadResult>");
   }
   if (!uploads_.contains(id)) return http_answer(404, error_body("NoSuchUpload"));
   std::string bytes, wanted;
-  for (const auto& [part, of_part] : uploads_[id]) {
+  for (const auto& [part, of_part] : uploads_[id].parts) {
     wanted += fmt::format("<PartNumber>{}</PartNumber><ETag>&quot;{}&quot;</ETag>", part,
                           etag_of(of_part));
     bytes += of_part;

@@ -23,10 +23,13 @@ class FakeS3 {
   // Keys and uploads that are there, also those that lists of ours hide.
   std::set<std::string> keys() const;
   size_t uploads() const;
+  // Without parts, and as if that were so long ago.
+  void begin_upload(const std::string& key, std::chrono::seconds ago);
 
  private:
   TestAnswer obey(const TestRequest& request) REQUIRES(mutex_);
   TestAnswer list(const TestRequest& request) REQUIRES(mutex_);
+  TestAnswer list_uploads(const TestRequest& request) REQUIRES(mutex_);
   TestAnswer read(const TestRequest& request, const std::string& key) REQUIRES(mutex_);
   TestAnswer write(const TestRequest& request, const std::string& key, std::string bytes)
       REQUIRES(mutex_);
@@ -35,7 +38,12 @@ class FakeS3 {
   const Conditions conditions_;
   mutable Mutex mutex_;
   std::map<std::string, std::string> objects_ GUARDED_BY(mutex_);
-  std::map<std::string, std::map<int, std::string>> uploads_ GUARDED_BY(mutex_);  // by id
+  struct Open {
+    std::string key;
+    std::chrono::system_clock::time_point begun;
+    std::map<int, std::string> parts;
+  };
+  std::map<std::string, Open> uploads_ GUARDED_BY(mutex_);  // by id
   int last_id_ GUARDED_BY(mutex_) = 0;
 };
 

@@ -33,7 +33,9 @@ Result<PutOutcome> ConditionalWrites::write_scratch(const std::string& scratch, 
   const auto etag = send_part(service_, scratch, id, 1, as_bytes(text));
   Result<PutOutcome> outcome =
       etag.ok() ? complete_multipart(service_, scratch, id, {*etag}, condition) : etag.error();
-  if (!outcome.ok() || !outcome->written) abort_multipart(service_, scratch, id);
+  if (!outcome.ok() || !outcome->written) {
+    static_cast<void>(abort_multipart(service_, scratch, id));
+  }
   return outcome;
 }
 

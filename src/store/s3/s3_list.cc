@@ -17,7 +17,7 @@ constexpr unsigned kParse = pugi::parse_escapes | pugi::parse_cdata | pugi::pars
 
 Error no_list() {
   return Error{Code::unavailable,
-               "The answer to a list of objects cannot be read; check that the address is that of "
+               "The answer to a list cannot be read; check that the address is that of "
                "an S3 server."};
 }
 
@@ -64,6 +64,26 @@ Result<KeyPage> parse_key_page(std::string_view xml) {
   }
   page.truncated = std::string_view(root.child_value("IsTruncated")) == "true";
   page.token = root.child_value("NextContinuationToken");
+  return page;
+}
+
+Result<UploadPage> parse_upload_page(std::string_view xml) {
+  pugi::xml_document document;
+  if (!document.load_buffer(xml.data(), xml.size(), kParse, pugi::encoding_utf8)) return no_list();
+  const pugi::xml_node root = document.child("ListMultipartUploadsResult");
+  if (!root) return no_list();
+  const bool encoded = std::string_view(root.child_value("EncodingType")) == "url";
+  UploadPage page;
+  for (const pugi::xml_node& upload : root.children("Upload")) {
+    const auto begun = parse_iso(upload.child_value("Initiated"));
+    OpenUpload open{TRY(key_of(upload.child_value("Key"), encoded)), upload.child_value("UploadId"),
+                    begun.value_or(std::chrono::system_clock::time_point())};
+    if (open.key.empty() || open.id.empty() || !begun) return no_list();
+    page.uploads.push_back(std::move(open));
+  }
+  page.truncated = std::string_view(root.child_value("IsTruncated")) == "true";
+  page.next_key = TRY(key_of(root.child_value("NextKeyMarker"), encoded));
+  page.next_id = root.child_value("NextUploadIdMarker");
   return page;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The answer to ListObjectsV2 (Amazon S3 API Reference).
+// The answers to ListObjectsV2 and ListMultipartUploads (Amazon S3 API Reference).
 #pragma once
 
 #include <string>
@@ -18,5 +18,19 @@ struct KeyPage {
 
 // Reads what a stranger may have written. Errors: unavailable (it is no such answer).
 Result<KeyPage> parse_key_page(std::string_view xml);
+
+// An upload that is neither completed nor aborted.
+struct OpenUpload {
+  std::string key;  // as the service stores it
+  std::string id;
+  std::chrono::system_clock::time_point begun;
+};
+struct UploadPage {
+  std::vector<OpenUpload> uploads;
+  bool truncated = false;         // more follows, after:
+  std::string next_key, next_id;  // as the service writes them
+};
+// Likewise.
+Result<UploadPage> parse_upload_page(std::string_view xml);
 
 }  // namespace atelier::s3

@@ -150,12 +150,43 @@ Result<PutOutcome> complete_multipart(Service& service, const std::string& key,
   return outcome;
 }
 
-void abort_multipart(Service& service, const std::string& key, const std::string& id) {
+Result<void> abort_multipart(Service& service, const std::string& key, const std::string& id) {
   Call call;
   call.method = "DELETE";
   call.key = key;
   call.query = {{"uploadId", id}};
-  static_cast<void>(service.call_repeated(call));
+  // Seconds: who gives up a part has waited for the server already.
+  const http::Response response =
+      TRY(with_retries(RetryPolicy{}, service.clock(), [&] { return service.call(call); }));
+  if (response.status / 100 == 2 || response.status == 404) return {};
+  return make_error(Code::unavailable, "The upload of {} could not be aborted ({} {}); try again.",
+                    service.url(key), response.status, error_code(response));
+}
+
+Result<OpenUploads> list_uploads(Service& service, const std::string& prefix) {
+  OpenUploads all;
+  for (std::string key, id;;) {
+    Call call;
+    call.method = "GET";
+    call.query = {{"uploads", ""}, {"encoding-type", "url"}};
+    if (!prefix.empty()) call.query.push_back({"prefix", prefix});
+    if (!key.empty()) call.query.push_back({"key-marker", key});
+    if (!id.empty()) call.query.push_back({"upload-id-marker", id});
+    const http::Response response = TRY(service.call_repeated(call));
+    if (response.status != 200) {
+      return make_error(Code::invalid_argument, "The uploads to {} cannot be listed ({} {}).",
+                        service.url(prefix), response.status, error_code(response));
+    }
+    all.now = http::parse_date(response.header("Date")).value_or(std::chrono::system_clock::now());
+    UploadPage page = TRY(parse_upload_page(as_text(response.body)));
+    for (OpenUpload& upload : page.uploads) {
+      if (upload.key.starts_with(prefix)) all.uploads.push_back(std::move(upload));
+    }
+    const bool goes_on = page.next_key != key || page.next_id != id;
+    if (!page.truncated || !goes_on) return all;
+    key = std::move(page.next_key);
+    id = std::move(page.next_id);
+  }
 }
 
 }  // namespace atelier::s3

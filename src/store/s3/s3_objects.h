@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "store/object_store.h"
+#include "store/s3/s3_list.h"
 #include "store/s3/s3_service.h"
 
 namespace atelier::s3 {
@@ -24,7 +25,7 @@ Result<PutOutcome> put_object(Service& service, const std::string& key,
 Result<void> delete_object(Service& service, const std::string& key);
 
 // Repeated: the id of an upload, which exists until it is completed or aborted. An answer that is
-// lost leaves an upload that only the bucket's own rules sweep away.
+// lost leaves an upload that nobody knows of but list_uploads.
 Result<std::string> begin_multipart(Service& service, const std::string& key);
 // Repeated. `number` counts from 1; returns the part's etag.
 Result<std::string> send_part(Service& service, const std::string& key, const std::string& id,
@@ -34,7 +35,15 @@ Result<std::string> send_part(Service& service, const std::string& key, const st
 Result<PutOutcome> complete_multipart(Service& service, const std::string& key,
                                       const std::string& id, const std::vector<std::string>& etags,
                                       const Condition& condition);
-// Repeated; what goes wrong is left to the bucket's own rules.
-void abort_multipart(Service& service, const std::string& key, const std::string& id);
+// Repeated for seconds. One that is gone is no error. What goes wrong is left to whoever sweeps
+// away what is old.
+Result<void> abort_multipart(Service& service, const std::string& key, const std::string& id);
+
+struct OpenUploads {
+  std::vector<OpenUpload> uploads;
+  std::chrono::system_clock::time_point now;  // by the server's clock, if it says so
+};
+// Repeated: all of keys that begin with `prefix`, a thousand a request.
+Result<OpenUploads> list_uploads(Service& service, const std::string& prefix);
 
 }  // namespace atelier::s3

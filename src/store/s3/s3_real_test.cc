@@ -126,5 +126,24 @@ TEST_F(RealS3, ABodyThatWasDamagedOnTheWayIsRefused) {
   EXPECT_FALSE(head_object(*service, "real/damaged").value().has_value());
 }
 
+TEST_F(RealS3, UploadsThatWereNotEndedAreListedAndAborted) {
+  if (said("ENDPOINT").empty()) return;
+  const auto service = Service::create(bucket(), clock_).value();
+  const std::string prefix = "left/a b+%41#\u00e9/";
+  std::vector<std::string> ids;
+  for (const char* name : {"1", "1", "2"}) {
+    ids.push_back(begin_multipart(*service, prefix + name).value());
+  }
+  ASSERT_TRUE(send_part(*service, prefix + "1", ids[0], 1, as_bytes("part")).ok());
+  const OpenUploads open = list_uploads(*service, prefix).value();
+  ASSERT_EQ(open.uploads.size(), 3U);
+  for (const OpenUpload& upload : open.uploads) {
+    EXPECT_LT(open.now - upload.begun, std::chrono::hours(1));
+    EXPECT_TRUE(abort_multipart(*service, upload.key, upload.id).ok());
+  }
+  EXPECT_TRUE(list_uploads(*service, prefix).value().uploads.empty());
+  EXPECT_TRUE(abort_multipart(*service, prefix + "1", ids[0]).ok()) << "it is gone";
+}
+
 }  // namespace
 }  // namespace atelier::s3

@@ -5,7 +5,8 @@
 // Writes: up to 8 MiB are one PUT; more are parts of 8 MiB and larger, several at a time, and a
 // CompleteMultipartUpload, before which nothing can be seen. Every body goes with its SHA-256,
 // which is signed and which the server checks. An upload that is dropped is aborted; what a process
-// leaves that is killed, a rule of the bucket's must sweep away ("AbortIncompleteMultipartUpload").
+// leaves that is killed is swept away by clean-up (stale_uploads.h), or by a rule of the bucket's
+// ("AbortIncompleteMultipartUpload").
 // Reads: ranges with If-Match, several at a time. Lists: from any text on, at the cost of one call
 // for a thousand objects; directory buckets, whose lists have no order, are not for this.
 //

@@ -78,7 +78,7 @@ class S3Upload final : public Upload {
       MutexLock lock(mutex_);
       id.swap(id_);
     }
-    if (!id.empty()) abort_multipart(service_, key_, id);
+    if (!id.empty()) static_cast<void>(abort_multipart(service_, key_, id));
   }
 
   Error ended_error() const {
