@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/inputs.h"
 
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -43,12 +44,13 @@ Opening& the_opening() {
   return opening;
 }
 
-// No secret in a file that a crash leaves. Where cores are piped to a program (core(5)) the kernel
-// pays a limit no heed, but for that of one byte: that is how it ends the crash of a collector
-// itself. To be undumpable would forbid ranks to read each other's memory, too.
+// No secret in what a crash leaves. A limit of 0 would hold for files alone: where cores are piped
+// to a program (core(5)) the kernel refuses one at the limit of 1 byte, and files at that, too.
+// Where the limit is 0 and may not be raised, the process is marked as one that is not dumped: not
+// always, since ranks could then not read each other's memory.
 void leave_no_core() {
   const rlimit one_byte{1, 1};
-  ::setrlimit(RLIMIT_CORE, &one_byte);
+  if (::setrlimit(RLIMIT_CORE, &one_byte) != 0) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 // Stores keep it as long as they live.
@@ -65,6 +67,7 @@ auto with_credentials(Use use)
   Opening& opening = the_opening();
   MutexLock lock(opening.mutex);
   if (!opening.credentials) opening.credentials = TRY(Credentials::load(environment()));
+  if (opening.credentials->has_file()) leave_no_core();
   return use(*opening.credentials, take_note);
 }
 
@@ -109,14 +112,14 @@ void hurry_stores() { the_opening().clock = &hurried_clock(); }
 
 Result<std::unique_ptr<ObjectStore>> open_folder_briefly(const Location& folder) {
   return with_credentials([&](const Credentials& credentials, const Notes& notes) {
-    if (!folder.is_file() || credentials.has_file()) leave_no_core();
+    if (!folder.is_file()) leave_no_core();
     return open_store(folder, credentials, hurried_clock(), notes);
   });
 }
 
 Result<std::unique_ptr<ObjectStore>> open_folder(const Location& folder) {
   return with_credentials([&](const Credentials& credentials, const Notes& notes) {
-    if (!folder.is_file() || credentials.has_file()) leave_no_core();
+    if (!folder.is_file()) leave_no_core();
     return open_store(folder, credentials, *the_opening().clock, notes);
   });
 }
@@ -136,14 +139,12 @@ Result<bool> is_encrypted(const Location& place) {
 
 Result<bool> change_key(const Location& place, const MasterKey& new_key) {
   return with_credentials([&](const Credentials& credentials, const Notes& notes) {
-    leave_no_core();
     return change_master_key(place, credentials, new_key, system_clock(), notes);
   });
 }
 
 Result<void> add_key(const Location& place) {
   return with_credentials([&](const Credentials& credentials, const Notes& notes) {
-    leave_no_core();
     return add_store_key_to(place, credentials, system_clock(), notes);
   });
 }

@@ -3,11 +3,14 @@
 """Links of `share`, used by a client that is not ours: each permits what was asked for and nothing else."""
 
 import datetime
+import http.server
 import json
 import os
 import pathlib
 import ssl
+import subprocess
 import sys
+import threading
 import time
 import unittest
 import urllib.error
@@ -37,6 +40,39 @@ def ask(ca, url, method="GET", body=None, headers=None):
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
+
+
+class NoCore(support.Case):
+    """A process that has a secret leaves no core, also where cores are piped to a program."""
+
+    def test_a_process_that_makes_a_link_leaves_no_core(self):
+        limits, started = [], threading.Event()
+
+        class Service(http.server.BaseHTTPRequestHandler):
+            def do_HEAD(self):
+                started.wait(support.TIMEOUT)
+                limits.append(pathlib.Path(f"/proc/{process.pid}/limits").read_text())
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service) as service:
+            thread = threading.Thread(target=service.serve_forever)
+            thread.start()
+            credentials = self.folder / "credentials"
+            credentials.write_text(f"[az://a]\nendpoint = http://127.0.0.1:{service.server_port}/a\nkey = a2V5\n")
+            credentials.chmod(0o600)
+            process = subprocess.Popen([support.PROGRAM, "share", "az://a/c/k", "--read", "--for", "1h"],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                       env=os.environ | {"ATELIER_CREDENTIALS": str(credentials)})
+            started.set()
+            _, err = process.communicate(timeout=support.TIMEOUT)
+            service.shutdown()
+            thread.join()
+        self.assertEqual(process.returncode, 0, err)
+        self.assertRegex(limits[0], r"Max core file size +1 +1 ")
 
 
 class Links(support.Case):
