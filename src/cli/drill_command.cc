@@ -322,7 +322,17 @@ Result<void> check_chances(const DrillOptions& options) {
 // so its node must see that place.
 Result<fs::path> place_of(const DrillOptions& options) {
   const EngineOptions& engine = options.run.engine;
-  if (engine.is_local()) return scratch_folder();
+  const Location input = TRY(parse_location(options.run.input));
+  // The undisturbed result lies there in plain.
+  if (engine.is_local()) {
+    return scratch_for({input, TRY(location_of_runs(options.run.runs))});
+  }
+  if (TRY(is_encrypted(input))) {
+    return make_error(Code::invalid_argument,
+                      "{} is encrypted, and with --engine {} the drill would leave what is made of "
+                      "it in plain where all nodes see it; use --engine local.",
+                      input.url(), engine.name);
+  }
   if (engine.name != "slurm" || engine.gang) {
     return make_error(Code::invalid_argument,
                       "The drill is for workers that die one by one: --engine local, or slurm "

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counts what goes through a store: a run's report shows it, and tests check that no read is done
-// twice.
+// Counts what goes through a store, for tests: that no read is done twice, and that a job does not
+// cost more calls than it did.
 #pragma once
 
 #include <array>

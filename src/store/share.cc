@@ -115,14 +115,16 @@ Result<Link> s3_link(const Location& object, Access access, seconds lasts,
                       "it; share a copy that is encrypted by the server's.",
                       object.url());
   }
+  const RetryPolicy retries = bucket.retries;
   const auto service = TRY(s3::Service::create(std::move(bucket), clock));
   const std::string key = to_remote_key(object.key);
-  if (access == Access::read) {
-    // Also sets a clock that is wrong by so much that the service would refuse the link.
-    const auto there =
-        TRY(with_retries(RetryPolicy{}, clock, [&] { return s3::head_object(*service, key); }));
-    if (!there) return nothing_to_read(object.url());
-  }
+  // Also sets a clock that is wrong by so much that the service would refuse the link. Who may only
+  // write is not told what is there.
+  const auto there = with_retries(retries, clock, [&] { return s3::head_object(*service, key); });
+  const bool blind =
+      access == Access::write && !there.ok() && there.error().code == Code::invalid_argument;
+  if (!there.ok() && !blind) return there.error();
+  if (access == Access::read && !*there) return nothing_to_read(object.url());
   Link link;
   link.url = TRY(service->presigned_url(access == Access::read ? "GET" : "PUT", key, lasts));
   link.expires = begin_of(link.url) + lasts;

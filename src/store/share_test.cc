@@ -5,7 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <map>
+
+#include "store/s3/fake_s3.h"
 
 namespace atelier {
 namespace {
@@ -50,6 +53,29 @@ TEST(ShareLink, NoLinkLastsForEver) {
   for (const seconds lasts : {seconds(0), seconds(hours(24 * 365)) + seconds(1)}) {
     EXPECT_THAT(refusal(blob, "AZURE_STORAGE_KEY", lasts).message, HasSubstr("to 365 days"));
   }
+}
+
+// Who may only write is told nothing of the object, and yet the time.
+TEST(ShareLink, AWrongClockIsSetAlsoForALinkToWrite) {
+  const auto theirs = std::chrono::system_clock::now() + hours(5);
+  std::atomic<int> seen{0};
+  TestServer server([&](const TestRequest& request) {
+    const char* code = seen++ < 2 ? "RequestTimeTooSkewed" : "AccessDenied";
+    return http_answer(403, s3::error_body(code), "Date: " + http::format_date(theirs) + "\r\n",
+                       request.method == "HEAD");
+  });
+  const std::map<std::string, std::string> values = {{"AWS_ACCESS_KEY_ID", "AK"},
+                                                     {"AWS_SECRET_ACCESS_KEY", "hush"},
+                                                     {"AWS_ENDPOINT_URL", server.url()}};
+  const auto credentials = Credentials::load([&](const char* name) -> std::optional<std::string> {
+    const auto found = values.find(name);
+    return found == values.end() ? std::nullopt : std::optional(found->second);
+  });
+  FakeClock clock;
+  const auto link = share_link(parse_location("s3://b/k").value(), Access::write, hours(1),
+                               *credentials, clock, [](const std::string&) {});
+  ASSERT_TRUE(link.ok()) << link.error().message;
+  EXPECT_GT(link->expires, theirs + hours(1) - std::chrono::minutes(10));
 }
 
 }  // namespace

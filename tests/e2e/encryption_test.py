@@ -5,7 +5,9 @@
 import glob
 import os
 import pathlib
+import re
 import secrets
+import shutil
 import signal
 
 import support
@@ -96,6 +98,18 @@ class Encryption(support.Case):
         self.assert_nothing_can_be_read()
         self.score(self.source, self.output, *self.CUT, model=model)
         self.assertEqual(self.decrypted(self.output), self.undisturbed(model))
+
+    def test_a_drill_leaves_nothing_in_plain_on_a_disk(self):
+        inside = self.vault / "in.mp4"
+        self.assertEqual(run("cp", self.source, inside).returncode, 0)
+        command = ["drill", inside, "--model", self.identity, *self.CUT, "--seed", "1", "--workers", "1",
+                   "--kill", "0", "--freeze", "0"]
+        done = run(*command, "--keep")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        kept = pathlib.Path(re.search(r"kept in '([^']+)'", done.stdout + done.stderr)[1])
+        self.addCleanup(shutil.rmtree, kept)
+        self.assertTrue((kept / "undisturbed.mkv").exists())
+        self.assertTrue(str(kept).startswith("/dev/shm/"), kept)
 
     def test_another_key_is_refused(self):
         self.score(self.source, self.output, *self.CUT)

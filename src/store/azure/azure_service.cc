@@ -186,6 +186,18 @@ bool Service::set_clock_by(const http::Response& refusal) {
   return true;
 }
 
+bool Service::drop_token(const http::Response& refusal) {
+  if (account_.credential.kind != Credential::Kind::metadata || refusal.status != 401) return false;
+  MutexLock lock(mutex_);
+  token_.clear();
+  return true;
+}
+
+bool Service::mend(const http::Response& refusal) {
+  if (refusal.status != 401 && refusal.status != 403) return false;
+  return set_clock_by(refusal) || drop_token(refusal);
+}
+
 Error Service::refused(const Call& call, const http::Response& response) {
   const std::string what(response.header("x-ms-error-code"));
   const std::string shown =
@@ -212,6 +224,14 @@ Error Service::refused(const Call& call, const http::Response& response) {
                         url(call.path), percent_encode(begin.substr(0, 40)), iso_time(*theirs));
     }
     hint = "check what the SAS token permits";
+  } else if (response.status == 401) {
+    // What a token may do is told by 403.
+    return make_error(Code::invalid_argument,
+                      "The token for {} has expired or is none for storage ({}); {}.",
+                      url(call.path), shown,
+                      account_.credential.kind == Credential::Kind::metadata
+                          ? "check the identity of this machine"
+                          : "put a new one into its file and run the same command again");
   }
   return make_error(Code::invalid_argument, "Access to {} was denied to this credential ({}); {}.",
                     url(call.path), shown, hint);
@@ -224,9 +244,7 @@ Result<http::Response> Service::call_once(const Call& call) {
 
 Result<http::Response> Service::call(const Call& call) {
   http::Response response = TRY(call_once(call));
-  if ((response.status == 401 || response.status == 403) && set_clock_by(response)) {
-    response = TRY(call_once(call));
-  }
+  if (mend(response)) response = TRY(call_once(call));
   if (response.status == 401 || response.status == 403) return refused(call, response);
   if (is_transient(response.status)) {
     Error error = make_error(Code::unavailable, "{} answered {}; try again later.", url(call.path),

@@ -70,8 +70,11 @@ class Service {
   Result<http::Request> request_of(const Call& call);
   Result<http::Response> call_once(const Call& call);
   Result<std::string> metadata_token();
-  // Whether the refusal may come from our clock, which is then set by theirs.
+  // Whether asking again may help: after our clock was set by theirs, or the metadata service's
+  // token was dropped.
+  bool mend(const http::Response& refusal);
   bool set_clock_by(const http::Response& refusal);
+  bool drop_token(const http::Response& refusal);
   Error refused(const Call& call, const http::Response& response);
   std::chrono::system_clock::time_point now() const;
 

@@ -360,6 +360,42 @@ TEST_F(AzureStore, ATokenIsKeptUntilItEnds) {
   EXPECT_THAT(sent, ElementsAre("Bearer t0", "Bearer t0", "Bearer t1"));
 }
 
+TEST_F(AzureStore, ATokenThatEndedBeforeItsTimeIsGotAnew) {
+  std::atomic<int> asked{0};
+  TestServer metadata([&](const TestRequest&) {
+    return http_answer(200,
+                       fmt::format("{{\"access_token\":\"t{}\",\"expires_in\":3600}}", asked++));
+  });
+  Credential credential;
+  credential.kind = Kind::metadata;
+  credential.metadata_url = metadata.url();
+  std::string good = "Bearer t0";
+  open(
+      [&](const TestRequest& request) -> std::optional<TestAnswer> {
+        if (request.header("Authorization") == good) return fine();
+        return failure(401, "InvalidAuthenticationInfo", request.method == "HEAD");
+      },
+      credential);
+  EXPECT_TRUE(put("k", "x").ok());
+  good = "Bearer t1";
+  EXPECT_TRUE(store().head("k").value().has_value());
+  EXPECT_EQ(asked, 2);
+  good = "none";
+  const auto outcome = put("k", "x");
+  EXPECT_EQ(outcome.error().code, Code::invalid_argument);
+  EXPECT_THAT(outcome.error().message, HasSubstr("has expired"));
+  EXPECT_EQ(asked, 3) << "once for a request";
+}
+
+TEST_F(AzureStore, ABearerTokenThatHasEndedIsTold) {
+  open_with(failure(401, "InvalidAuthenticationInfo"), credential_of(Kind::bearer, kSecret));
+  EXPECT_THAT(put("k", "x").error().message,
+              AllOf(HasSubstr("has expired"), HasSubstr("put a new one into its file")));
+  open_with(failure(403, "AuthorizationPermissionMismatch"), credential_of(Kind::bearer, kSecret));
+  EXPECT_THAT(put("k", "x").error().message,
+              AllOf(Not(HasSubstr("expired")), HasSubstr("permissions")));
+}
+
 TEST_F(AzureStore, NoProxyIsAskedForAToken) {
   TestServer metadata([](const TestRequest&) {
     return http_answer(200, R"({"access_token":"t","expires_in":3600})");
