@@ -218,7 +218,6 @@ class Doctor {
     look_at_hosts(stop);
   }
 
-  // Whether nodes have this version and see the run each worker finds out when it starts.
   void look_at_slurm(const std::stop_token& stop) {
     const auto partition = slurm_partition(options_.engine, stop);
     if (!partition.ok()) return fail("engine", partition.error());
@@ -228,20 +227,53 @@ class Doctor {
     if (!usable.ok()) return fail("engine", usable.error());
     fine("engine", fmt::format("Slurm answers; nodes of '{}': {}.", (*partition)->name,
                                engine::nodes_in_words(**partition)));
+    const auto tried = try_slurm_job(options_.engine, stop);
+    if (!tried.ok()) return fail("job", tried.error());
+    fine("job", fmt::format("Slurm would take it: {}.", *tried));
+    look_at_free_nodes(**partition, stop);
+  }
+
+  // Those that are powered down stay so: a look is not worth a machine.
+  void look_at_free_nodes(const engine::SlurmPartition& partition, const std::stop_token& stop) {
+    constexpr int kMost = 32;
+    int free = 0;
+    for (const auto& [state, count] : partition.nodes) {
+      if (state == "idle" || state == "mixed") free += count;
+    }
+    if (free == 0) {
+      return warn("nodes", "No node is free now, so none was asked for its version and store.");
+    }
+    const auto runs = runs_for_hosts();
+    if (runs == nullptr) return;
+    const auto found = look_at_slurm_nodes(options_.engine, std::min(free, kMost), *runs, stop);
+    if (found.ok()) return tell_hosts(*found);
+    // Who came first may have taken them; without atelier-rank there is nobody to ask.
+    warn("nodes", found.error().message);
+  }
+
+  std::unique_ptr<ObjectStore> runs_for_hosts() {
+    const auto location = location_of_runs(options_.runs);
+    if (!location.ok()) return nullptr;  // said already
+    auto runs = open_folder(*location);
+    return runs.ok() ? std::move(*runs) : nullptr;
   }
 
   void look_at_hosts(const std::stop_token& stop) {
-    const auto location = location_of_runs(options_.runs);
-    if (!location.ok()) return;  // said already
-    const auto runs = open_folder(*location);
-    if (!runs.ok()) return;
-    const auto hosts = look_at_mpi_hosts(options_.engine, **runs, stop);
+    const auto runs = runs_for_hosts();
+    if (runs == nullptr) return;
+    const auto hosts = look_at_mpi_hosts(options_.engine, *runs, stop);
     if (!hosts.ok()) return fail("engine", hosts.error());
-    for (const engine::HostTrouble& host : *hosts) {
+    tell_hosts(*hosts);
+  }
+
+  void tell_hosts(const std::vector<engine::HostTrouble>& hosts) {
+    for (const engine::HostTrouble& host : hosts) {
       if (!host.text.empty()) {
         fail("host", make_error(Code::unavailable, "{}", host.text));
       } else {
-        fine("host", fmt::format("{} answers, has this version and sees the runs.", host.host));
+        fine("host", fmt::format("{} answers, has this version, sees the runs, and its clock and "
+                                 "room for scratch files will do.",
+                                 host.host));
       }
     }
   }

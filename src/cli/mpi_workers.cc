@@ -124,15 +124,22 @@ Result<std::vector<engine::HostTrouble>> look_at_mpi_hosts(const EngineOptions& 
                                                            ObjectStore& runs,
                                                            std::stop_token stop) {
   engine::MpiJob job = TRY(job_on_hosts(engine));
-  // A run of no chunks with one worker that beats is all that hosts look for.
+  const auto launcher = engine::make_launcher();
+  return while_run_beats(runs, [&](const std::vector<std::string>& arguments) {
+    job.host_arguments = arguments;
+    return engine::look_at_hosts(job, *launcher, system_clock(), std::move(stop));
+  });
+}
+
+Result<std::vector<engine::HostTrouble>> while_run_beats(
+    ObjectStore& runs, const std::function<Result<std::vector<engine::HostTrouble>>(
+                           const std::vector<std::string>& arguments)>& look) {
   run::Ledger::Setup setup;
   setup.run_id = "atelier-doctor-" + run::make_worker_name();
   setup.worker = "doctor";
   run::Ledger ledger(runs, system_clock(), setup);
   TRY(ledger.beat(0));
-  job.host_arguments = {"host", runs.url(setup.run_id), "--sees=" + setup.worker};
-  const auto launcher = engine::make_launcher();
-  auto found = engine::look_at_hosts(job, *launcher, system_clock(), std::move(stop));
+  auto found = look({"host", runs.url(setup.run_id), "--sees=" + setup.worker});
   TRY(run::RunFolder(runs, setup.run_id).clear());
   return found;
 }

@@ -17,6 +17,12 @@ std::vector<std::string> rank_arguments(const WorkersRequest& request, const std
 Result<run::EngineReport> score_by_mpi(const WorkersRequest& request, run::RunFolder& folder,
                                        Console& console, std::stop_token stop);
 
+// Calls `look` with the arguments of `atelier-rank host` while there is what hosts look for: a run
+// of no chunks with one worker that beats, in `runs`. Errors: those of the store and of `look`.
+Result<std::vector<engine::HostTrouble>> while_run_beats(
+    ObjectStore& runs, const std::function<Result<std::vector<engine::HostTrouble>>(
+                           const std::vector<std::string>& arguments)>& look);
+
 // Whether every host answers, has this version and sees a run that is put into `runs` meanwhile;
 // what stands in the way is empty for each that is fit. Errors: as above.
 Result<std::vector<engine::HostTrouble>> look_at_mpi_hosts(const EngineOptions& engine,

@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -137,7 +138,14 @@ int score(RankOptions& options, const SlurmWords& slurm, const std::stop_token& 
 int host(const std::string& run_url, const std::string& worker) {
   const auto sees = sees_run(run_url, worker);
   if (!sees.ok()) return failed(sees.error());
-  say(engine::host_line({host_name(), ATELIER_VERSION, *sees}));
+  engine::HostFacts facts{host_name(), ATELIER_VERSION, *sees};
+  facts.clock =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  // Where there is none a worker says so itself.
+  if (const auto scratch = scratch_folder(); scratch.ok()) {
+    if (const auto space = free_space(*scratch); space.ok()) facts.free_space = *space;
+  }
+  say(engine::host_line(facts));
   return 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include "cli/mpi_workers.h"
 #include "engine/slurm.h"
+#include "engine/slurm_check.h"
 #include "engine/slurm_cluster.h"
 #include "run/gang_record.h"
 #include "run/scorer_process.h"
@@ -57,6 +58,20 @@ Result<std::string> program_path() {
                     error.message());
 }
 
+// What sbatch gets of the options as they are.
+Result<void> hand_on(const EngineOptions& options, engine::SlurmSetup& setup) {
+  const NodeCount nodes = TRY(parse_nodes(options.nodes));
+  setup.partition = options.partition;
+  setup.account = options.account;
+  setup.constraint = options.constraint;
+  setup.gres = options.gres;
+  setup.time = options.time;
+  setup.least_nodes = nodes.least;
+  setup.most_nodes = nodes.most;
+  setup.gang = options.gang;
+  return {};
+}
+
 run::EngineTask task_row(const engine::SlurmTask& task) {
   return {task.number > 0 ? std::to_string(task.number) : std::string(), task.word, task.reason,
           task.nodes, task.restarts};
@@ -76,6 +91,29 @@ Result<std::optional<engine::SlurmPartition>> slurm_partition(const EngineOption
                                                               std::stop_token stop) {
   const auto commands = engine::make_commands(kPatienceOfLooks);
   return engine::look_at_partition(*commands, engine.partition, std::move(stop));
+}
+
+Result<std::string> try_slurm_job(const EngineOptions& engine, std::stop_token stop) {
+  const auto commands = engine::make_commands(kPatienceOfLooks);
+  engine::SlurmSetup setup;
+  setup.program = TRY(program_path());
+  TRY(hand_on(engine, setup));
+  return engine::try_job(*commands, setup, std::move(stop));
+}
+
+Result<std::vector<engine::HostTrouble>> look_at_slurm_nodes(const EngineOptions& engine, int nodes,
+                                                             ObjectStore& runs,
+                                                             std::stop_token stop) {
+  const auto commands = engine::make_commands(kPatience);
+  engine::SlurmNodeLook look;
+  look.setup.program = TRY(rank_program());
+  TRY(hand_on(engine, look.setup));
+  look.nodes = nodes;
+  look.version = ATELIER_VERSION;
+  return while_run_beats(runs, [&](const std::vector<std::string>& arguments) {
+    look.setup.arguments = arguments;
+    return engine::look_at_nodes(*commands, look, std::move(stop));
+  });
 }
 
 Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::RunFolder& folder,
@@ -109,15 +147,8 @@ Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::Run
   }
   slurm.setup.name = request.name;
   slurm.setup.run_id = folder.run_id();
-  slurm.setup.partition = options.partition;
-  slurm.setup.account = options.account;
-  slurm.setup.constraint = options.constraint;
-  slurm.setup.gres = options.gres;
-  slurm.setup.time = options.time;
-  slurm.setup.least_nodes = nodes.least;
-  slurm.setup.most_nodes = nodes.most;
+  TRY(hand_on(options, slurm.setup));
   slurm.setup.threads = request.threads;
-  slurm.setup.gang = options.gang;
   slurm.setup.gang_restarts = options.mpi.restarts;
   slurm.unsettled = request.unsettled;
   slurm.submitted = [&](int64_t job) {

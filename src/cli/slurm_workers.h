@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/engine_workers.h"
+#include "engine/host_facts.h"
 #include "engine/slurm_cluster.h"
 #include "run/report.h"
 
@@ -20,6 +21,16 @@ Result<void> check_slurm_engine(const EngineOptions& engine, std::stop_token sto
 // engine::look_at_partition of its partition.
 Result<std::optional<engine::SlurmPartition>> slurm_partition(const EngineOptions& engine,
                                                               std::stop_token stop);
+
+// Whether sbatch would take a job with those options, and when and where it would start. Errors:
+// unavailable.
+Result<std::string> try_slurm_job(const EngineOptions& engine, std::stop_token stop);
+
+// What some nodes that are free, `nodes` at most, say of themselves (engine::look_at_nodes).
+// Errors: invalid_argument without atelier-rank, unavailable, those of the store `runs`.
+Result<std::vector<engine::HostTrouble>> look_at_slurm_nodes(const EngineOptions& engine, int nodes,
+                                                             ObjectStore& runs,
+                                                             std::stop_token stop);
 
 // `arguments` of every worker; as score_with_workers() otherwise.
 Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::RunFolder& folder,

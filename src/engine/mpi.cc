@@ -42,6 +42,10 @@ struct Running {
   }
 };
 
+double wall_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 // What a host, or none, answered.
 struct Answer {
   std::string host;
@@ -83,8 +87,14 @@ class Engine {
       for (const MpiHost& host : TRY(hosts_of_resource_manager())) found.push_back({host.name, ""});
       return found;
     }
-    for (const Answer& answer : TRY(look_at(job_.hosts))) {
-      found.push_back({answer.host, answer.trouble});
+    HostWatch watch;
+    watch.asked = wall_seconds();
+    const std::vector<Answer> answers = TRY(look_at(job_.hosts));
+    watch.answered = wall_seconds();
+    for (const Answer& answer : answers) {
+      const bool fit = answer.trouble.empty() && answer.facts;
+      found.push_back(
+          {answer.host, fit ? why_troubled(answer.host, *answer.facts, watch) : answer.trouble});
     }
     return found;
   }
@@ -121,7 +131,8 @@ class Engine {
     TRY(wait_for(running, job_.gang_timeout));
     std::vector<MpiHost> hosts;
     for (const auto& [rank, facts] : running.words.hosts()) {
-      if (const std::string trouble = trouble_with(facts.host, facts); !trouble.empty()) {
+      if (const std::string trouble = why_unfit(facts.host, facts, job_.version);
+          !trouble.empty()) {
         return Error{Code::unavailable, trouble, {}};
       }
       hosts.push_back({facts.host, job_.ranks_per_node});
@@ -205,7 +216,7 @@ class Engine {
     const auto& hosts = look.words.hosts();
     if (!hosts.empty()) {
       answer.facts = hosts.begin()->second;
-      answer.trouble = trouble_with(host, *answer.facts);
+      answer.trouble = why_unfit(host, *answer.facts, job_.version);
     } else if (look.words.error()) {
       answer.trouble =
           fmt::format("Host {} cannot open the run: {}", host, look.words.error()->message);
@@ -222,18 +233,6 @@ class Engine {
           host, job_.setup.interface, in_brackets(look));
     }
     return answer;
-  }
-
-  std::string trouble_with(const std::string& host, const HostFacts& facts) const {
-    if (facts.version != job_.version) {
-      return fmt::format(
-          "Host {} has version {} of Atelier, and this is {}; install the same one on every host.",
-          host, facts.version, job_.version);
-    }
-    if (facts.sees) return {};
-    return fmt::format(
-        "Host {} does not see this run in its store; --runs must be a place that all hosts share.",
-        host);
   }
 
   // Why mpirun ended, where it says so.

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "engine/host_facts.h"
 #include "engine/launcher.h"
 #include "engine/mpi_command.h"
 
@@ -60,13 +61,9 @@ struct MpiOutcome {
   std::map<std::string, double> statistics;  // as rank 0 says them
 };
 
-// What stands in the way of a host.
-struct HostTrouble {
-  std::string host;
-  std::string text;  // a sentence; empty: it answers, has the same version and sees the run
-};
-// Looks at every host of the job, by mpirun, and starts no gang. Errors: cancelled; unavailable
-// (mpirun cannot be started, or too few nodes of an allocation answer).
+// Looks at every host of the job, by mpirun, and starts no gang: whether it answers, has the same
+// version, sees the run, has room for scratch files and a clock that is right. Errors: cancelled;
+// unavailable (mpirun cannot be started, or too few nodes of an allocation answer).
 Result<std::vector<HostTrouble>> look_at_hosts(const MpiJob& job, Launcher& launcher,
                                                const Clock& clock, std::stop_token stop);
 

@@ -72,10 +72,7 @@ std::string error_line(const Error& error) {
   return marked(fmt::format("error {} {}", to_string(error.code), message));
 }
 
-std::string host_line(const HostFacts& facts) {
-  return marked(
-      fmt::format("host {} {} {}", facts.host, facts.version, facts.sees ? "sees" : "blind"));
-}
+std::string host_line(const HostFacts& facts) { return marked("host " + to_words(facts)); }
 
 void GangWords::add(std::string_view text) {
   rest_ += text;
@@ -120,11 +117,7 @@ bool GangWords::take_word(int rank, std::string_view word, std::string_view rest
     if (!value) return false;
     statistics_[std::string(name)] = *value;
   } else if (word == "host") {
-    HostFacts facts;
-    facts.host = take(rest);
-    facts.version = take(rest);
-    facts.sees = rest == "sees";
-    hosts_[rank] = std::move(facts);
+    hosts_[rank] = host_facts(rest);
   } else if (word == "error") {
     const std::string_view name = take(rest);
     const auto* const code =

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/host_facts.h"
 
 namespace atelier::engine {
 
@@ -18,12 +19,7 @@ std::string there_line(std::string_view host);  // before it waits for the other
 std::string complete_line();                    // rank 0: all have met
 std::string statistic_line(std::string_view name, double value);
 std::string error_line(const Error& error);
-// What a host says when it is looked at. `sees`: it finds the run in its store.
-struct HostFacts {
-  std::string host;  // as it calls itself
-  std::string version;
-  bool sees = false;
-};
+// What a host says when it is looked at.
 std::string host_line(const HostFacts& facts);
 
 // Everything that a gang has said so far.

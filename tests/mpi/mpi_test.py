@@ -127,9 +127,9 @@ class Mpi(support.Case):
         self.assertLess(statistics["most_frames_of_a_rank"], FRAMES)
         self.assertGreater(len(self.workers()), 1, "one rank did everything")
 
-    def doctor(self, code, *options):
+    def doctor(self, code, *options, **variables):
         done = self.lab.run("n0", [support.PROGRAM, "doctor", "--json", "--runs", self.runs, *self.options(*options)],
-                            env=self.environment, capture_output=True, text=True, timeout=support.TIMEOUT)
+                            env={**self.environment, **variables}, capture_output=True, text=True, timeout=support.TIMEOUT)
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return [finding for finding in json.loads(done.stdout)["findings"] if finding["check"] in ("host", "engine")]
 
@@ -137,6 +137,13 @@ class Mpi(support.Case):
         found = self.doctor(0)
         self.assertEqual([finding["text"].split()[0] for finding in found], HOSTS)
         self.assertEqual(list(self.runs.glob("*")), [], "something was left behind")
+        cache = self.folder / "cache"
+        cache.mkdir()
+        self.lab.run("n3", ["mount", "-t", "tmpfs", "-o", "size=64m", "none", cache], check=True)
+        found = self.doctor(4, XDG_CACHE_HOME=str(cache), TMPDIR="")
+        self.assertEqual([finding["state"] for finding in found], ["ok", "ok", "ok", "failed"])
+        self.assertRegex(found[3]["text"], r"Host n3 has 6\d MiB free for scratch files")
+        self.lab.run("n3", ["umount", cache], check=True)
         self.lab.crash("n2")
         found = self.doctor(4)
         self.assertEqual([finding["state"] for finding in found], ["ok", "ok", "failed", "ok"])
@@ -293,6 +300,18 @@ class Mpi(support.Case):
         self.lab.run("n2", ["mount", "--bind", other, own], check=True)
         self.addCleanup(self.lab.crash, "n2")
         self.refused(4, saying="Host n2 has version 0.0.1 of Atelier", model=self.identity)
+
+    def test_a_rank_that_does_not_come_is_named(self):
+        """Its host answers when it is asked, and its rank then says nothing."""
+        own = pathlib.Path(support.PROGRAM).with_name("atelier-rank")
+        good = self.folder / "good-rank"
+        shutil.copy(own, good)
+        hangs = self.folder / "hangs"
+        hangs.write_text(f"#!/bin/sh\n[ \"$1\" != host ] || exec {good} \"$@\"\nexec sleep 600\n")
+        hangs.chmod(0o755)
+        self.lab.run("n3", ["mount", "--bind", hangs, own], check=True)
+        self.addCleanup(self.lab.crash, "n3")
+        self.refused(4, "--gang-timeout", "3", saying="Nobody came from n3 within 3 s (--gang-timeout)", model=self.identity)
 
     def test_without_mpi_there_are_sentences(self):
         shutil.copy(support.PROGRAM, self.folder / "atelier")
