@@ -96,7 +96,6 @@ Result<void> check_usable(const SlurmPartition& partition, int least) {
 }
 
 bool is_usable_node(std::string_view state) {
-  if (state.ends_with('*')) return false;
   for (const std::string_view lost : {"down", "drain", "fail", "error", "unknown", "inval"}) {
     if (state.starts_with(lost)) return false;
   }

@@ -17,7 +17,7 @@ namespace atelier::engine {
 // A partition, or several that the job may choose from ("a,b").
 struct SlurmPartition {
   std::string name;
-  std::string availability;          // "up", where one of them is; else "down", "drain", "inact"
+  std::string availability;          // "up", where one of them is; else "down", "drain", "inactive"
   std::map<std::string, int> nodes;  // by Slurm's word for their state: "idle", "down*"
   // Nodes of those that are up on which work may start, now or after others.
   int usable = 0;
@@ -32,8 +32,9 @@ std::string nodes_in_words(const SlurmPartition& partition);
 // Whether so many of its nodes may ever work as it is. Errors: unavailable, with what to do.
 Result<void> check_usable(const SlurmPartition& partition, int least);
 
-// Whether work may start on a node in that state: one that is powered down counts, one that is
-// down, drained or does not answer does not.
+// Whether work may start on a node in that state: one that is powered down counts, one that is down
+// or drained does not. One that does not answer just now ("idle*", as after a drain) counts until
+// Slurm takes it for down.
 bool is_usable_node(std::string_view state);
 
 // Whether its srun can start ranks of Open MPI (--mpi=pmix).

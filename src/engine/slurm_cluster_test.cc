@@ -46,11 +46,11 @@ TEST_F(SlurmClusterTest, WithoutANameItIsTheDefaultOne) {
 }
 
 TEST_F(SlurmClusterTest, OneThatIsClosedIsRefused) {
-  for (const std::string word : {"down", "drain", "inact"}) {
+  for (const std::string word : {"down", "drain", "inactive"}) {
     prints("spot " + word + " idle 3\n");
     EXPECT_THAT(refusal("spot"), HasSubstr("'spot' takes no work now (" + word + ")"));
   }
-  prints("spot inact idle 3\nnight up idle 1\n");
+  prints("spot inactive idle 3\nnight up idle 1\n");
   EXPECT_EQ(refusal("spot,night"), "") << "one of them will do";
   EXPECT_THAT(refusal("spot,night", 2), HasSubstr("has one node that can work and 2 are asked for"))
       << "and the nodes of the other do not count";
@@ -74,11 +74,12 @@ TEST_F(SlurmClusterTest, NodesThatCanWorkAreCounted) {
 }
 
 TEST_F(SlurmClusterTest, StatesInWhichANodeMayWork) {
-  for (const char* word : {"idle", "idle~", "allocated", "powering_up", "mixed", "idle%"}) {
+  for (const char* word :
+       {"idle", "idle~", "allocated", "powering_up", "mixed", "idle%", "idle*"}) {
     EXPECT_TRUE(is_usable_node(word)) << word;
   }
   for (const char* word :
-       {"down", "down*", "idle*", "drained", "draining", "fail", "unknown", "inval"}) {
+       {"down", "down*", "drained*", "drained", "draining", "fail", "unknown", "inval"}) {
     EXPECT_FALSE(is_usable_node(word)) << word;
   }
 }
