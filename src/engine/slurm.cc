@@ -55,8 +55,7 @@ class Engine {
       }
       heard_ = clock_.now();
       count_ranks(*tasks);
-      const auto answer =
-          watch_.look(*tasks, [this](const std::string& node) { return lost(node); });
+      const auto answer = watch_.look(*tasks, [this](const auto& nodes) { return lost_of(nodes); });
       tell();
       if (answer.next == Next::go_on) continue;
       // The last chunk may have been settled since.
@@ -183,11 +182,12 @@ class Engine {
         error.message);
   }
 
-  bool lost(const std::string& node) {
+  // Nothing, too, while Slurm does not say.
+  std::optional<std::string> lost_of(const std::vector<std::string>& nodes) {
     const auto printed = printed_by(commands_, {"sinfo", "--json"}, stop_);
-    if (!printed.ok()) return false;
-    const auto is_lost = is_node_lost(*printed, node);
-    return is_lost.ok() && *is_lost;
+    if (!printed.ok()) return std::nullopt;
+    const auto lost = first_lost_node(*printed, nodes);
+    return lost.ok() ? *lost : std::nullopt;
   }
 
   void tell() {
@@ -216,7 +216,7 @@ class Engine {
       const auto tasks = ask();
       if (tasks.ok()) {
         // What happened in the end is part of the report.
-        watch_.look(*tasks, [this](const std::string& node) { return lost(node); });
+        watch_.look(*tasks, [this](const auto& nodes) { return lost_of(nodes); });
         tell();
         const auto left = [](const SlurmTask& task) {
           return task.state == State::ended || task.state == State::ending;

@@ -5,6 +5,7 @@
 #include <array>
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace atelier::engine {
 namespace {
@@ -181,6 +182,19 @@ bool add_hosts(const std::string& prefix, std::string_view ranges, const std::st
   return true;
 }
 
+bool is_lost(const json& node) {
+  const std::string state = text_at(node, "state");
+  if (state == "down" || state == "error") return true;
+  const json* flags = rows_at(node, "state_flags");
+  if (flags == nullptr) return false;
+  constexpr std::array<std::string_view, 4> kLost = {"NOT_RESPONDING", "FAIL", "POWERING_DOWN",
+                                                     "POWERED_DOWN"};
+  return std::any_of(flags->begin(), flags->end(), [&](const json& flag) {
+    return flag.is_string() &&
+           std::find(kLost.begin(), kLost.end(), flag.get_ref<const std::string&>()) != kLost.end();
+  });
+}
+
 SlurmTask task_of(const json& row) {
   SlurmTask task;
   task.word = text_at(row, "job_state");
@@ -251,22 +265,16 @@ Result<std::vector<SlurmTask>> parse_queue(std::string_view printed, int64_t job
   return tasks;
 }
 
-Result<bool> is_node_lost(std::string_view printed, std::string_view node) {
+Result<std::optional<std::string>> first_lost_node(std::string_view printed,
+                                                   const std::vector<std::string>& nodes) {
   const json rows = TRY(rows_of(printed, "nodes", "sinfo --json"));
+  std::set<std::string> lost;
   for (const json& row : rows) {
-    if (!row.is_object() || text_at(row, "name") != node) continue;
-    const std::string state = text_at(row, "state");
-    if (state == "down" || state == "error") return true;
-    const json* flags = rows_at(row, "state_flags");
-    if (flags == nullptr) return false;
-    constexpr std::array<std::string_view, 4> kLost = {"NOT_RESPONDING", "FAIL", "POWERING_DOWN",
-                                                       "POWERED_DOWN"};
-    return std::any_of(flags->begin(), flags->end(), [&](const json& flag) {
-      return flag.is_string() && std::find(kLost.begin(), kLost.end(),
-                                           flag.get_ref<const std::string&>()) != kLost.end();
-    });
+    if (row.is_object() && is_lost(row)) lost.insert(text_at(row, "name"));
   }
-  return false;
+  const auto found = std::find_if(nodes.begin(), nodes.end(),
+                                  [&](const std::string& node) { return lost.contains(node); });
+  return found == nodes.end() ? std::optional<std::string>() : std::optional(*found);
 }
 
 std::optional<std::vector<std::string>> expand_hosts(std::string_view list) {

@@ -56,9 +56,10 @@ bool may_be_submitted(std::string_view words);
 // are one each. None: Slurm has forgotten the job or never heard of it.
 Result<std::vector<SlurmTask>> parse_queue(std::string_view printed, int64_t job);
 
-// Whether Slurm takes that node for lost: down, failing or not answering. One it does not name is
-// not.
-Result<bool> is_node_lost(std::string_view printed, std::string_view node);
+// The first of `nodes` that Slurm takes for lost: down, failing or not answering. One it does not
+// name is not. Nothing: none is.
+Result<std::optional<std::string>> first_lost_node(std::string_view printed,
+                                                   const std::vector<std::string>& nodes);
 
 // "n[1-3,07],m" as n1, n2, n3, n07, m. Nothing if it is no list of at most 65536 hosts.
 std::optional<std::vector<std::string>> expand_hosts(std::string_view list);

@@ -120,8 +120,8 @@ TEST(SlurmQueue, AnAnswerThatItFailedIsNoEmptyQueue) {
   EXPECT_EQ(tasks.error().code, Code::unavailable);
   EXPECT_EQ(tasks.error().message,
             "Slurm's 'squeue --json' fails (Failed while looking for jobs).");
-  const auto lost = is_node_lost(
-      R"({"errors": [{"error": "Unspecified error", "errno": -1}], "nodes": []})", "n1");
+  const auto lost = first_lost_node(
+      R"({"errors": [{"error": "Unspecified error", "errno": -1}], "nodes": []})", {"n1"});
   ASSERT_FALSE(lost.ok());
   EXPECT_EQ(lost.error().message, "Slurm's 'sinfo --json' fails (Unspecified error).");
   EXPECT_FALSE(parse_queue(R"({"errors": [7], "jobs": []})", 5).ok());
@@ -169,10 +169,11 @@ TEST(SlurmQueue, ALostNodeIsDownOrSilent) {
     {"name": "n4", "state": "idle", "state_flags": ["CLOUD", "POWERED_DOWN"]},
     {"name": "n5", "state": "mixed", "state_flags": ["CLOUD"]},
     {"name": "n6", "state": 7, "state_flags": "x"}]})";
-  const auto lost = [&](const char* node) { return *is_node_lost(kNodes, node); };
+  const auto lost = [&](const char* node) { return first_lost_node(kNodes, {node})->has_value(); };
   EXPECT_FALSE(lost("n1") || lost("n5") || lost("n6") || lost("n7"));
   EXPECT_TRUE(lost("n2") && lost("n3") && lost("n4"));
-  EXPECT_FALSE(is_node_lost("no", "n1").ok());
+  EXPECT_EQ(*first_lost_node(kNodes, {"n1", "n3", "n2"}), "n3");
+  EXPECT_FALSE(first_lost_node("no", {"n1"}).ok());
 }
 
 TEST(SlurmQueue, ListsOfHosts) {

@@ -23,6 +23,11 @@ std::string capitalised(std::string text) {
   return text;
 }
 
+std::string as_sentence(std::string text) {
+  if (!text.empty() && !text.ends_with('.')) text += '.';
+  return text;
+}
+
 // Waiting for ever: no node will ever do, or somebody has to let it go.
 bool is_hopeless(std::string_view reason) {
   constexpr std::array<std::string_view, 12> kHopeless = {
@@ -43,8 +48,8 @@ void SlurmWatch::submitted(int64_t job) {
 }
 
 SlurmWatch::Answer SlurmWatch::look(const std::vector<SlurmTask>& tasks,
-                                    const std::function<bool(const std::string&)>& is_lost) {
-  for (const SlurmTask& task : tasks) look_at(task, is_lost);
+                                    const FindLost& find_lost) {
+  for (const SlurmTask& task : tasks) look_at(task, find_lost);
   if (failed_) return {Next::give_up, *failed_};
   const auto is = [&](State state) {
     return [state](const SlurmTask& task) { return task.state == state; };
@@ -84,16 +89,19 @@ void SlurmWatch::say_why_all_wait(const std::vector<SlurmTask>& tasks) {
       fmt::format("Slurm job {} waits in partition '{}' ({}).", job_, partition_, found->reason));
 }
 
-void SlurmWatch::look_at(const SlurmTask& task,
-                         const std::function<bool(const std::string&)>& is_lost) {
+void SlurmWatch::look_at(const SlurmTask& task, const FindLost& find_lost) {
   Known& known = known_[task.number];
   // While it is ending, its last words may still come.
   if (task.restarts > known.restarts && task.state != State::ending) {
-    requeued(task, known, is_lost);
-    known = {task.restarts, "", false, false};
+    restarts_ += task.restarts - known.restarts;
+    std::string why = why_requeued(task, known, find_lost);
+    // A node's name stays as it is.
+    if (why.starts_with(name_of(task))) why = capitalised(std::move(why));
+    events_.push_back(std::move(why));
+    known = {task.restarts, {}, false, false};
   }
   if ((task.state == State::starting || task.state == State::running) && !task.nodes.empty()) {
-    known.node = task.nodes.front();
+    known.nodes = task.nodes;
     if (task.state == State::running && !known.started) {
       known.started = true;
       nodes_.insert(task.nodes.begin(), task.nodes.end());
@@ -105,33 +113,29 @@ void SlurmWatch::look_at(const SlurmTask& task,
   }
 }
 
-void SlurmWatch::requeued(const SlurmTask& task, Known& known,
-                          const std::function<bool(const std::string&)>& is_lost) {
-  restarts_ += task.restarts - known.restarts;
+// A sentence, which begins with a small letter where it names a task.
+std::string SlurmWatch::why_requeued(const SlurmTask& task, const Known& known,
+                                     const FindLost& find_lost) {
   const std::string name = name_of(task);
   // Words of an earlier life say nothing of this one's end.
-  if (task.words && task.words->restart == task.restarts - 1) {
+  const bool has_words = task.words && task.words->restart == task.restarts - 1;
+  if (has_words && task.words->why != "asked") {
     const SlurmWords& words = *task.words;
-    if (words.why.starts_with("vain")) {
-      events_.push_back(
-          capitalised(fmt::format("{} came to nothing on {} and was requeued{}{}", name, words.node,
-                                  words.said.empty() ? "." : ": ", words.said)));
-      return;
-    }
-    const char* why = words.why == "time"    ? "reached its time limit"
-                      : words.why == "asked" ? "was preempted"
-                                             : "ended without a verdict";
-    events_.push_back(
-        capitalised(fmt::format("{} {} on {} and was requeued.", name, why, words.node)));
-  } else if (known.node.empty()) {
-    events_.push_back(capitalised(fmt::format("{} was requeued.", name)));
-  } else if (is_lost(known.node)) {
-    events_.push_back(fmt::format("{} {}: {} was requeued.", known.node,
-                                  known.started ? "was lost" : "did not start", name));
-  } else {
-    events_.push_back(
-        capitalised(fmt::format("{} was taken from {} and requeued.", name, known.node)));
+    const char* why = words.why == "time"             ? "reached its time limit"
+                      : words.why.starts_with("vain") ? "came to nothing"
+                                                      : "ended without a verdict";
+    return fmt::format("{} {} on {} and was requeued{}{}", name, why, words.node,
+                       words.said.empty() ? "." : ": ", as_sentence(words.said));
   }
+  // Of a gang the batch script may live, on another node.
+  if (const auto lost = known.nodes.empty() ? std::nullopt : find_lost(known.nodes)) {
+    return fmt::format("{} {}: {} was requeued.", *lost,
+                       known.started ? "was lost" : "did not start", name);
+  }
+  if (has_words)
+    return fmt::format("{} was preempted on {} and was requeued.", name, task.words->node);
+  if (known.nodes.empty()) return fmt::format("{} was requeued.", name);
+  return fmt::format("{} was taken from {} and requeued.", name, known.nodes.front());
 }
 
 void SlurmWatch::ended(const SlurmTask& task, Known& known) {
@@ -143,7 +147,8 @@ void SlurmWatch::ended(const SlurmTask& task, Known& known) {
   const bool has_words = task.words && task.words->restart == task.restarts;
   const std::string node = has_words             ? task.words->node
                            : !task.nodes.empty() ? task.nodes.front()
-                                                 : known.node;
+                           : known.nodes.empty() ? std::string()
+                                                 : known.nodes.front();
   const bool verdict =
       task.word == "FAILED" &&
       ((task.code >= 1 && task.code <= 4) || task.code == kNotStarted || task.code == kNotFound);

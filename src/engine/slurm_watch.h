@@ -29,10 +29,11 @@ class SlurmWatch {
     Next next = Next::go_on;
     Error error;  // with give_up
   };
-  // While chunks are left. `is_lost`: what is_node_lost() says of a node, asked only where a task
-  // went away from it without a word.
-  Answer look(const std::vector<SlurmTask>& tasks,
-              const std::function<bool(const std::string&)>& is_lost);
+  // The first of these nodes that is lost (first_lost_node).
+  using FindLost = std::function<std::optional<std::string>(const std::vector<std::string>&)>;
+  // While chunks are left. `find_lost` is asked only where a task went away from its nodes without
+  // a reason of its own.
+  Answer look(const std::vector<SlurmTask>& tasks, const FindLost& find_lost);
 
   // What happened since this was asked last, a sentence each. Events are worth a report, the rest
   // is worth saying.
@@ -45,13 +46,12 @@ class SlurmWatch {
  private:
   struct Known {
     int restarts = 0;
-    std::string node;       // where it ran or was to run last
-    bool started = false;   // it ran there
-    bool finished = false;  // its end was looked at
+    std::vector<std::string> nodes;  // where it ran or was to run last
+    bool started = false;            // it ran there
+    bool finished = false;           // its end was looked at
   };
-  void look_at(const SlurmTask& task, const std::function<bool(const std::string&)>& is_lost);
-  void requeued(const SlurmTask& task, Known& known,
-                const std::function<bool(const std::string&)>& is_lost);
+  void look_at(const SlurmTask& task, const FindLost& find_lost);
+  std::string why_requeued(const SlurmTask& task, const Known& known, const FindLost& find_lost);
   void ended(const SlurmTask& task, Known& known);
   void say_why_all_wait(const std::vector<SlurmTask>& tasks);
   Answer none_is_left();

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace atelier::engine {
 namespace {
 
@@ -46,7 +48,11 @@ class WatchTest : public testing::Test {
  protected:
   WatchTest() { watch_.submitted(12); }
   SlurmWatch::Answer look(const std::vector<SlurmTask>& tasks) {
-    return watch_.look(tasks, [this](const std::string& node) { return lost_.contains(node); });
+    return watch_.look(tasks, [this](const auto& nodes) -> std::optional<std::string> {
+      const auto lost = std::find_if(nodes.begin(), nodes.end(),
+                                     [this](const auto& node) { return lost_.contains(node); });
+      return lost == nodes.end() ? std::nullopt : std::optional(*lost);
+    });
   }
   SlurmWatch watch_{"/opt/atelier", "spot", 3};
   std::set<std::string> lost_;
@@ -116,6 +122,23 @@ TEST_F(WatchTest, AGangThatDidNotMeetSaysWhoWasMissing) {
               ElementsAre("The job came to nothing on n1 and was requeued: None on n3."));
   look({with_words(running(0, "n1", 2), 1, 75, "vain2")});
   EXPECT_THAT(watch_.take_events(), ElementsAre("The job came to nothing on n1 and was requeued."));
+}
+
+TEST_F(WatchTest, OfAGangAnyNodeMayBeLostAndSrunSaysWhatKilledIt) {
+  SlurmTask gang = running(0, "n1");
+  gang.nodes = {"n1", "n2", "n3"};
+  look({gang});
+  lost_ = {"n3"};
+  // Its first node lives: Slurm has asked its script to leave.
+  gang.restarts = 1;
+  gang.nodes = {"n1", "n2"};
+  look({with_words(gang, 0, 130, "asked")});
+  EXPECT_THAT(watch_.take_events(), ElementsAre("n3 was lost: the job was requeued."));
+  gang.restarts = 2;
+  look({with_words(gang, 1, 137, "died", "n2: task 1: Killed")});
+  EXPECT_THAT(watch_.take_events(),
+              ElementsAre("The job ended without a verdict on n1 and was requeued: n2: task 1: "
+                          "Killed."));
 }
 
 TEST_F(WatchTest, AVerdictOfTheRunEndsItWithTheWorkersWords) {

@@ -116,6 +116,7 @@ class Lab:
         temporary = self.folder / f"{host}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
+        temporary.chmod(0o1777)
         # The head has the machine's own processes: from a PID namespace none beside it can be entered.
         own = [] if host == "n0" else ["--pid", "--mount-proc"]
         process = subprocess.Popen(["unshare", "--net", "--uts", "--mount", "--ipc", *own, "--fork", "--kill-child", "--",

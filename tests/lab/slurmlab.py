@@ -50,6 +50,7 @@ MpiDefault=none
 SlurmctldTimeout=30
 InactiveLimit=0
 MaxArraySize=9
+GresTypes=paint
 MinJobAge=300
 """
 
@@ -64,6 +65,7 @@ def configuration(folder, head):
     """The fragment as the lab uses it. What is replaced must be there."""
     nodes, cloud = f"n[1-{len(STATIC)}]", f"n[{len(STATIC) + 1}-{len(STATIC) + len(CLOUD)}]"
     size = "CPUs=2 RealMemory=1000"
+    gres = "Gres=paint:1"  # of no device
     text = FRAGMENT.read_text()
     for before, after in (
             (r"SlurmdTimeout=\d+", "SlurmdTimeout=6"), (r"MessageTimeout=\d+", "MessageTimeout=3"),
@@ -75,7 +77,7 @@ def configuration(folder, head):
             (r"ResumeFailProgram=.*", f"ResumeFailProgram={folder}/suspend"),
             (r"ResumeTimeout=\d+", "ResumeTimeout=20"), (r"SuspendTimeout=\d+", "SuspendTimeout=3"),
             (r"SuspendTime=\d+", "SuspendTime=5"), (r"node_reg_mem_percent=\d+", "node_reg_mem_percent=1"),
-            (r"NodeName=node\S+ .*", f"NodeName={nodes} {size}"),
+            (r"NodeName=node\S+ .*", f"NodeName={nodes} {size} {gres}"),
             (r"NodeName=cloud\S+ .* State=CLOUD", f"NodeName={cloud} {size} State=CLOUD"),
             (r"Nodes=node\S+", f"Nodes={nodes}"), (r"Nodes=cloud\S+", f"Nodes={cloud}")):
         # A key is a whole word: SuspendProgram is also the end of nothing else.
@@ -106,6 +108,7 @@ class SlurmLab(netlab.Lab):
             (self.folder / name).mkdir()
         self.folder.chmod(0o755)  # munged wants its socket's folder readable
         (self.folder / "slurm.conf").write_text(configuration(self.folder, self.address("n0")))
+        (self.folder / "gres.conf").write_text(f"NodeName={','.join(STATIC)} Name=paint Count=1\n")
         key = self.folder / "munge.key"
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(1024))

@@ -24,6 +24,7 @@ from support import make_video, sha256
 LAB = None  # the cluster that all cases of a file share
 CUT = ["--chunk-seconds", "0.4"]
 PATIENCE = 120
+CLAIM_TIMEOUT = 30  # of `atelier run`
 
 
 @functools.cache
@@ -47,11 +48,12 @@ class SlurmCase(support.Case):
         self.lab = LAB
         _, self.video, self.model, self.wanted = material()
         self.output = self.folder / "out.mp4"
+        self.prefix = []  # of commands on the head
         self.begun = time.monotonic()
         wait_until(lambda: not self.lab.jobs(), 30, "the end of earlier jobs")
 
     def arguments(self, *options):
-        return [support.PROGRAM, "run", "--engine", "slurm", "--runs", self.runs, "--model", self.model, *CUT, "--json",
+        return [*self.prefix, support.PROGRAM, "run", "--engine", "slurm", "--runs", self.runs, "--model", self.model, *CUT, "--json",
                 *options, "--", self.video, self.output]
 
     def begin(self, *options, environment=None):
@@ -99,6 +101,15 @@ class SlurmCase(support.Case):
         """{node: task} of what runs."""
         lines = self.lab.slurm("squeue", "-h", "-r", "-t", "RUNNING", "-o", "%N %K").splitlines()
         return dict(line.split() for line in lines)
+
+    def print_time_lost(self, what, since):
+        """Beside its bound: the last chunk that was taken over was committed so long after `since`, in seconds since 1970."""
+        taken = {path.name.split(".")[0] for path in self.runs.glob("*/chunks/*.claim.*") if not path.name.endswith(".claim.1")}
+        commits = {path.stem: path for path in self.runs.glob("*/chunks/*.json")}
+        again = [commits[chunk].stat().st_mtime for chunk in taken if chunk in commits]
+        longest = max(sum(value for value in json.loads(path.read_text())["seconds"].values()) for path in commits.values())
+        print(f"   {what}: {len(again)} chunks taken over, the last one committed {max(again, default=since) - since:.1f} s later; the "
+              f"bound is {CLAIM_TIMEOUT} s of detection and a chunk of {longest:.1f} s, which begins when somebody is free")
 
     def preempt(self):
         """Somebody else needs a node for a moment."""

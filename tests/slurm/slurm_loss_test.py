@@ -34,16 +34,34 @@ class Losses(slurm_case.SlurmCase):
         self.wait_for_commits(process, 2)
         _, node, other = sorted(self.nodes())
         self.lab.crash(node)
+        crashed = time.time()
         try:
             # Slurm calls a task running before its worker is there.
             wait_until(lambda: signal_workers(self.lab, other, signal.SIGKILL), 30, f"a worker on {other}")
             report = self.finish(process)
         finally:
             self.lab.boot(node)
+        self.print_time_lost("an eviction", crashed)
         self.assertIn(f"{node} was lost: task ", self.texts(report))
         self.assertIn(f"ended without a verdict on {other} and was requeued", self.texts(report))
         self.assertGreaterEqual(report["engine"]["restarts"], 2)
         wait_until(lambda: self.lab.node_states()[node] == "idle", 30, "the node's return")
+
+    def test_a_host_falls_silent_and_a_daemon_is_killed(self):
+        """Workers need no slurmd: that of a host goes on without, until Slurm counts the node as lost."""
+        process = self.begin("--partition", "spot", "--nodes", "3")
+        wait_until(lambda: len(self.nodes()) == 3, 30, "the workers' start")
+        self.wait_for_commits(process, 2)
+        _, silent, headless = sorted(self.nodes())
+        self.lab.silence(silent)
+        self.addCleanup(self.lab.boot, silent)
+        self.addCleanup(self.lab.crash, silent)
+        for pid in self.lab.pids(headless, "slurmd"):
+            os.kill(pid, signal.SIGKILL)
+        self.addCleanup(self.lab.boot, headless)
+        self.addCleanup(self.lab.crash, headless)
+        report = self.finish(process)
+        self.assertLessEqual({silent, headless}, set(report["engine"]["nodes"]))
 
     @unittest.skipUnless(support.SLOW_RUN, "Slurm's shortest time limit is a minute and a half")
     def test_out_of_time(self):

@@ -4,6 +4,7 @@
 output has the bits of a local run, and the report tells what it was."""
 
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -16,15 +17,20 @@ from slurm_case import PATIENCE
 from support import sha256
 
 
+NOBODY = 65534  # Slurm's nodes must know a user by name
+
+
 class Elastic(slurm_case.SlurmCase):
     def test_one_node_after_another(self):
         """Two of three nodes are taken: work starts with the free one, and the others join."""
         blocker = self.lab.slurm("sbatch", "--parsable", "-p", "ondemand", "--nodes=2", "--exclusive",
                                  "--output=/dev/null", "--wrap", "sleep 600").strip()
         wait_until(lambda: self.lab.jobs().get(blocker) == "RUNNING", 30, "the other job's start")
-        process = self.begin("--partition", "spot", "--nodes", "1..3")
+        process = self.begin("--partition", "spot", "--nodes", "1..3", "--gres", "paint:1", "--account", "film")
         self.wait_for_commits(process, 2)
         self.assertEqual(len(self.scorers()), 1)
+        asked = self.lab.slurm("squeue", "-h", "-r", "-p", "spot", "-O", "account:20,tres-per-node:30").split()
+        self.assertEqual(set(asked), {"film", "gres:paint:1"})
         self.look_at_it()
         self.lab.slurm("scancel", blocker)
         report = self.finish(process)
@@ -63,6 +69,25 @@ class Elastic(slurm_case.SlurmCase):
         self.assertRegex(self.texts(report), r"Task \d (was preempted on n\d and|was taken from n\d and|was) (was )?requeued")
         self.assertGreaterEqual(report["engine"]["restarts"], 1)
         self.assertEqual(report["engine"]["workers"], 8, "MaxArraySize=9")
+        # Who was sent away gave back what it had: nobody had to find out.
+        beats = [json.loads(path.read_text()) for path in self.runs.glob("*/workers/*.beat")]
+        self.assertEqual([beat for beat in beats if not beat["left"] or beat.get("lost")], [])
+
+    def test_as_a_user(self):
+        """Without root's rights, on the head and on the nodes."""
+        self.folder.chmod(0o755)
+        mine = self.folder / "mine"
+        mine.mkdir()
+        shutil.copy(self.video, mine / "in.mp4")
+        shutil.copytree(self.model.parent, mine / "models")
+        for path in (mine, *mine.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        self.video, self.model = mine / "in.mp4", mine / "models" / self.model.name
+        self.output, self.runs = mine / "out.mp4", mine / "runs"
+        self.prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
+        homes = {name: str(mine) for name in ("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME")}
+        self.finish(self.begin("--partition", "spot", "--nodes", "2", environment={**self.lab.environment, **homes}))
+        self.assertEqual({path.stat().st_uid for path in self.runs.glob("*/chunks/*.json")}, {NOBODY})
 
     def test_interrupted_and_begun_again(self):
         process = self.begin("--partition", "spot", "--nodes", "3")
@@ -135,12 +160,14 @@ class Refusals(slurm_case.SlurmCase):
                      environment={**self.lab.environment, "PATH": str(self.without_slurm())})
         self.refused(4, "Slurm refuses the job (Batch job submission failed: Invalid feature specification)",
                      "--partition", "spot", "--constraint", "fast")
+        self.refused(4, "Slurm refuses the job (Batch job submission failed: Requested node configuration is not available)",
+                     "--partition", "spot", "--gres", "paint:2")
         self.refused(2, "--nodes takes N or A..B", "--nodes", "3..2")
         self.refused(2, "say --nodes", "--workers", "2")
 
     def test_a_partition_that_cannot_work(self):
         """Slurm would take the job and let it wait for ever."""
-        for state, word in (("DOWN", "down"), ("INACTIVE", "inact")):
+        for state, word in (("DOWN", "down"), ("INACTIVE", "inactive")):
             self.lab.slurm("scontrol", "update", "PartitionName=spot", f"State={state}")
             try:
                 self.refused(4, f"'spot' takes no work now ({word})", "--partition", "spot")
@@ -164,8 +191,14 @@ class Refusals(slurm_case.SlurmCase):
                                        "--partition", partition], env=self.lab.environment, capture_output=True,
                                 text=True, timeout=support.TIMEOUT)
             self.assertEqual(done.returncode, code, done.stdout + done.stderr)
-            engine, = (f for f in json.loads(done.stdout)["findings"] if f["check"] == "engine")
+            found = json.loads(done.stdout)["findings"]
+            engine, = (f for f in found if f["check"] == "engine")
             self.assertIn(saying, engine["text"])
+            if partition == "spot":
+                job, = (f for f in found if f["check"] == "job")
+                self.assertIn("Slurm would take it: Job ", job["text"])
+                hosts = sorted(f["text"].split()[0] for f in found if f["check"] == "host")
+                self.assertEqual(hosts, list(slurmlab.STATIC), found)
 
     def without_slurm(self):
         """A folder for PATH with what enters a host and nothing else."""
