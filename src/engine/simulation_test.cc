@@ -395,7 +395,8 @@ TEST(Simulation, NumbersWithoutSenseAreRefusedByName) {
               HasSubstr("workers"));
 }
 
-// A third of a second on one core; what it costs with chunks squared would not end with this program.
+// A third of a second on one core; what it costs with chunks squared would not end with this
+// program.
 TEST(Simulation, AMillionChunksOnTenThousandNodesArePlanned) {
   PlanInput input = plain(1000000, 20, 10000);
   input.work.chunk_seconds = spread_seconds(20, 0.2, 1);

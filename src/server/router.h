@@ -31,12 +31,12 @@ struct Operation {
   std::vector<OperationParameter> parameters;  // besides those of the path
   std::string request_type;                    // media type of the body; empty: there is none
   std::string request_schema;                  // name of a schema in openapi.cc; empty: any
-  bool takes_text = false;                     // also as text/plain, as SNS sends its JSON
   int status = 200;                            // of success
   std::string response_type = "application/json";
   std::string response_schema;  // name of a schema
   // Answers it; on an Error the router answers problem(error). Any thread.
   std::function<Result<Reply>(const Call&)> handle;
+  bool takes_text = false;  // its body also as text/plain, as SNS sends its JSON
 };
 
 // What the router asks before an operation is called. Safe from several threads.
