@@ -33,21 +33,14 @@ inline Result<void> add_event(Database& database, const std::vector<Webhook>& we
   });
 }
 
-struct DeliveryRow {
-  std::string state, last_error;
-  int64_t attempts = 0;
-  Millis next_at = 0;
-};
-
 // By webhook and event.
 inline std::map<std::pair<std::string, int64_t>, DeliveryRow> delivery_rows(Database& database) {
   std::map<std::pair<std::string, int64_t>, DeliveryRow> found;
   const Result<void> read = database.read([&](Connection& connection) -> Result<void> {
-    Rows rows = TRY(connection.query(
-        "SELECT webhook, event_seq, state, last_error, attempts, next_at FROM deliveries"));
-    while (TRY(rows.next())) {
-      found[{rows.text(0), rows.integer(1)}] = {rows.text(2), rows.text(3), rows.integer(4),
-                                                rows.integer(5)};
+    DeliveryFilter all;
+    all.limit = INT64_MAX;
+    for (DeliveryRow& row : TRY(list_deliveries(connection, all))) {
+      found[{row.webhook, row.event_seq}] = std::move(row);
     }
     return {};
   });

@@ -8,6 +8,7 @@
 
 #include <fstream>
 
+#include "server/outputs.h"
 #include "server/triggers/receipts_testing.h"
 #include "store/counting_store.h"
 #include "store/local_store.h"
@@ -155,9 +156,8 @@ TEST_F(TriggerRunnerTest, AnOutputInTheWatchedFolderStartsNothing) {
   runner.step(always);
   ASSERT_TRUE(database
                   ->write([&](Connection& connection) -> Result<void> {
-                    TRY(connection.run("UPDATE runs SET output = ?",
-                                       {"file://" + in.string() + "/a-painted.mp4"}));
-                    return {};
+                    return note_outputs(connection, "run-1", "",
+                                        {"file://" + in.string() + "/a-painted.mp4"});
                   })
                   .ok());
   // As the local store puts it.

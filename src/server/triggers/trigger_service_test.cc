@@ -146,6 +146,7 @@ TEST_F(TriggerServiceTest, AStoreThatHangsHoldsUpNobodyElse) {
       return none();
     }
     Result<bool> remove(std::string_view) override { return none(); }
+    Result<bool> decides_conditions(std::string_view) override { return none(); }
     std::string url(std::string_view) const override { return ""; }
     static Error none() { return Error{Code::unavailable, "It is away.", {}}; }
   } hanging(asked, go_on);
