@@ -50,7 +50,7 @@ class SlurmCase(support.Case):
         self.output = self.folder / "out.mp4"
         self.prefix = []  # of commands on the head
         self.begun = time.monotonic()
-        wait_until(lambda: not self.lab.jobs(), 30, "the end of earlier jobs")
+        wait_until(lambda: not self.lab.jobs(), PATIENCE, "the end of earlier jobs")
 
     def arguments(self, *options):
         return [*self.prefix, support.PROGRAM, "run", "--engine", "slurm", "--runs", self.runs, "--model", self.model, *CUT, "--json",

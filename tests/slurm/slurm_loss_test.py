@@ -54,14 +54,17 @@ class Losses(slurm_case.SlurmCase):
         self.wait_for_commits(process, 2)
         _, silent, headless = sorted(self.nodes())
         self.lab.silence(silent)
-        self.addCleanup(self.lab.boot, silent)
-        self.addCleanup(self.lab.crash, silent)
         for pid in self.lab.pids(headless, "slurmd"):
             os.kill(pid, signal.SIGKILL)
-        self.addCleanup(self.lab.boot, headless)
-        self.addCleanup(self.lab.crash, headless)
-        report = self.finish(process)
+        try:
+            report = self.finish(process)
+        finally:
+            for node in (silent, headless):
+                self.lab.crash(node)
+                self.lab.boot(node)
         self.assertLessEqual({silent, headless}, set(report["engine"]["nodes"]))
+        wait_until(lambda: {self.lab.node_states()[node] for node in (silent, headless)} == {"idle"}, slurm_case.PATIENCE,
+                   "the nodes' return")
 
     @unittest.skipUnless(support.SLOW_RUN, "Slurm's shortest time limit is a minute and a half")
     def test_out_of_time(self):
