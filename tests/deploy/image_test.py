@@ -135,7 +135,8 @@ class TheImage(Case):
         self.assertEqual(support.sha256(self.media / "painted.mp4"), support.sha256(here))
 
     def test_a_pod_says_what_it_takes(self):
-        for arguments, words in (((), "it takes"), (("run",), "it takes"), (("paint", "a", "b"), '"paint" is neither')):
+        for arguments, words in (((), "it takes"), (("run",), "it takes"),
+                                 (("paint", "a", "b"), '"paint" is none of run, worker and serve')):
             code, said = self.start(["atelier-pod", *arguments]).wait()
             self.assertEqual(code, 2, said)
             self.assertIn(f"atelier-pod: {words}", said)
