@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/inputs.h"
 
-#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -45,12 +44,12 @@ Opening& the_opening() {
 }
 
 // No secret in what a crash leaves. A limit of 0 would hold for files alone: where cores are piped
-// to a program (core(5)) the kernel refuses one at the limit of 1 byte, and files at that, too.
-// Where the limit is 0 and may not be raised, the process is marked as one that is not dumped: not
-// always, since ranks could then not read each other's memory.
+// to a program (core(5)) the kernel refuses one at the limit of 1 byte, and files at that, too. A
+// hard limit of 0 stays. PR_SET_DUMPABLE would do more, and too much: a rank's scorer is started
+// from the rank's /proc, which a process that is not dumped may not lend.
 void leave_no_core() {
   const rlimit one_byte{1, 1};
-  if (::setrlimit(RLIMIT_CORE, &one_byte) != 0) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  ::setrlimit(RLIMIT_CORE, &one_byte);
 }
 
 // Stores keep it as long as they live.

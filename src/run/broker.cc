@@ -63,8 +63,11 @@ Result<std::optional<ChunkPlan>> Broker::next(std::stop_token stop) {
     {
       MutexLock lock(mutex_);
       // A suspect is in flight alone.
-      const auto ready = [this]() REQUIRES(mutex_) { return in_flight_.empty() || may_ask(); };
+      const auto ready = [this]() REQUIRES(mutex_) {
+        return upload_failure_ || in_flight_.empty() || may_ask();
+      };
       if (!changed_.wait(mutex_, stop, ready)) continue;
+      if (upload_failure_) return *upload_failure_;
       alone_ = !suspects_.empty();
       if (alone_) {
         const Claim suspect = suspects_.front();
@@ -106,7 +109,7 @@ Result<void> Broker::commit(ChunkCommit commit, ScratchFile& result) {
   TRY(settle());
   upload_ = std::async(std::launch::async,
                        [this, commit = std::move(commit), source = std::move(source)]() mutable {
-                         return put(std::move(commit), *source);
+                         return put_and_tell(std::move(commit), *source);
                        });
   return {};
 }
@@ -131,6 +134,16 @@ Result<void> Broker::put(ChunkCommit commit, ByteSource& result) {
   seconds_.encode += seconds.encode;
   changed_.notify_all();
   return {};
+}
+
+Result<void> Broker::put_and_tell(ChunkCommit commit, ByteSource& result) {
+  Result<void> done = put(std::move(commit), result);
+  if (!done) {
+    MutexLock lock(mutex_);
+    upload_failure_ = done.error();
+    changed_.notify_all();
+  }
+  return done;
 }
 
 Result<void> Broker::settle() { return upload_.valid() ? upload_.get() : Result<void>(); }

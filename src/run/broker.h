@@ -54,7 +54,8 @@ class Broker final : public ChunkDesk {
       : folder_(folder), manifest_(manifest), ledger_(ledger), scratch_(std::move(scratch)) {}
 
   // Waits while other workers hold all that is left. Nothing: every chunk is committed, given up,
-  // or was handed out by this broker. Errors: cancelled, those of the ledger.
+  // or was handed out by this broker. Errors: cancelled, those of the ledger, that of an upload
+  // that failed.
   Result<std::optional<ChunkPlan>> next(std::stop_token stop) override;
   Result<std::unique_ptr<ScratchFile>> open_result(const ChunkPlan& chunk) override;
   // Returns when the upload has begun; `result` need not stay. Waits for the one before, whose
@@ -80,6 +81,7 @@ class Broker final : public ChunkDesk {
  private:
   ChunkPlan hand_out(const Claim& claim) REQUIRES(mutex_);
   Result<void> put(ChunkCommit commit, ByteSource& result);
+  Result<void> put_and_tell(ChunkCommit commit, ByteSource& result);
   bool may_ask() const REQUIRES(mutex_) { return suspects_.empty() && !alone_; }
 
   RunFolder& folder_;
@@ -94,6 +96,7 @@ class Broker final : public ChunkDesk {
   int deaths_in_a_row_ GUARDED_BY(mutex_) = 0;
   std::atomic<uint64_t> frames_{0};
   StageSeconds seconds_ GUARDED_BY(mutex_);
+  std::optional<Error> upload_failure_ GUARDED_BY(mutex_);  // nobody waits for what will not come
   std::future<Result<void>> upload_;  // of whoever commits; waited for at the end
 };
 

@@ -171,6 +171,30 @@ TEST_F(SlowStoreTest, AScorerThatDiesLosesNotWhatIsOnItsWay) {
   EXPECT_EQ(broker.next({}).value()->index, 1) << "chunk 0 is done, not a suspect";
 }
 
+TEST_F(SlowStoreTest, WhoWaitsForASuspectHearsThatItsUploadFailed) {
+  Broker broker(slow_folder_, manifest_, a_, testing::TempDir());
+  EXPECT_EQ(broker.next({}).value()->index, 0);
+  EXPECT_EQ(broker.next({}).value()->index, 1);
+  ASSERT_TRUE(broker.scorer_ended("It died.").ok());
+  EXPECT_EQ(broker.next({}).value()->index, 0) << "a suspect, alone";
+  ASSERT_TRUE(commit_by(broker, 0).ok());
+  open(Fault::before);
+  EXPECT_EQ(broker.next({}).error().code, Code::unavailable);
+}
+
+TEST_F(SlowStoreTest, WhoWaitsForOthersHearsThatItsUploadFailed) {
+  Ledger b = ledger("b");
+  const auto heart = Heart::start(b, progress_).value();
+  ASSERT_EQ(b.claim()->claim.chunk, 0);
+  ASSERT_TRUE(a_.beat(0).ok());
+  Broker broker(slow_folder_, manifest_, a_, testing::TempDir());
+  EXPECT_EQ(broker.next({}).value()->index, 1);
+  EXPECT_EQ(broker.next({}).value()->index, 2);
+  ASSERT_TRUE(commit_by(broker, 2).ok());
+  open(Fault::before);
+  EXPECT_EQ(broker.next({}).error().code, Code::unavailable) << "the other one holds chunk 0";
+}
+
 class DeathsTest : public BrokerTest {
  protected:
   int next() {

@@ -10,9 +10,9 @@ Result<StaleUploads> remove_stale_uploads(const Location& place, std::chrono::se
                                           bool only_look, const Credentials& credentials,
                                           Clock& clock, const Notes& notes) {
   StaleUploads stale;
-  if (place.scheme != Location::Scheme::s3) return stale;
+  if (place.scheme != Location::Scheme::s3 || place.key.empty()) return stale;
   const auto service = TRY(s3::Service::create(TRY(credentials.s3(place, clock, notes)), clock));
-  const std::string prefix = place.key.empty() ? "" : to_remote_key(place.key + "/");
+  const std::string prefix = to_remote_key(place.key + "/");
   const s3::OpenUploads open = TRY(s3::list_uploads(*service, prefix));
   for (const s3::OpenUpload& upload : open.uploads) {
     if (open.now - upload.begun < age) continue;

@@ -19,7 +19,8 @@ struct StaleUploads {
 
 // Looks below `place` for uploads that were begun at least `age` ago, by the service's clock, and
 // removes them unless `only_look`. Only S3 keeps such for ever: Azure forgets blocks after a week,
-// and a folder's unfinished files are its own writers' to remove. Errors: invalid_argument (the
+// and a folder's unfinished files are its own writers' to remove. Nothing is looked for in a whole
+// bucket: others may write there. Errors: invalid_argument (the
 // credential may not list uploads), those of the service.
 Result<StaleUploads> remove_stale_uploads(const Location& place, std::chrono::seconds age,
                                           bool only_look, const Credentials& credentials,

@@ -46,9 +46,8 @@ TEST_F(StaleUploadsTest, ThoseOfADayAgoBelowThePlaceAreRemoved) {
   EXPECT_EQ(fake_.uploads(), 4U);
   EXPECT_EQ(sweep("s3://b/runs").value().removed, 1U);
   EXPECT_EQ(fake_.uploads(), 3U);
-  EXPECT_EQ(sweep("s3://b").value().removed, 2U);
-  EXPECT_EQ(sweep("s3://b").value().found, 0U);
-  EXPECT_EQ(fake_.uploads(), 1U);
+  EXPECT_EQ(sweep("s3://b").value().found, 0U) << "others may write into the bucket";
+  EXPECT_EQ(fake_.uploads(), 3U);
 }
 
 TEST_F(StaleUploadsTest, AllPagesAreRead) {
