@@ -160,6 +160,7 @@ TEST_F(TriggerServiceTest, AStoreThatHangsHoldsUpNobodyElse) {
   run({folder_trigger("w", "in")});
   EXPECT_EQ(service->reports()->size(), 1U);
   go_on.count_down();
+  service.reset();  // its thread looks at the latch once more when it wakes
 }
 
 TEST_F(TriggerServiceTest, AnEventStartsWhatIsThere) {
