@@ -38,9 +38,9 @@ format: ## rewrites the sources in the project's format
 	@tools/setup test
 	@git ls-files -z '*.cc' '*.h' | xargs -0 clang-format -i
 
-tidy: ## clang-tidy over src/, its static analyzer with all of its usual steps: ten minutes
+tidy: ## clang-tidy over all of src/, its static analyzer with all of its usual steps: half an hour
 	@tools/setup build test
-	@tools/test.py tidy-deep
+	@tools/test.py tidy-all
 
 bench: ## speed beside the peers, the machine's floor, whole jobs, memory: prints its settings
 	@tools/setup build test node net bench

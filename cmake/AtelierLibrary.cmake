@@ -11,7 +11,8 @@ target_compile_options(atelier_flags INTERFACE
   -ffp-contract=off)
 if(ATELIER_SANITIZE)
   target_compile_options(atelier_flags INTERFACE
-    -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+    -Wno-maybe-uninitialized) # GCC 12 misjudges std::variant between the checks; without the sanitizers its word counts
   target_link_options(atelier_flags INTERFACE -fsanitize=address,undefined)
 endif()
 if(ATELIER_FUZZ)
@@ -19,6 +20,14 @@ if(ATELIER_FUZZ)
     -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
     -Wno-error) # clang warns of more than g++, whose word counts
   target_link_options(atelier_flags INTERFACE -fsanitize=address,undefined)
+endif()
+
+# What a test tries is in libraries, optimised and under both sanitizers; to do the same to its own code takes longer than that
+# saves. Linked last: the last option counts.
+add_library(atelier_test_flags INTERFACE)
+target_compile_options(atelier_test_flags INTERFACE -O0)
+if(ATELIER_SANITIZE)
+  target_compile_options(atelier_test_flags INTERFACE -fno-sanitize=undefined)
 endif()
 
 # atelier_library(NAME SOURCES a.cc... TESTS a_test.cc... LINK PUBLIC x PRIVATE y)
@@ -39,13 +48,7 @@ endfunction()
 function(atelier_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
-  target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest_main)
-  # What a test tries is in libraries, optimised and under both sanitizers; to do the same to its own code takes longer
-  # than that saves.
-  target_compile_options(${name} PRIVATE -O0)
-  if(ATELIER_SANITIZE) # as options of the sources, which come after those of libraries
-    set_property(SOURCE ${ARG_SOURCES} APPEND PROPERTY COMPILE_OPTIONS -fno-sanitize=undefined)
-  endif()
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest_main atelier_test_flags)
   target_compile_definitions(${name} PRIVATE
     ATELIER_SOURCE_DIR="${CMAKE_SOURCE_DIR}" ATELIER_BINARY_DIR="${CMAKE_BINARY_DIR}")
   add_test(NAME ${name} COMMAND ${name})
@@ -53,6 +56,25 @@ function(atelier_test name)
     SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\] [0-9]+ tests?, listed below:.*\\[  PASSED  \\] 0 tests")
   atelier_remember(${ARG_SOURCES})
 endfunction()
+
+# Eight sources of a target are compiled as one (CMAKE_UNITY_BUILD, in the presets): headers and templates, most of what a build
+# takes, are then read once for all of them. Two sources whose own names (anonymous namespaces) meet in one such unit cannot be
+# in it: the compiler says so, and the later one is listed here. So is one that GCC 12 wrongly warns of with so much to inline.
+function(atelier_compile_alone)
+  set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+
+# Of code that has values and no bytes: a null pointer is found by the address sanitizer, and what is left of the checks of each
+# reference takes a third of the time that these folders are compiled.
+function(atelier_unchecked_references)
+  if(ATELIER_SANITIZE)
+    foreach(target ${ARGN})
+      target_link_libraries(${target} PRIVATE atelier_value_flags)
+    endforeach()
+  endif()
+endfunction()
+add_library(atelier_value_flags INTERFACE)
+target_compile_options(atelier_value_flags INTERFACE -fno-sanitize=null,alignment)
 
 # What is labelled slow is no part of a build under the sanitizers, whose tests are the others.
 function(atelier_not_sanitized target)

@@ -3,8 +3,9 @@
 """Runs the layers of tests and adds them up.
 
 tools/test.py             everything: what `make test` and CI run
-tools/test.py STAGE...    of: unit asan e2e service net mpi slurm deploy format tidy; and of slow, damage and tidy-deep, which are
-                          what `make test-slow`, `make test-damage` and `make tidy` run
+tools/test.py STAGE...    of: format unit e2e outside asan tidy; of the parts of `outside`, which are service net mpi slurm deploy;
+                          and of slow, damage and tidy-all, which are what `make test-slow`, `make test-damage` and
+                          `make tidy` run
 
 Each test program leaves its counts in build/reports/STAGE (GoogleTest as XML, the end-to-end files
 as JSON); a program that dies before it could is one failure. The last line is
@@ -15,6 +16,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -56,7 +58,7 @@ def say(text):
 
 
 # Stages that leave processors idle: meanwhile the long work of later ones goes on.
-LEAVES_ROOM = {"e2e", "service", "net", "mpi", "slurm", "deploy"}
+LEAVES_ROOM = {"e2e", "outside"}
 
 
 def give_way(session):
@@ -122,10 +124,10 @@ class Ahead:
 AHEAD = Ahead()
 
 
-def work_ahead(stages, totals):
+def work_ahead(stages):
     commands = [("asan", [ROOT / "tools/build", "asan"])] if "asan" in stages else []
-    if "tidy" in stages and build("release", totals):
-        commands.append(("tidy", tidy_command(QUICK_CHECKS)))
+    if "tidy" in stages and new_sources():
+        commands.append(("tidy", tidy_command(QUICK_CHECKS, new_sources())))
     AHEAD.start(commands)
 
 
@@ -209,34 +211,20 @@ def stage_e2e(totals):
               {"ATELIER_E2E_SPREAD": "1", "ATELIER_E2E_SHORT": "1"})
 
 
-def stage_service(totals):
-    """`atelier serve` as a process of its own. One test at a time: their services score with all processors."""
-    if build("release", totals):
-        ctest("release", "service", "service", totals, jobs=1)
+def outside(label, jobs):
+    def stage(totals):
+        if build("release", totals):
+            ctest("release", label, stage.name, totals, jobs=jobs)
+    stage.name = label if "|" not in label else "outside"
+    return stage
 
 
-def stage_net(totals):
-    """Against real services; one test at a time: each starts servers of its own."""
-    if build("release", totals):
-        ctest("release", "net", "net", totals, jobs=1)
-
-
-def stage_deploy(totals):
-    """What lies in deploy/. One test at a time: two install helm if it is missing."""
-    if build("release", totals):
-        ctest("release", "deploy", "deploy", totals, jobs=1)
-
-
-def stage_mpi(totals):
-    """On hosts of namespaces. Not under the sanitizers: mpirun's own library is not built with them."""
-    if build("release", totals):
-        ctest("release", "mpi", "mpi", totals, jobs=1)
-
-
-def stage_slurm(totals):
-    """On clusters of their own, two at a time: they mostly wait for Slurm to find out."""
-    if build("release", totals):
-        ctest("release", "slurm", "slurm", totals, jobs=2)
+# With servers, clusters and containers of their own, for which they mostly wait: two tests at a time, but for those of
+# Open MPI (RUN_SERIAL), which count on the processors. None of mpi, slurm and deploy under the sanitizers: the libraries and
+# programs of others are not built with them.
+OUTSIDE = {"service": outside("service", 1), "net": outside("net", 2), "mpi": outside("mpi", 1), "slurm": outside("slurm", 2),
+           "deploy": outside("deploy", 2)}
+stage_outside = outside("service|net|mpi|slurm|deploy", 2)
 
 
 def stage_asan(totals):
@@ -246,9 +234,7 @@ def stage_asan(totals):
                "UBSAN_OPTIONS": "print_stacktrace=1", "ATELIER_E2E_SHORT": "1",
                "LSAN_OPTIONS": f"suppressions={ROOT}/tests/leaks.supp:print_suppressions=0"}
     ctest("asan", "unit", "asan-unit", totals, options)
-    ctest("asan", "e2e", "asan-e2e", totals, options)
-    ctest("asan", "service", "asan-service", totals, options, jobs=1)
-    ctest("asan", "net", "asan-net", totals, options, jobs=1)
+    ctest("asan", "e2e|service|net", "asan-e2e", totals, options)
 
 
 def stage_slow(totals):
@@ -303,27 +289,46 @@ def stage_format(totals):
 QUICK_CHECKS = ["-checks=-clang-analyzer-*", "-extra-arg=-Wno-error"]
 
 
+# How far back a commit is new: `make tidy` looks at the rest, too.
+NEW_COMMITS = 25
+MOST_NEW_SOURCES = 30
+
+
 def stage_tidy(totals):
-    tidy(totals, QUICK_CHECKS)
+    tidy(totals, QUICK_CHECKS, new_sources())
 
 
-def stage_tidy_deep(totals):
-    tidy(totals, [])
+def stage_tidy_all(totals):
+    tidy(totals, [], tidied_sources())
 
 
-def tidy_command(options):
-    wanted = [path for path in sources()
-              if path.startswith("src/") and path.endswith(".cc") and not path.endswith("_test.cc")]
+def tidied_sources():
+    return [path for path in sources()
+            if path.startswith("src/") and path.endswith(".cc") and not path.endswith("_test.cc")]
+
+
+def new_sources():
+    """What lately changed, newest first; everything where git cannot say."""
+    listed = subprocess.run(["git", "log", f"-{NEW_COMMITS}", "--format=", "--name-only", "--", "src"], cwd=ROOT,
+                            stdout=subprocess.PIPE, text=True)
+    known = set(tidied_sources())
+    new = [path for path in dict.fromkeys(listed.stdout.splitlines()) if path in known]
+    return new[:MOST_NEW_SOURCES] if listed.returncode == 0 else sorted(known)
+
+
+def tidy_command(options, wanted):
+    """Over a configured tree in which each source is compiled for itself (the others are unity builds)."""
     pattern = "(" + "|".join(re.escape(str(ROOT / path)) for path in wanted) + ")$"
-    return ["run-clang-tidy-14", "-quiet", "-p", "build/release", "-j", str(JOBS), *options, pattern]
+    return ["bash", "-c", 'tools/build dev help >/dev/null && exec "$@"', "tidy", "run-clang-tidy-14", "-quiet", "-p",
+            "build/dev", "-j", str(JOBS), *options, pattern]
 
 
-def tidy(totals, options):
+def tidy(totals, options, wanted):
+    if not wanted:
+        return
     taken = AHEAD.take("tidy")
     if not taken:
-        if not build("release", totals):
-            return
-        done = subprocess.run(tidy_command(options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        done = subprocess.run(tidy_command(options, wanted), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True)
         taken = done.returncode, done.stdout
     code, output = taken
@@ -335,9 +340,15 @@ def tidy(totals, options):
     totals.one("\n      ".join(["clang-tidy", *found[:5]]), code == 0)
 
 
-STAGES = {"format": stage_format, "unit": stage_unit, "e2e": stage_e2e, "service": stage_service, "net": stage_net, "mpi": stage_mpi,
-          "slurm": stage_slurm, "deploy": stage_deploy, "asan": stage_asan, "tidy": stage_tidy}
-ON_DEMAND = {"slow": stage_slow, "damage": stage_damage, "tidy-deep": stage_tidy_deep}
+STAGES = {"format": stage_format, "unit": stage_unit, "e2e": stage_e2e, "outside": stage_outside, "asan": stage_asan,
+          "tidy": stage_tidy}
+ON_DEMAND = {**OUTSIDE, "slow": stage_slow, "damage": stage_damage, "tidy-all": stage_tidy_all}
+
+
+def processor_seconds():
+    """Of what was waited for: daemons that others started are not in it."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main(arguments):
@@ -355,10 +366,10 @@ def main(arguments):
             say(name)
             if name in LEAVES_ROOM and not is_ahead:
                 is_ahead = True
-                work_ahead(names[i + 1:], totals)
-            start = time.monotonic()
+                work_ahead(names[i + 1:])
+            start, used = time.monotonic(), processor_seconds()
             stages[name](totals)
-            print(f"-- {name}: {time.monotonic() - start:.0f} s", flush=True)
+            print(f"-- {name}: {time.monotonic() - start:.0f} s, {processor_seconds() - used:.0f} s of processors", flush=True)
     finally:
         AHEAD.end()
     if totals.failures:

