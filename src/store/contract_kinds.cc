@@ -141,6 +141,7 @@ void add_remote_kinds(std::vector<Kind>& kinds) {
     kinds.push_back(shared_folder("shared_by_one", {"SHARED_A"}));
     kinds.push_back(shared_folder("shared_by_two", {"SHARED_A", "SHARED_B"}));
     kinds.push_back(shared_folder("shared_without_links", {"SHARED_PLAIN_A", "SHARED_PLAIN_B"}));
+    kinds.push_back(shared_folder("shared_gone_stale", {"SHARED_STALE_A", "SHARED_STALE_B"}));
   }
   if (!service("S3_ENDPOINT").empty()) {
     kinds.push_back({"s3", add_real_s3});

@@ -58,7 +58,7 @@ const char* advice_for(int error) {
 
 // Makes a new name lasting. Some file systems cannot flush folders and say EINVAL: they need not.
 Result<void> flush_folder(const fs::path& folder) {
-  const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Fd fd(by_name([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (fd && (::fsync(fd.get()) == 0 || errno == EINVAL || errno == EROFS)) return {};
   // A folder that may be written but not read cannot be opened, hence not flushed; one that another
   // writer's remove took away with all that was in it need not be.
@@ -71,13 +71,14 @@ Result<void> flush_folder(const fs::path& folder) {
 }
 
 Result<void> make_folders(const fs::path& folder, std::vector<fs::path>& made) {
-  if (::mkdir(folder.c_str(), 0777) == 0) {
+  const auto make = [&] { return by_name([&] { return ::mkdir(folder.c_str(), 0777); }); };
+  if (make() == 0) {
     made.push_back(folder);
     return flush_folder(folder.parent_path());
   }
   if (errno == ENOENT && folder.has_relative_path()) {
     TRY(make_folders(folder.parent_path(), made));
-    if (::mkdir(folder.c_str(), 0777) == 0) {
+    if (make() == 0) {
       made.push_back(folder);
       return flush_folder(folder.parent_path());
     }
@@ -85,7 +86,7 @@ Result<void> make_folders(const fs::path& folder, std::vector<fs::path>& made) {
   const int error = errno;
   struct stat info {};
   // Whatever mkdir says (EEXIST, or EROFS and EACCES before it looks), an existing folder will do.
-  if (::stat(folder.c_str(), &info) == 0) {
+  if (by_name([&] { return ::stat(folder.c_str(), &info); }) == 0) {
     if (S_ISDIR(info.st_mode)) return {};
     return errno_error("make the folder", folder, ENOTDIR);
   }
@@ -97,7 +98,9 @@ Result<void> make_folders(const fs::path& folder, std::vector<fs::path>& made) {
 // 0, or errno. What a network file system keeps of a file is seconds old: it is asked to look.
 int stat_anew(const fs::path& path, struct stat& info) {
   struct statx found {};
-  if (::statx(AT_FDCWD, path.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &found) != 0) {
+  if (by_name([&] {
+        return ::statx(AT_FDCWD, path.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &found);
+      }) != 0) {
     return errno;
   }
   info.st_mode = found.stx_mode;
@@ -188,7 +191,10 @@ Result<std::unique_ptr<PendingFile>> PendingFile::create(const fs::path& target,
   for (int attempt = 0; attempt < 100; ++attempt) {
     Result<void> ready = make_folders(folder, made);
     fs::path path = folder / random_name();
-    Fd fd(ready.ok() ? ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666) : -1);
+    Fd fd(ready.ok() ? by_name([&] {
+      return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    })
+                     : -1);
     error = errno;
     if (fd) {
       return std::unique_ptr<PendingFile>(
@@ -205,7 +211,7 @@ Result<std::unique_ptr<PendingFile>> PendingFile::create(const fs::path& target,
 
 void PendingFile::discard() {
   if (path_.empty()) return;
-  ::unlink(path_.c_str());
+  by_name([&] { return ::unlink(path_.c_str()); });
   path_.clear();
   fd_ = Fd();
   for (auto at = made_.rbegin(); at != made_.rend(); ++at) ::rmdir(at->c_str());
@@ -264,14 +270,14 @@ Result<bool> PendingFile::take_name(const Condition& condition) {
 }
 
 Result<bool> PendingFile::take_free_name() {
-  int error = ::link(path_.c_str(), target_.c_str()) == 0 ? 0 : errno;
+  int error = by_name([&] { return ::link(path_.c_str(), target_.c_str()); }) == 0 ? 0 : errno;
   if (error == 0) {
-    ::unlink(path_.c_str());
+    by_name([&] { return ::unlink(path_.c_str()); });
     return true;
   }
   if (error == EPERM || error == EOPNOTSUPP || error == ENOSYS || error == EMLINK) {
     // A file system without hard links.
-    error = rename_no_replace(path_, target_) == 0 ? 0 : errno;
+    error = by_name([&] { return rename_no_replace(path_, target_); }) == 0 ? 0 : errno;
     if (error == 0) return true;
   }
   if (error != EEXIST) return errno_error("write", target_, error);
@@ -283,7 +289,7 @@ Result<bool> PendingFile::has_free_name() {
   // NFS repeats a request whose answer was lost and then finds its own link.
   struct stat info {};
   if (stat_anew(path_, info) == 0 && info.st_nlink > 1) {
-    ::unlink(path_.c_str());
+    by_name([&] { return ::unlink(path_.c_str()); });
     return true;
   }
   if (stat_anew(target_, info) == 0 && S_ISDIR(info.st_mode)) {
@@ -312,7 +318,7 @@ Result<bool> PendingFile::take_any_name() {
 }
 
 Result<void> PendingFile::rename_over() {
-  if (::rename(path_.c_str(), target_.c_str()) == 0) return {};
+  if (by_name([&] { return ::rename(path_.c_str(), target_.c_str()); }) == 0) return {};
   if (errno == ENOENT) return taken_for_dead();
   return errno_error("write", target_, errno);
 }

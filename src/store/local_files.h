@@ -5,6 +5,7 @@
 
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <optional>
@@ -21,6 +22,17 @@ Error errno_error(std::string_view doing, const std::filesystem::path& path, int
 
 // True if `error` says that nothing is there.
 bool means_absent(int error);
+
+// What `call` (a system call with a path, -1 and errno if it fails) comes to. On a network, what a
+// name was known to mean may be gone: the kernel looks again once and then says ESTALE, which a
+// name that others replace all the time makes of any call. Looking again settles it; in what has
+// gone for good, every look fails.
+template <class Call>
+auto by_name(Call call) {
+  auto result = call();
+  for (int look = 0; result == -1 && errno == ESTALE && look < 100; ++look) result = call();
+  return result;
+}
 
 // A hidden name that no other file has.
 std::string random_name();

@@ -26,7 +26,9 @@ struct CloseFolder {
 bool is_folder(DIR* folder, const struct dirent& entry) {
   if (entry.d_type != DT_UNKNOWN) return entry.d_type == DT_DIR;
   struct stat info {};
-  return ::fstatat(::dirfd(folder), entry.d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+  return by_name([&] {
+           return ::fstatat(::dirfd(folder), entry.d_name, &info, AT_SYMLINK_NOFOLLOW);
+         }) == 0 &&
          S_ISDIR(info.st_mode);
 }
 
@@ -55,7 +57,11 @@ class Walk {
   Result<std::vector<std::string>> names_in(const std::string& folder) const {
     std::vector<std::string> names;
     const std::string path = root_ + "/" + folder;
-    const std::unique_ptr<DIR, CloseFolder> open(::opendir(path.c_str()));
+    std::unique_ptr<DIR, CloseFolder> open;
+    by_name([&] {
+      open.reset(::opendir(path.c_str()));
+      return open ? 0 : -1;
+    });
     if (!open) {
       // Nothing there, or gone since its name was read.
       if (means_absent(errno) || errno == ENAMETOOLONG) return names;

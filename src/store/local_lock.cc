@@ -35,9 +35,11 @@ bool without_links(int error) { return error == EPERM || error == EOPNOTSUPP || 
 
 // 0, or errno. Whether the name is free is asked of the server by both, whatever is cached here.
 int make_lock(const fs::path& path, const std::string& holder) {
-  if (::symlink(holder.c_str(), path.c_str()) == 0) return 0;
+  if (by_name([&] { return ::symlink(holder.c_str(), path.c_str()); }) == 0) return 0;
   if (!without_links(errno)) return errno;
-  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666));
+  const Fd fd(by_name([&] {
+    return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+  }));
   if (!fd) return errno;
   if (write_fully(fd.get(), as_bytes(holder), path).ok()) return 0;
   ::unlink(path.c_str());
@@ -47,11 +49,11 @@ int make_lock(const fs::path& path, const std::string& holder) {
 // What the lock says; of a file that says nothing yet, what it is. Nothing if there is no lock.
 Result<std::optional<std::string>> holder_of(const fs::path& path) {
   std::array<char, PATH_MAX> text{};
-  const ssize_t count = ::readlink(path.c_str(), text.data(), text.size());
+  const ssize_t count = by_name([&] { return ::readlink(path.c_str(), text.data(), text.size()); });
   if (count >= 0) return std::optional(std::string(text.data(), static_cast<size_t>(count)));
   if (means_absent(errno)) return std::optional<std::string>();
   if (errno != EINVAL) return errno_error("look at the lock", path, errno);
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const Fd file(by_name([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); }));
   const ssize_t said = file ? ::read(file.get(), text.data(), text.size()) : 0;
   if (said > 0) return std::optional(std::string(text.data(), static_cast<size_t>(said)));
   const auto info = TRY(find_file(path));
@@ -63,18 +65,18 @@ Result<void> take_over(const fs::path& path, const std::string& holder) {
   if (holder.starts_with(kReservedName) && holder.find('/') == std::string::npos) {
     const fs::path pending = path.parent_path() / holder;
     // All that keeps it from its name.
-    if (::unlink(pending.c_str()) != 0 && !means_absent(errno)) {
+    if (by_name([&] { return ::unlink(pending.c_str()); }) != 0 && !means_absent(errno)) {
       return errno_error("take over the lock", path, errno);
     }
   }
   const fs::path moved = path.parent_path() / random_name();
-  if (::rename(path.c_str(), moved.c_str()) != 0) {
+  if (by_name([&] { return ::rename(path.c_str(), moved.c_str()); }) != 0) {
     if (means_absent(errno)) return {};
     return errno_error("take over the lock", path, errno);
   }
   const auto found = TRY(holder_of(moved));
   if (found && *found != holder) make_lock(path, *found);
-  ::unlink(moved.c_str());
+  by_name([&] { return ::unlink(moved.c_str()); });
   return {};
 }
 
@@ -122,7 +124,7 @@ NameLock::~NameLock() {
     const auto holder = holder_of(path_);
     if (!holder.ok() || *holder != holder_) return;
   }
-  ::unlink(path_.c_str());
+  by_name([&] { return ::unlink(path_.c_str()); });
 }
 
 }  // namespace atelier::local

@@ -42,7 +42,10 @@ Result<OpenFile> open_file(const fs::path& path, std::string_view if_match) {
   if (!info) return absent_error(path);
   if (!if_match.empty() && local::etag_of(*info) != if_match) return changed_error(path);
   // O_NONBLOCK: opening a pipe that has no writer would wait for ever.
-  OpenFile file{Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)), *info};
+  OpenFile file{Fd(local::by_name([&] {
+                  return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+                })),
+                *info};
   if (file.fd) return file;
   if (local::means_absent(errno)) return absent_error(path);
   return local::errno_error("open", path, errno);
@@ -53,7 +56,7 @@ Result<bool> is_still(const fs::path& path, const struct stat& info) {
   return now && local::etag_of(*now) == local::etag_of(info);
 }
 
-// Fills `into` unless the file ends; how many bytes came.
+// Fills `into` unless the file ends or is no more; how many bytes came.
 Result<size_t> read_fully(const Fd& fd, const fs::path& path, uint64_t offset,
                           std::span<std::byte> into) {
   size_t done = 0;
@@ -61,8 +64,8 @@ Result<size_t> read_fully(const Fd& fd, const fs::path& path, uint64_t offset,
     const ssize_t count = ::pread(fd.get(), into.data() + done, into.size() - done,
                                   static_cast<off_t>(offset + done));
     if (count < 0 && errno == EINTR) continue;
+    if (count == 0 || (count < 0 && errno == ESTALE)) break;  // ESTALE: it was replaced
     if (count < 0) return local::errno_error("read", path, errno);
-    if (count == 0) break;
     done += static_cast<size_t>(count);
   }
   return done;
@@ -199,7 +202,7 @@ class LocalStore final : public ObjectStore {
       if (!TRY(local::find_file(path))) return false;
       return lock.error();
     }
-    if (::unlink(path.c_str()) == 0) return true;
+    if (local::by_name([&] { return ::unlink(path.c_str()); }) == 0) return true;
     if (local::means_absent(errno)) return false;
     return local::errno_error("remove", path, errno);
   }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// shared_mount FOLDER MOUNT SECONDS [plain]: shows FOLDER at MOUNT until it is told to end, as a
-// network file system would. For tests (tests/net/shared_mounts.py).
+// shared_mount FOLDER MOUNT SECONDS [plain|stale]: shows FOLDER at MOUNT until it is told to end,
+// as a network file system would. For tests (tests/net/shared_mounts.py).
 //
 // Two of these over one folder are two machines: the kernel gives each mount inodes, names, pages
 // and locks of its own. Names and attributes of what is there are believed for SECONDS, as NFS
 // does for acregmin (that something is absent, and lists, are asked for each time); what was
 // written is on the other side when the call returns, and a file that is opened is looked at anew
 // (close to open). flock and fcntl hold on one mount only. `plain`: without links, as FAT and many
-// servers of SMB are.
+// servers of SMB are. `stale`: now and then three calls in a row with a name say ESTALE, as NFS
+// does of names that others replace all the time (the kernel hides the first of two).
 #define FUSE_USE_VERSION 31
 #include <dirent.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -31,6 +33,7 @@ struct Options {
   int folder = -1;
   double seconds = 1;
   bool plain = false;
+  bool stale = false;
 };
 
 const Options& options() { return *static_cast<const Options*>(fuse_get_context()->private_data); }
@@ -42,12 +45,19 @@ int fd_of(const fuse_file_info* file) { return static_cast<int>(file->fh); }
 int answer(int result) { return result == 0 ? 0 : -errno; }
 int answer(ssize_t count) { return count >= 0 ? static_cast<int>(count) : -errno; }
 
+bool is_stale(const char* path) {
+  static std::atomic<unsigned> calls = 0;
+  return options().stale && std::strcmp(path, "/") != 0 && calls++ % 40 >= 37;
+}
+
 int get_attributes(const char* path, struct stat* info, fuse_file_info* file) {
   if (file != nullptr) return answer(::fstat(fd_of(file), info));
+  if (is_stale(path)) return -ESTALE;
   return answer(::fstatat(folder(), inside(path), info, AT_SYMLINK_NOFOLLOW));
 }
 
 int read_link(const char* path, char* into, size_t size) {
+  if (is_stale(path)) return -ESTALE;
   const ssize_t count = ::readlinkat(folder(), inside(path), into, size - 1);
   if (count < 0) return -errno;
   into[count] = '\0';
@@ -106,6 +116,7 @@ int create_file(const char* path, mode_t mode, fuse_file_info* file) {
   return keep(::openat(folder(), inside(path), file->flags | O_CREAT | O_CLOEXEC, mode), file);
 }
 int open_file(const char* path, fuse_file_info* file) {
+  if (is_stale(path)) return -ESTALE;
   return keep(::openat(folder(), inside(path), file->flags | O_CLOEXEC), file);
 }
 int read_file(const char*, char* into, size_t size, off_t offset, fuse_file_info* file) {
@@ -186,13 +197,14 @@ fuse_operations operations() {
 
 int main(int count, char** arguments) {
   if (count < 4) {
-    std::fprintf(stderr, "usage: shared_mount FOLDER MOUNT SECONDS [plain]\n");
+    std::fprintf(stderr, "usage: shared_mount FOLDER MOUNT SECONDS [plain|stale]\n");
     return 2;
   }
   Options options;
   options.folder = ::open(arguments[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   options.seconds = std::strtod(arguments[3], nullptr);
   options.plain = count > 4 && std::strcmp(arguments[4], "plain") == 0;
+  options.stale = count > 4 && std::strcmp(arguments[4], "stale") == 0;
   if (options.folder < 0) {
     std::perror(arguments[1]);
     return 1;

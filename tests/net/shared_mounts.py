@@ -4,7 +4,8 @@
 
 tests/net/shared_mounts.py -- CMD...   runs CMD with ATELIER_TEST_SHARED_A, _B (two mounts of one folder), and
                                        ATELIER_TEST_SHARED_PLAIN_A, _B (two of another one, whose file system has no
-                                       links) set, and ends the mounts
+                                       links) and ATELIER_TEST_SHARED_STALE_A, _B (whose names go stale now and then)
+                                       set, and ends the mounts
 
 The mounts are made by shared_mount ($ATELIER_SHARED_MOUNT; default build/release/shared_mount) by FUSE in a mount
 namespace of their own, which takes root; they believe what they have seen for SECONDS. Exit code: CMD's; 77 when
@@ -61,24 +62,24 @@ def enter_namespace():
 class SharedMounts:
     """Mounted when made: `paths`, two of one folder; `stop` (or leaving the with block) ends them."""
 
-    def __init__(self, plain=False):
+    def __init__(self, plain=False, stale=False):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="atelier-shared-", dir=MEMORY if os.path.isdir(MEMORY) else None))
         self.processes, self.paths = [], []
         (self.folder / "disk").mkdir()
         try:
             for name in ("a", "b"):
-                self.mount(self.folder / name, plain)
+                self.mount(self.folder / name, ["plain"] * plain + ["stale"] * stale)
         except BaseException:
             self.stop()
             raise
 
-    def mount(self, path, plain):
+    def mount(self, path, kind):
         path.mkdir()
         device = path.stat().st_dev
         log = self.folder / f"{path.name}.log"
         with log.open("wb") as said:
             self.processes.append(subprocess.Popen(
-                [program(), self.folder / "disk", path, str(SECONDS), *(["plain"] if plain else [])],
+                [program(), self.folder / "disk", path, str(SECONDS), *kind],
                 stdin=subprocess.DEVNULL, stdout=said, stderr=said, preexec_fn=die_with_parent))
         deadline = time.monotonic() + 30
         while path.stat().st_dev == device:
@@ -106,11 +107,13 @@ def main():
         print(__doc__)
         return 2
     enter_namespace()
-    with SharedMounts() as shared, SharedMounts(plain=True) as plain:
+    with SharedMounts() as shared, SharedMounts(plain=True) as plain, SharedMounts(stale=True) as stale:
         environment = os.environ | {"ATELIER_TEST_SHARED_A": str(shared.paths[0]),
                                     "ATELIER_TEST_SHARED_B": str(shared.paths[1]),
                                     "ATELIER_TEST_SHARED_PLAIN_A": str(plain.paths[0]),
-                                    "ATELIER_TEST_SHARED_PLAIN_B": str(plain.paths[1])}
+                                    "ATELIER_TEST_SHARED_PLAIN_B": str(plain.paths[1]),
+                                    "ATELIER_TEST_SHARED_STALE_A": str(stale.paths[0]),
+                                    "ATELIER_TEST_SHARED_STALE_B": str(stale.paths[1])}
         return subprocess.run(sys.argv[2:], env=environment, check=False, preexec_fn=die_with_parent).returncode
 
 
