@@ -60,9 +60,9 @@ def open_ring(data, master):
 
 
 def open_rings(folder, master):
-    """Those of the one ring, or of all that there are instead."""
-    one = folder / "ring"
-    rings = [one] if one.exists() else sorted(folder.glob("ring-*"), key=lambda path: (path.stat().st_size, path.name))
+    """Those of all rings there are."""
+    found = [*folder.glob("ring"), *folder.glob("ring-*")]
+    rings = sorted(found, key=lambda path: (path.stat().st_size, path.name))
     keys = {}
     for ring in rings:
         for name, key in open_ring(ring.read_bytes(), master).items():

@@ -53,11 +53,14 @@ bool slept(Seconds seconds, const std::stop_token& stop) {
 
 Result<std::unique_ptr<RankMeeting>> RankMeeting::begin(const Setup& setup) {
   const Location location = TRY(parse_location(setup.run_url));
-  auto store = TRY(open_folder(location.folder()));
+  // Briefly: a mark that waits for its store comes too late, and the next one tries again.
+  auto store = TRY(open_folder_briefly(location.folder()));
   const std::string run_id = location.name();
   if (!TRY(store->head(run_id + "/manifest.json"))) return not_seen_here(setup.run_url);
   std::unique_ptr<RankMeeting> meeting(new RankMeeting(setup, run_id, std::move(store)));
-  TRY(run::put_mark(*meeting->store_, run_id, setup.gang, meeting->node_, meeting->marks_++));
+  const auto first =
+      run::put_mark(*meeting->store_, run_id, setup.gang, meeting->node_, meeting->marks_++);
+  if (!first.ok() && first.error().code != Code::unavailable) return first.error();
   meeting->thread_ =
       std::jthread([m = meeting.get()](const std::stop_token& met) { m->wait(met); });
   return meeting;
@@ -105,6 +108,15 @@ void RankMeeting::wait(const std::stop_token& met) {
 }
 
 void RankMeeting::end_without(const std::vector<std::string>& absent) const {
+  if (nodes_.empty()) {
+    report_error(make_error(Code::unavailable,
+                            "The ranks of the gang did not meet within {} s (--gang-timeout), and "
+                            "SLURM_STEP_NODELIST does not say on which nodes they are; see what "
+                            "`scontrol show node` says of the partition's.",
+                            setup_.seconds),
+                 false);
+    ::_exit(engine::kGangUnmet);
+  }
   if (absent.empty()) {
     ::_exit(report_error(
         make_error(Code::unavailable,

@@ -159,6 +159,14 @@ Result<void> check_s3_keys(const std::map<std::string, std::string>& values,
                       "'path'; see the list of keys in the documentation.",
                       place, percent_encode(key.substr(0, 40)));
   }
+  for (const char* key : {"keys_file", "profile"}) {
+    const auto found = values.find(key);
+    if (found == values.end() || !found->second.empty()) continue;
+    return make_error(Code::invalid_argument,
+                      "The credentials for {} have a {} that is empty; give its value, or take the "
+                      "line away.",
+                      place, key);
+  }
   if (values.contains("keys_file") && values.contains("access_key_id")) {
     return make_error(Code::invalid_argument,
                       "The credentials for {} have both access_key_id and keys_file; keep one.",
@@ -305,8 +313,8 @@ Result<s3::Bucket> Credentials::s3(const Location& place, Clock& clock, const No
   if (values.contains("access_key_id")) {
     own = s3::fixed_keys(
         {value("access_key_id"), value("secret_access_key"), value("session_token")});
-  } else if (const std::string file = value("keys_file"); !file.empty()) {
-    own = s3::keys_of_profile(file, value("profile", "default"));
+  } else if (values.contains("keys_file")) {
+    own = s3::keys_of_profile(value("keys_file"), value("profile", "default"));
     TRY(own->read());  // what is wrong with it is told before anything is sent
   }
   const s3::Settings usual = TRY(s3::usual_settings(

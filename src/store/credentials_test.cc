@@ -309,6 +309,10 @@ TEST_F(CredentialsFile, KeysOfS3InAFileAreReadAgainWhenItChanges) {
   expect_refusal(s3("s3://b"), "keys_file");
   write("[s3://b]\nprofile = runs\n");
   expect_refusal(s3("s3://b"), "profile");
+  write("[s3://b]\nkeys_file =\n");
+  expect_refusal(s3("s3://b"), "keys_file that is empty");
+  write("[s3://b]\nkeys_file = " + file + "\nprofile =\n");
+  expect_refusal(s3("s3://b"), "profile that is empty");
 }
 
 TEST_F(CredentialsFile, PlacesAreEncryptedFromTheirSectionOn) {

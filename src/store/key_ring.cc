@@ -101,9 +101,13 @@ Result<std::optional<StoredRing>> fetch(ObjectStore& inner, const std::string& k
   return busy_error(inner);
 }
 
-// The one ring, or else those with names of their own: what a list shows, and `known`, unless that
-// is empty, which it may not show yet.
-Result<std::vector<StoredRing>> fetch_all(ObjectStore& inner, const std::string& known = {}) {
+enum class Reach { enough, all };
+
+// The one ring first, and those with names of their own: what a list shows, and `known`, unless
+// that is empty, which it may not show yet. Enough is the one, if it is there, and `known`: who
+// only reads need not be allowed to list.
+Result<std::vector<StoredRing>> fetch_rings(ObjectStore& inner, Reach reach,
+                                            const std::string& known = {}) {
   std::vector<StoredRing> rings;
   const auto add = [&](const std::string& key) -> Result<void> {
     auto ring = TRY(fetch(inner, key));
@@ -111,9 +115,10 @@ Result<std::vector<StoredRing>> fetch_all(ObjectStore& inner, const std::string&
     return {};
   };
   TRY(add(std::string(kKeyRingKey)));
-  if (!rings.empty()) return rings;
   std::vector<std::string> names;
-  for (ObjectInfo& info : TRY(list_all(inner, kOwnRings))) names.push_back(std::move(info.key));
+  if (rings.empty() || reach == Reach::all) {
+    for (ObjectInfo& info : TRY(list_all(inner, kOwnRings))) names.push_back(std::move(info.key));
+  }
   if (!known.empty() && std::ranges::find(names, known) == names.end()) names.push_back(known);
   for (const std::string& name : names) TRY(add(name));
   return rings;
@@ -180,10 +185,12 @@ Result<bool> change_ring(ObjectStore& inner, const std::string& key, Change chan
 }
 
 // The one ring under a name of its own, as it is: where conditions are advisory nobody changes it
-// in its place.
-Result<void> give_own_name(ObjectStore& inner, const StoredRing& one, const KeyRing& ring) {
+// in its place. It stays if somebody (or a copy that comes back) changed it since.
+Result<void> give_own_name(ObjectStore& inner, const StoredRing& one, const MasterKey& master) {
+  const KeyRing ring = TRY(parse_key_ring(one.bytes, master, inner.url(one.key)));
   TRY(inner.put(own_name(ring.newest().id), one.bytes, Condition::if_absent()));
-  TRY(inner.remove(kKeyRingKey));
+  const std::optional<ObjectInfo> now = TRY(inner.head(one.key));
+  if (now && now->etag == one.etag) TRY(inner.remove(one.key));
   return {};
 }
 
@@ -293,7 +300,7 @@ Result<KeyRing> parse_key_ring(std::span<const std::byte> sealed, const MasterKe
 
 Result<KeyRing> read_key_ring(ObjectStore& inner, const MasterKey& master, const KeyId* wanted) {
   std::vector<StoredRing> stored =
-      TRY(fetch_all(inner, wanted == nullptr ? std::string() : own_name(*wanted)));
+      TRY(fetch_rings(inner, Reach::enough, wanted == nullptr ? std::string() : own_name(*wanted)));
   if (stored.empty()) return absent_error(inner);
   return merge(inner, std::move(stored), master);
 }
@@ -302,7 +309,7 @@ Result<KeyRing> open_key_ring(ObjectStore& inner, const MasterKey& master) {
   bool was_used = false;
   std::string made;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    std::vector<StoredRing> stored = TRY(fetch_all(inner, made));
+    std::vector<StoredRing> stored = TRY(fetch_rings(inner, Reach::enough, made));
     if (!stored.empty()) return merge(inner, std::move(stored), master);
     if (was_used) return absent_error(inner);
     // Whoever opens the store at the same time puts the ring first and objects later: if there are
@@ -317,7 +324,7 @@ Result<bool> rotate_master_key(ObjectStore& inner, const MasterKey& old_key,
                                const MasterKey& new_key) {
   bool changed = false;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    const std::vector<StoredRing> stored = TRY(fetch_all(inner));
+    const std::vector<StoredRing> stored = TRY(fetch_rings(inner, Reach::all));
     if (stored.empty()) return absent_error(inner);
     bool again = false;
     for (const StoredRing& one : stored) {  // before any is changed
@@ -326,7 +333,8 @@ Result<bool> rotate_master_key(ObjectStore& inner, const MasterKey& old_key,
     // Also those that came while others were changed.
     if (!again) return changed;
     if (is_the_one(stored) && !TRY(inner.decides_conditions(kKeyRingKey))) {
-      TRY(give_own_name(inner, stored.front(), TRY(merge(inner, stored, old_key))));
+      const bool is_new = fingerprint_of(stored.front().bytes) == new_key.fingerprint();
+      TRY(give_own_name(inner, stored.front(), is_new ? new_key : old_key));
       continue;
     }
     for (const StoredRing& one : stored) {
@@ -342,18 +350,18 @@ Result<bool> rotate_master_key(ObjectStore& inner, const MasterKey& old_key,
 }
 
 Result<void> add_store_key(ObjectStore& inner, const MasterKey& master) {
-  const std::vector<StoredRing> stored = TRY(fetch_all(inner));
+  const std::vector<StoredRing> stored = TRY(fetch_rings(inner, Reach::all));
   if (stored.empty()) return absent_error(inner);
   KeyRing ring = TRY(merge(inner, stored, master));
   if (is_the_one(stored)) {
     if (TRY(inner.decides_conditions(kKeyRingKey))) return add_to_the_one(inner, master);
-    TRY(give_own_name(inner, stored.front(), ring));
+    TRY(give_own_name(inner, stored.front(), master));
   }
   const std::vector<std::byte> bytes = TRY(seal_with_fresh_key(inner, ring, master));
   const std::string name = own_name(ring.newest().id);
   TRY(inner.put(name, bytes, Condition::always()));
   // Whoever changes the master key meanwhile sees this ring, or is seen here.
-  TRY(merge(inner, TRY(fetch_all(inner, name)), master));
+  TRY(merge(inner, TRY(fetch_rings(inner, Reach::all, name)), master));
   return {};
 }
 

@@ -27,7 +27,7 @@ namespace atelier {
 
 inline constexpr std::string_view kKeyRingKey = ".atelier-keys/ring";
 // What names of rings begin with that hold one key more than their makers knew; that key's id, 32
-// hex digits, follows. They count where there is no kKeyRingKey.
+// hex digits, follows. Where a kKeyRingKey is beside them (a copy that came back), all count.
 inline constexpr std::string_view kOwnRings = ".atelier-keys/ring-";
 static_assert(kKeyRingKey.starts_with(kKeysName) && kOwnRings.starts_with(kKeysName));
 

@@ -221,6 +221,21 @@ TEST_F(AdvisoryRings, OneRingThatWasCopiedHereGetsAnotherMasterKey) {
   EXPECT_EQ(text_of(*open(2), "old"), "1");
 }
 
+TEST_F(AdvisoryRings, TheOneRingThatComesBackHidesNoKey) {
+  give_one_ring();
+  const std::vector<std::byte> copy = memory->get(kKeyRingKey).value();
+  put(*open(), "old", "1");
+  ASSERT_TRUE(add_store_key(advisory, master(1)).ok());
+  put(*open(), "new", "2");
+  ASSERT_TRUE(memory->put(kKeyRingKey, copy, Condition::always()).ok());
+  const auto back = open();
+  EXPECT_EQ(text_of(*back, "old") + text_of(*back, "new"), "12");
+  EXPECT_TRUE(rotate_master_key(advisory, master(1), master(2)).value());
+  EXPECT_THAT(rings(), Each(StartsWith(kOwnRings)));
+  const auto after = open(2);
+  EXPECT_EQ(text_of(*after, "old") + text_of(*after, "new"), "12");
+}
+
 // By S3's client, over a server that has no conditional writes.
 TEST(S3Rings, ManyOpenersOfAnEmptyPlaceReadEachOther) {
   constexpr int kThreads = 6;
