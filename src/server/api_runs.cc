@@ -346,6 +346,7 @@ class RunApi {
 };
 
 constexpr const char* kIdempotencyHelp = "Makes the request safe to repeat: it starts one run.";
+constexpr const char* kRepeatedHelp = "The run that a request with this key started before.";
 
 }  // namespace
 
@@ -368,7 +369,8 @@ std::vector<Operation> run_operations(ApiParts& parts) {
            handle_by(api, &RunApi::submit))
       .takes_json("Submission")
       .header("Idempotency-Key", kIdempotencyHelp)
-      .gives("Submitted", 201);
+      .gives("Submitted", 201)
+      .also_gives("Submitted", 200, kRepeatedHelp);
   table
       .add("listRuns", "GET", "/v1/runs", Role::reader, "Runs, the newest first.",
            handle_by(api, &RunApi::list))
@@ -403,19 +405,23 @@ std::vector<Operation> run_operations(ApiParts& parts) {
            "A new run of the same version of the pipeline with the same parameters.",
            handle_by(api, &RunApi::rerun))
       .header("Idempotency-Key", kIdempotencyHelp)
-      .gives("Submitted", 201);
-  table.add(
-      "getReport", "GET", "/v1/runs/{id}/report", Role::reader,
-      "The report of a run: frames, rates, precision; and 'pool': its node-seconds busy, idle and "
-      "starting, and their cost.",
-      handle_by(api, &RunApi::report));
+      .gives("Submitted", 201)
+      .also_gives("Submitted", 200, kRepeatedHelp);
+  table
+      .add("getReport", "GET", "/v1/runs/{id}/report", Role::reader,
+           "The report of a run: frames, rates, precision; and 'pool': its node-seconds busy, idle "
+           "and starting, and their cost.",
+           handle_by(api, &RunApi::report))
+      .gives("Report");
   table
       .add("listRunEvents", "GET", "/v1/runs/{id}/events", Role::reader, "What happened to a run.",
            handle_by(api, &RunApi::events))
       .query("after", "integer", "After the event of this number")
       .gives("EventList");
-  table.add("getChunks", "GET", "/v1/runs/{id}/chunks", Role::reader,
-            "State, chunks and workers of each scoring step.", handle_by(api, &RunApi::chunks));
+  table
+      .add("getChunks", "GET", "/v1/runs/{id}/chunks", Role::reader,
+           "State, chunks and workers of each scoring step.", handle_by(api, &RunApi::chunks))
+      .gives("Chunks");
   table
       .add("getLogs", "GET", "/v1/runs/{id}/logs", Role::reader,
            "What the run and its workers printed.", handle_by(api, &RunApi::logs))
@@ -427,15 +433,19 @@ std::vector<Operation> run_operations(ApiParts& parts) {
       .add("getPreview", "GET", "/v1/runs/{id}/preview", Role::submitter,
            "A picture of three frames before and after; 202 while it is made.",
            handle_by(api, &RunApi::preview))
-      .gives_media("image/png");
-  table.add("getLineage", "GET", "/v1/runs/{id}/lineage", Role::reader,
-            "The runs that made a run's input, and those that used its output.",
-            handle_by(api, &RunApi::lineage));
+      .gives_media("image/png")
+      .also_gives("State", 202, "It is being made: ask again.");
+  table
+      .add("getLineage", "GET", "/v1/runs/{id}/lineage", Role::reader,
+           "The runs that made a run's input, and those that used its output.",
+           handle_by(api, &RunApi::lineage))
+      .gives("Lineage");
   table
       .add("getObjectLineage", "GET", "/v1/lineage", Role::reader,
            "The runs that made an object, and those that used it.",
            handle_by(api, &RunApi::lineage_of_object))
-      .query("url", "string", "Its location");
+      .query("url", "string", "Its location")
+      .gives("ObjectLineage");
   return table.take();
 }
 

@@ -97,10 +97,14 @@ class SystemApi {
 std::vector<Operation> system_operations(ApiParts& parts, std::function<std::string()> describe) {
   const auto api = std::make_shared<SystemApi>(parts, std::move(describe));
   OperationTable table("system");
-  table.add("getHealth", "GET", "/health", Role::nobody, "Whether the service answers.",
-            handle_by(api, &SystemApi::health));
-  table.add("getReadiness", "GET", "/ready", Role::nobody, "Whether it can take and do work.",
-            handle_by(api, &SystemApi::readiness));
+  table
+      .add("getHealth", "GET", "/health", Role::nobody, "Whether the service answers.",
+           handle_by(api, &SystemApi::health))
+      .gives("Health");
+  table
+      .add("getReadiness", "GET", "/ready", Role::nobody, "Whether it can take and do work.",
+           handle_by(api, &SystemApi::readiness))
+      .gives("State");
   table
       .add("getMetrics", "GET", "/metrics", Role::reader, "Metrics for Prometheus.",
            handle_by(api, &SystemApi::metrics))

@@ -120,7 +120,8 @@ std::vector<Operation> trigger_operations(ApiParts& parts, TriggerTools& trigger
   table
       .add("putTrigger", "PUT", "/v1/triggers/{name}", Role::operator_,
            "Makes or changes a trigger; it works at once.", handle_by(api, &TriggerApi::put))
-      .takes("application/toml");
+      .takes("application/toml")
+      .gives("Named");
   table
       .add("deleteTrigger", "DELETE", "/v1/triggers/{name}", Role::operator_,
            "Ends a trigger; what it saw stays known.", handle_by(api, &TriggerApi::remove))
@@ -132,7 +133,8 @@ std::vector<Operation> trigger_operations(ApiParts& parts, TriggerTools& trigger
       .query("state", "string", "seen, submitted or ignored")
       .query("after_url", "string", "The last URL of the page before")
       .query("after_etag", "string", "The last etag of the page before")
-      .query("limit", "integer", "At most so many, up to 1000");
+      .query("limit", "integer", "At most so many, up to 1000")
+      .gives("ReceiptList");
   table
       .add("takeEvents", "POST", "/v1/triggers/{name}/events", Role::submitter,
            "Takes events of Azure Event Grid, of S3 (also by SNS and EventBridge), or CloudEvents, "

@@ -38,6 +38,11 @@ OperationTable& OperationTable::gives(std::string schema, int status) {
   return *this;
 }
 
+OperationTable& OperationTable::also_gives(std::string schema, int status, std::string summary) {
+  last().other_responses.push_back({status, std::move(schema), std::move(summary)});
+  return *this;
+}
+
 OperationTable& OperationTable::gives_media(std::string media_type) {
   last().response_type = std::move(media_type);
   return *this;

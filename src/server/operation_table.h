@@ -28,11 +28,12 @@ class OperationTable {
   // speaks of the one that was added last, says otherwise.
   OperationTable& add(std::string id, std::string method, std::string path, Role role,
                       std::string summary, Handle handle);
-  // Schemas are names in openapi.cc.
+  // Schemas are names in openapi_schemas.h.
   OperationTable& takes_json(std::string schema = "");
   OperationTable& takes(std::string media_type);
   OperationTable& also_takes_text();
   OperationTable& gives(std::string schema, int status = 200);
+  OperationTable& also_gives(std::string schema, int status, std::string summary);
   OperationTable& gives_media(std::string media_type);
   OperationTable& gives_nothing(int status = 204);
   OperationTable& query(std::string name, std::string type, std::string summary);

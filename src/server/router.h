@@ -21,6 +21,13 @@ struct OperationParameter {
   std::string summary;
 };
 
+// A success of another kind, in JSON.
+struct OtherResponse {
+  int status = 200;
+  std::string schema;
+  std::string summary;
+};
+
 struct Operation {
   std::string id;       // "submitRun": also the audit table's action
   std::string method;   // GET
@@ -30,10 +37,11 @@ struct Operation {
   Role role = Role::admin;                     // at least; nobody: without a token
   std::vector<OperationParameter> parameters;  // besides those of the path
   std::string request_type;                    // media type of the body; empty: there is none
-  std::string request_schema;                  // name of a schema in openapi.cc; empty: any
+  std::string request_schema;                  // name of a schema (openapi_schemas.h); empty: any
   int status = 200;                            // of success
   std::string response_type = "application/json";
   std::string response_schema;  // name of a schema
+  std::vector<OtherResponse> other_responses;
   // Answers it; on an Error the router answers problem(error). Any thread.
   std::function<Result<Reply>(const Call&)> handle;
   bool takes_text = false;  // its body also as text/plain, as SNS sends its JSON
