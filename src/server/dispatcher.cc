@@ -30,6 +30,8 @@ constexpr Millis kFirstTrouble = 60'000, kLongestTrouble = 1'800'000;
 constexpr int64_t kMostTroubles = 50;
 // How often it is asked whether nodes have begun.
 constexpr std::chrono::seconds kNodesTick(10);
+// After so long a store that did not answer is asked again.
+constexpr std::chrono::seconds kLeftAlone(60);
 constexpr uint64_t kMostLog = uint64_t{8} << 20;
 
 bool exited(int status, int code) { return WIFEXITED(status) && WEXITSTATUS(status) == code; }
@@ -82,6 +84,21 @@ int64_t nodes_in(const json& report) {
 
 }  // namespace
 
+namespace {
+
+// What is not the run's fault is tried again, ever more rarely, for about a day.
+void try_after_trouble(const RunRow& run, AttemptEnd& end, Millis now) {
+  end.state = RunState::queued;
+  end.counts = false;
+  end.was_trouble = true;
+  end.not_before = now + std::min(kLongestTrouble, kFirstTrouble << std::min(run.troubles, 16L));
+  if (run.troubles + 1 < kMostTroubles) return;
+  end.state = RunState::failed;
+  end.reason = fmt::format("{} attempts, the last one: {}", run.troubles + 1, end.reason);
+}
+
+}  // namespace
+
 AttemptEnd judge(const RunRow& run, const Ended& ended, int64_t max_attempts, Millis now) {
   AttemptEnd end;
   end.step = run.step;
@@ -103,13 +120,7 @@ AttemptEnd judge(const RunRow& run, const Ended& ended, int64_t max_attempts, Mi
     end.counts = false;
     end.not_before = now + kShortWait;
   } else if (is_trouble(ended)) {
-    end.counts = false;
-    end.was_trouble = true;
-    end.not_before = now + std::min(kLongestTrouble, kFirstTrouble << std::min(run.troubles, 16L));
-    if (run.troubles + 1 >= kMostTroubles) {
-      end.state = RunState::failed;
-      end.reason = fmt::format("{} attempts, the last one: {}", run.troubles + 1, end.reason);
-    }
+    try_after_trouble(run, end, now);
   } else if (run.attempts >= max_attempts) {
     end.state = RunState::set_aside;
     end.reason = fmt::format("{} attempts, the last one: {}", run.attempts, end.reason);
@@ -336,12 +347,25 @@ std::vector<NodeTime> Dispatcher::worked_of(const RunRow& run, const std::string
                                             int64_t nodes, Millis begin, Millis end) {
   if (!pool_of(run).is_elsewhere || !setup_.node_times) return all_of(nodes, begin, end);
   if (url.empty()) return {};
-  auto times = setup_.node_times(run, url, begin);
+  auto times = ask_for_nodes(run, url, begin);
   if (times.ok()) return within(std::move(times).value(), begin, end);
   setup_.say(
       fmt::format("How long nodes worked for {} is not known, and all of its time counts: {}",
                   run.id, times.error().message));
   return all_of(nodes, begin, end);
+}
+
+// A store that does not answer is left alone for a while: everybody waits while it is asked.
+Result<std::vector<NodeTime>> Dispatcher::ask_for_nodes(const RunRow& run, const std::string& url,
+                                                        Millis since) {
+  if (nodes_unknown_ && clock_.now() - nodes_unknown_since_ < kLeftAlone) return *nodes_unknown_;
+  auto times = setup_.node_times(run, url, since);
+  nodes_unknown_.reset();
+  if (!times.ok()) {
+    nodes_unknown_ = times.error();
+    nodes_unknown_since_ = clock_.now();
+  }
+  return times;
 }
 
 // Since the first node began; 0 before.
@@ -357,8 +381,7 @@ double Dispatcher::hours_since_nodes(Job& job) {
   const auto since_begin = std::chrono::duration_cast<std::chrono::milliseconds>(now - job.begun);
   if (job.run.run_urls.size() <= static_cast<size_t>(job.run.step)) return 0;
   const Millis wall = wall_.now();
-  const auto times =
-      setup_.node_times(job.run, job.run.run_urls.back(), wall - since_begin.count());
+  const auto times = ask_for_nodes(job.run, job.run.run_urls.back(), wall - since_begin.count());
   if (!times.ok() || times->empty()) return 0;
   Millis first = wall;
   for (const NodeTime& time : *times) first = std::min(first, time.begin);
@@ -409,7 +432,9 @@ void Dispatcher::end_process(Job& job, int status) {
   const Millis now = wall_.now();
   job.worked = worked_of(job.run, url, nodes, now - came.busy_ms, now);
   came.cost = cost_of(job.worked, pool_of(job.run).price_per_node_hour);
-  came.may_have_written = last && !WIFEXITED(status);
+  // What ends with 2 or 3 wrote nothing; all else may have, before it was ended or a store went.
+  const bool wrote_nothing = exited(status, 2) || exited(status, 3);
+  came.may_have_written = last && !url.empty() && !wrote_nothing;
   if (came.state == RunState::finished && !last) {
     came.state = RunState::queued;
     came.counts = false;
@@ -421,9 +446,13 @@ void Dispatcher::end_process(Job& job, int status) {
 
 // The job's end is in the database, or stays with the job for the next time.
 Result<void> Dispatcher::write_end(Job& job) {
-  const AttemptEnd& end = *job.end;
+  AttemptEnd& end = *job.end;
   TRY(database_.write([&](Connection& connection) -> Result<void> {
     const Millis now = wall_.now();
+    if (end.state == RunState::queued && TRY(is_cancelled(connection, job.run.id))) {
+      end.state = RunState::cancelled;  // asked for while it ended
+      end.reason = "Cancelled.";
+    }
     if (!TRY(end_attempt(connection, job.run.id, end, now))) return {};
     TRY(write_pool_time(connection, job.run.pool, job.run.id, job.worked));
     if (is_over(end.state) && setup_.on_end) {
@@ -518,19 +547,15 @@ void Dispatcher::start_step(Job& job) {
   AttemptEnd failed;
   failed.step = job.run.step;
   failed.state = RunState::failed;
-  // What is not the run's fault is tried again: this machine has no processes, files or memory to
-  // spare at the moment.
-  const auto later = [&](const Error& error) {
-    failed.state = RunState::queued;
-    failed.counts = false;
-    failed.reason = error.message;
-    failed.not_before = wall_.now() + kLaterWait;
-    job.end = failed;
-  };
   auto steps = setup_.steps_of(job.run);
-  if (!steps.ok() && steps.error().code != Code::invalid_argument) return later(steps.error());
   if (!steps.ok()) {
+    const Code code = steps.error().code;
     failed.reason = steps.error().message;
+    if (code == Code::corrupt || code == Code::invalid_input) {
+      failed.state = RunState::set_aside;
+    } else if (code != Code::invalid_argument) {
+      try_after_trouble(job.run, failed, wall_.now());
+    }
     job.end = failed;
     return;
   }
@@ -543,7 +568,14 @@ void Dispatcher::start_step(Job& job) {
   const std::vector<std::string>& words = job.steps[static_cast<size_t>(job.run.step)];
   auto program =
       setup_.start_command ? setup_.start_command(job.run, words) : launcher_.start(words);
-  if (!program.ok()) return later(program.error());
+  if (!program.ok()) {  // this machine has no processes, files or memory to spare at the moment
+    failed.state = RunState::queued;
+    failed.counts = false;
+    failed.reason = program.error().message;
+    failed.not_before = wall_.now() + kLaterWait;
+    job.end = failed;
+    return;
+  }
   job.program = std::move(program).value();
 }
 

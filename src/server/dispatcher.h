@@ -135,6 +135,8 @@ class Dispatcher {
   const PoolLimits& pool_of(const RunRow& run) const;
   std::vector<NodeTime> worked_of(const RunRow& run, const std::string& url, int64_t nodes,
                                   Millis begin, Millis end);
+  Result<std::vector<NodeTime>> ask_for_nodes(const RunRow& run, const std::string& url,
+                                              Millis since);
   double hours_since_nodes(Job& job);
   void leave();
   bool has_left() const;
@@ -148,7 +150,9 @@ class Dispatcher {
   std::map<std::string, uint64_t> last_begun_;
   uint64_t begun_ = 0;
   std::optional<Clock::Duration> leaving_since_;
-  bool is_held_ = false;  // it said that it starts nothing
+  bool is_held_ = false;                // it said that it starts nothing
+  std::optional<Error> nodes_unknown_;  // what node_times had last
+  Clock::Duration nodes_unknown_since_{0};
 };
 
 }  // namespace atelier::server

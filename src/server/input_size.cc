@@ -15,12 +15,25 @@ std::optional<int64_t> size_of_file(const std::string& url) {
   return static_cast<int64_t>(size);
 }
 
-Result<std::optional<int64_t>> size_of_input(
-    const std::string& url,
-    const std::function<Result<std::unique_ptr<ObjectStore>>(const Location&)>& open) {
+Result<std::optional<int64_t>> InputSizes::of(const std::string& url, Clock::Duration now) {
+  constexpr std::chrono::seconds kLeftAlone(60);
   const Location place = TRY(parse_location(url));
   if (place.is_file()) return size_of_file(url);
-  const auto store = TRY(open(place.folder()));
+  const std::string written = place.url();
+  const std::string server = written.substr(0, written.find('/', written.find("//") + 2));
+  if (const auto away = away_.find(server); away != away_.end()) {
+    if (now < away->second.until) return away->second.error;
+    away_.erase(away);
+  }
+  auto size = ask(place);
+  if (!size.ok() && size.error().code == Code::unavailable) {
+    away_[server] = {size.error(), now + kLeftAlone};
+  }
+  return size;
+}
+
+Result<std::optional<int64_t>> InputSizes::ask(const Location& place) {
+  const auto store = TRY(open_(place.folder()));
   const auto info = TRY(store->head(place.name()));
   if (!info) return std::optional<int64_t>();
   return std::optional<int64_t>(static_cast<int64_t>(std::min<uint64_t>(info->size, INT64_MAX)));

@@ -110,11 +110,11 @@ Result<bool> is_permitted(const Seen& place, const std::vector<std::string>& pre
   return false;
 }
 
-// What another attempt would meet again, since it lies in the path and not in the disk.
+// What another attempt would meet again, since it lies in the path and not in the disk. Rights come
+// back: a ticket of Kerberos' is renewed.
 bool is_of_the_path(const std::error_code& error) {
   return error == std::errc::filename_too_long ||
-         error == std::errc::too_many_symbolic_link_levels ||
-         error == std::errc::permission_denied || error == std::errc::not_a_directory;
+         error == std::errc::too_many_symbolic_link_levels || error == std::errc::not_a_directory;
 }
 
 }  // namespace

@@ -27,8 +27,9 @@ Result<void> note_outputs(Connection& connection, const std::string& run_id,
   return {};
 }
 
-Result<void> keep_outputs(Connection& connection, const std::string& run_id) {
-  TRY(connection.run("UPDATE outputs SET state = 'written' WHERE run_id = ?", {run_id}));
+Result<void> keep_outputs(Connection& connection, const std::string& run_id, bool is_sure) {
+  TRY(connection.run("UPDATE outputs SET state = ? WHERE run_id = ? AND state != 'written'",
+                     {std::string(is_sure ? "written" : "perhaps"), run_id}));
   return {};
 }
 
@@ -49,10 +50,19 @@ Result<std::optional<std::string>> run_that_writes(Connection& connection,
 
 Result<bool> was_made_from(Connection& connection, const std::string& url, const std::string& input,
                            const std::string& run_id) {
-  return TRY(connection.integer(
-                 "SELECT 1 FROM outputs WHERE url = ? AND input = ? AND run_id != ? LIMIT 1",
-                 {url, input, run_id}))
-      .has_value();
+  Rows writers = TRY(connection.query(
+      "SELECT run_id FROM outputs JOIN runs ON runs.id = run_id WHERE url = ? AND run_id != ? AND "
+      "outputs.state = 'begun' AND runs.state = 'running' LIMIT 1",
+      {url, run_id}));
+  if (TRY(writers.next())) {
+    return make_error(Code::unavailable, "{} writes '{}'; this run waits for that.",
+                      writers.text(0), url);
+  }
+  const auto found = TRY(connection.integer(
+      "SELECT 1 FROM outputs WHERE url = ? AND input = ? AND run_id != ? AND state = 'written' "
+      "LIMIT 1",
+      {url, input, run_id}));
+  return found.has_value();
 }
 
 }  // namespace atelier::server

@@ -24,15 +24,16 @@ std::vector<std::string> known_urls(const std::string& url, const ResolveLinks& 
 // A run begins that writes there.
 Result<void> note_outputs(Connection& connection, const std::string& run_id,
                           const std::string& input, const std::vector<std::string>& urls);
-// It wrote, or nobody can tell whether it did.
-Result<void> keep_outputs(Connection& connection, const std::string& run_id);
+// It wrote, or (not sure) nobody can tell whether it did.
+Result<void> keep_outputs(Connection& connection, const std::string& run_id, bool is_sure);
 // It ended without: forgets what was noted and not kept.
 Result<void> forget_outputs(Connection& connection, const std::string& run_id);
 
 // A run that writes or wrote one of these.
 Result<std::optional<std::string>> run_that_writes(Connection& connection,
                                                    const std::vector<std::string>& urls);
-// Whether another run than this one wrote that place from that input, or is about to.
+// Whether what lies there is, for sure, what another run wrote from that input. Errors: unavailable
+// while another run goes on that will write there.
 Result<bool> was_made_from(Connection& connection, const std::string& url, const std::string& input,
                            const std::string& run_id);
 

@@ -70,7 +70,7 @@ Result<json> run_cost(Connection& connection, const PoolInfo& pool, const RunRow
   const double patience = std::min(pool.idle_timeout, 366.0 * 24 * 3600) * 1000;
   const Millis after = std::max(kDay, static_cast<Millis>(patience));
   const Millis until = std::min(now, run.ended_at.value_or(now) + after);
-  const Millis since = begin - kDay;
+  const Millis since = begin - after;
   const PoolTime time = TRY(read_pool_time(connection, pool.name, since, until));
   const auto shares = share_pool_cost(time.busy, seconds(until - since), pool.idle_timeout,
                                       pool.start_seconds, pool.price_per_node_hour);

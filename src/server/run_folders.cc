@@ -43,6 +43,9 @@ Result<std::vector<NodeTime>> RunFolders::node_times(const std::string& run_url,
   if (!name) return std::vector<NodeTime>();
   const auto objects = TRY(list_all(store_, *name + "/workers/"));
   for (const run::WorkerView& worker : TRY(run::read_workers(store_, objects))) {
+    // Who waits for the workers beats, too, on the service's own machine; an engine's workers are
+    // called after it: WAITER.JOB.
+    if (worker.name.find('.') == std::string::npos) continue;
     NodeTime time{worker.name, 0, 0};
     time.end =
         std::chrono::floor<std::chrono::milliseconds>(worker.beat.time_since_epoch()).count();

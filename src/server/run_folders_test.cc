@@ -40,11 +40,13 @@ struct NodeTimesTest : ::testing::Test {
 
 TEST_F(NodeTimesTest, ANodeWorksFromItsWorkersStartToItsLastBeat) {
   EXPECT_TRUE(times(0, false).empty());
-  work("a", "1", 100);
-  work("b", "2", 40);
+  work("job", "0", 1000);  // waits for them, and is no node
+  EXPECT_TRUE(times(0, false).empty());
+  work("job.a", "1", 100);
+  work("job.b", "2", 40);
   const auto found = times(0, false);
   ASSERT_EQ(found.size(), 2U);
-  EXPECT_EQ(found[0].node, "a");
+  EXPECT_EQ(found[0].node, "job.a");
   EXPECT_EQ(found[0].end - found[0].begin, 100'000);
   EXPECT_EQ(found[1].end - found[1].begin, 40'000);
   EXPECT_LE(found[1].end, now());
@@ -54,9 +56,9 @@ TEST_F(NodeTimesTest, ANodeWorksFromItsWorkersStartToItsLastBeat) {
 }
 
 TEST_F(NodeTimesTest, WorkersOfOneMachineAreOneNode) {
-  work("a", "1", 100);
-  work("b", "1", 40);
-  work("c", "2", 10);
+  work("job.a", "1", 100);
+  work("job.b", "1", 40);
+  work("job.c", "2", 10);
   const auto found = times(0, true);
   ASSERT_EQ(found.size(), 2U);
   EXPECT_GE(found[0].end - found[0].begin, 100'000);

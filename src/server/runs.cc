@@ -345,6 +345,11 @@ Result<bool> begin_attempt(Connection& connection, const std::string& id, Millis
   return changed > 0;
 }
 
+Result<bool> is_cancelled(Connection& connection, const std::string& id) {
+  return TRY(connection.integer("SELECT cancel_asked FROM runs WHERE id = ? AND state = 'running'",
+                                {id})) == 1;
+}
+
 Result<bool> end_attempt(Connection& connection, const std::string& id, const AttemptEnd& end,
                          Millis now) {
   std::optional<Millis> ended;
@@ -358,7 +363,9 @@ Result<bool> end_attempt(Connection& connection, const std::string& id, const At
        end.not_before, value_of(ended), int64_t{end.counts ? 0 : 1}, trouble_of(end), end.busy_ms,
        end.cost, end.frames, value_of(end.report), id}));
   if (changed > 0) {
-    if (end.state == RunState::finished || end.may_have_written) TRY(keep_outputs(connection, id));
+    if (end.state == RunState::finished || end.may_have_written) {
+      TRY(keep_outputs(connection, id, end.state == RunState::finished));
+    }
     if (is_over(end.state)) TRY(forget_outputs(connection, id));
     TRY(add_event(connection, id, to_string(end.state), detail_of(end.reason), now));
   }

@@ -137,6 +137,8 @@ struct AttemptEnd {
   std::optional<std::string> report;
 };
 // running -> the end's state.
+// Whether it was asked for of a run that goes on.
+Result<bool> is_cancelled(Connection& connection, const std::string& id);
 Result<bool> end_attempt(Connection& connection, const std::string& id, const AttemptEnd& end,
                          Millis now);
 

@@ -177,7 +177,7 @@ CREATE TABLE outputs (
   url TEXT NOT NULL,                -- as the run has it, and with links followed where that differs
   run_id TEXT NOT NULL,             -- which may be forgotten since
   input TEXT NOT NULL,              -- the run's
-  state TEXT NOT NULL,              -- begun, written
+  state TEXT NOT NULL,              -- begun, perhaps (written before it ended), written
   PRIMARY KEY (url, run_id)
 ) WITHOUT ROWID;
 CREATE INDEX outputs_by_run ON outputs (run_id);
@@ -187,6 +187,9 @@ INSERT INTO outputs SELECT output, id, input, 'written' FROM runs WHERE output !
 ALTER TABLE runs ADD COLUMN prefixes TEXT NOT NULL DEFAULT '[]';   -- of who asked: JSON
 ALTER TABLE runs ADD COLUMN troubles INTEGER NOT NULL DEFAULT 0;   -- attempts that were nobody's fault
 ALTER TABLE runs ADD COLUMN replace_own INTEGER NOT NULL DEFAULT 0;
+)",
+                               R"(
+CREATE INDEX IF NOT EXISTS pool_time_by_end ON pool_time (pool, end_at);
 )"};
 
 Result<void> take_steps(Connection& connection, size_t from) {

@@ -105,6 +105,7 @@ struct Service::Parts {
   std::unique_ptr<RateGate> rates;
   std::unique_ptr<TokenGate> gate;
   std::unique_ptr<Submissions> submissions;
+  InputSizes sizes{[this](const Location& folder) { return setup.open_store(folder, true); }};
   std::unique_ptr<engine::Commands> commands;
   std::unique_ptr<Previews> previews;
   std::vector<Webhook> webhooks;
@@ -253,8 +254,7 @@ Result<void> Service::Parts::check_trigger(const Trigger& trigger) {
 
 bool Service::Parts::is_configured(const std::string& name) {
   MutexLock lock(triggers_mutex);
-  return std::any_of(from_config.begin(), from_config.end(),
-                     [&](const Trigger& trigger) { return trigger.name == name; });
+  return std::ranges::any_of(from_config, [&](const Trigger& it) { return it.name == name; });
 }
 
 // Those of the configuration and those of the database.
@@ -264,9 +264,8 @@ Result<void> Service::Parts::run_triggers() {
   TRY(database->read([&](Connection& connection) -> Result<void> {
     Rows rows = TRY(connection.query("SELECT name, toml FROM triggers"));
     while (TRY(rows.next())) {
-      const bool is_configured = std::any_of(
-          from_config.begin(), from_config.end(),
-          [name = rows.text(0)](const Trigger& trigger) { return trigger.name == name; });
+      const bool is_configured = std::ranges::any_of(
+          from_config, [name = rows.text(0)](const Trigger& it) { return it.name == name; });
       auto trigger = parse_trigger(rows.text(1));
       if (!is_configured && trigger.ok()) all.push_back(std::move(trigger).value());
     }
@@ -285,6 +284,8 @@ Result<std::string> Service::Parts::submit_triggered(Connection& connection,
   owner.role = Role::operator_;  // as who made the trigger: it may have a priority
   request.version = wanted.asks.version;
   request.pool = wanted.asks.pool;
+  if (!request.pool.empty() && !has_pool(request.pool))  // it may come back: the blob waits
+    return make_error(Code::conflict, "There is no pool '{}' at the moment.", request.pool);
   request.priority = wanted.asks.priority;
   request.max_cost = wanted.asks.max_cost;
   request.max_seconds = wanted.asks.max_seconds;
@@ -312,8 +313,7 @@ Result<Submissions::Of> Service::Parts::read_back(const RunRow& run) {
 
 Result<std::vector<std::vector<std::string>>> Service::Parts::steps_of(const RunRow& run) {
   const Submissions::Of of = TRY(read_back(run));
-  const auto bytes = TRY(size_of_input(
-      run.input, [this](const Location& folder) { return setup.open_store(folder, true); }));
+  const auto bytes = TRY(sizes.of(run.input, clock.now()));
   TRY(submissions->check_start(of, run, bytes));
   RunRow now = run;
   if (run.replace_own) {

@@ -187,6 +187,7 @@ Deliveries::Outcome Deliveries::attempt(const Webhook& webhook, const Row& row) 
   return outcome;
 }
 
+// Nothing, if it was told to be delivered again meanwhile.
 Result<void> Deliveries::write_down(const Webhook& webhook, const Row& row,
                                     const Outcome& outcome) {
   const Millis now = clock_.now(), end = row.created_at + kLongest;
@@ -198,10 +199,10 @@ Result<void> Deliveries::write_down(const Webhook& webhook, const Row& row,
   // The last attempt is made when the day is over, not an hour before.
   const Millis next_at = outcome.delivered || given_up ? now : std::min(now + delay, end);
   TRY(database_.write([&](Connection& connection) -> Result<void> {
-    TRY(
-        connection.run("UPDATE deliveries SET state = ?, attempts = ?, next_at = ?, last_error = ? "
-                       "WHERE seq = ?",
-                       {state, int64_t{attempts}, next_at, outcome.error, row.seq}));
+    TRY(connection.run(
+        "UPDATE deliveries SET state = ?, attempts = ?, next_at = ?, last_error = ? "
+        "WHERE seq = ? AND state = 'waiting' AND created_at = ?",
+        {state, int64_t{attempts}, next_at, outcome.error, row.seq, row.created_at}));
     return {};
   }));
   if (given_up) {

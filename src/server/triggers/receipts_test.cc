@@ -217,7 +217,7 @@ TEST_F(ReceiptsTest, OutputsNeverTrigger) {
   // Also not when it was written anew, nor when that run was forgotten.
   ASSERT_TRUE(database
                   ->write([](Connection& connection) -> Result<void> {
-                    TRY(keep_outputs(connection, "run-1"));
+                    TRY(keep_outputs(connection, "run-1", true));
                     TRY(forget_outputs(connection, "run-1"));
                     TRY(connection.run("DELETE FROM runs"));
                     return {};
