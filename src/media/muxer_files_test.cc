@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every file of the shared collection through decode, chunks of half a second, join and mux; judged
 // by tests/independent_check.py, which uses ffprobe and none of our code.
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 
@@ -38,7 +40,13 @@ TEST_P(MuxEveryFile, AgreesWithTheInput) {
   auto job = make_job(**source);
   ASSERT_TRUE(job.ok()) << job.error().message;
   const TempFolder folder;
-  for (const Container container : {Container::mp4, Container::matroska, Container::mov}) {
+  // One of them for each file, all with $ATELIER_SLOW.
+  constexpr std::array kContainers = {Container::mp4, Container::matroska, Container::mov};
+  const auto files = media_files();
+  const auto number = std::find(files.begin(), files.end(), GetParam()) - files.begin();
+  const Container own = kContainers.at(static_cast<size_t>(number) % kContainers.size());
+  for (const Container container : kContainers) {
+    if (std::getenv("ATELIER_SLOW") == nullptr && container != own) continue;
     const char* extension = container == Container::mp4   ? ".mp4"
                             : container == Container::mov ? ".mov"
                                                           : ".mkv";

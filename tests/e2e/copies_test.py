@@ -5,6 +5,7 @@
 import json
 import pathlib
 import re
+import zlib
 
 import support
 from support import ffmpeg, make_video, picture, tone
@@ -14,7 +15,8 @@ X264 = ["-c:v", "libx264", "-g", "10", "-pix_fmt", "yuv420p"]
 
 class Copies(support.Case):
     def check(self, source, *options, containers=("mp4", "mkv")):
-        for container in containers:
+        # By the case's name, so that each has one and both are met.
+        for container in support.one_of(containers, zlib.crc32(self.id().encode())):
             with self.subTest(container):
                 output = self.folder / f"out.{container}"
                 self.score(source, output, "--chunk-seconds", "0.5", "--force", *options)
@@ -198,10 +200,10 @@ class RealVideos(support.Case):
 
     def test_real_videos(self):
         folder = support.need_shared_media()
-        for source in sorted(folder.iterdir()):
+        for number, source in enumerate(sorted(folder.iterdir())):
             if source.name == "invalid-bitstream.webm":
                 continue
-            for container in ("mp4", "mkv"):
+            for container in support.one_of(("mp4", "mkv"), number):
                 with self.subTest(file=source.name, container=container):
                     output = pathlib.Path(self.folder, f"{source.stem}.{container}")
                     done = self.score(source, output, "--chunk-seconds", "0.5", "--preset",

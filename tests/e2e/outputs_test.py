@@ -114,7 +114,8 @@ class Outputs(support.Case):
         return report
 
     def check_container(self, container):
-        for codec in CONTAINERS[container]:
+        codecs = CONTAINERS[container]
+        for codec in codecs if container == "mkv" else support.share(codecs):
             with self.subTest(codec=codec, container=container):
                 source = self.source_for(container, codec)
                 output = self.folder / f"{codec}.{container}"
@@ -162,8 +163,8 @@ class Outputs(support.Case):
         source = self.folder / "hdr.mp4"
         ffmpeg(*picture("80x64", frames=5), "-c:v", "libx265", "-pix_fmt", "yuv420p10le",
                "-x265-params", HDR, "-tag:v", "hvc1", source)
-        for codec in ("libx264", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9"):
-            for container in ("mkv", "mp4"):
+        for number, codec in enumerate(("libx264", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9")):
+            for container in support.one_of(("mkv", "mp4"), number):
                 with self.subTest(codec=codec, container=container):
                     output = self.folder / f"{codec}.{container}"
                     self.score_and_check(source, output, *preset(codec))

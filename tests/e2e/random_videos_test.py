@@ -22,7 +22,7 @@ import random_video
 import support
 from support import ROOT, tool
 
-SEEDS = range(1, 601) if support.SLOW_RUN else range(1, 25)
+SEEDS = range(1, 601) if support.SLOW_RUN else range(1, 13)
 # ffmpeg may refuse to make a video; if it refuses many, the test tests nothing.
 MOST_REFUSED = 0.15
 

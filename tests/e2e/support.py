@@ -127,6 +127,16 @@ def make_video(path, *options, frames=40, rate=25, size="64x48", filters="", sou
     return path
 
 
+def share(items, one_in=2):
+    """Every second one (or third...); all with $ATELIER_SLOW."""
+    return list(items)[::1 if SLOW_RUN else one_in]
+
+
+def one_of(items, number):
+    """One of them, another one for the next number; all with $ATELIER_SLOW."""
+    return list(items) if SLOW_RUN else [items[number % len(items)]]
+
+
 @functools.cache
 def slow_layers(least=16, milliseconds=15):
     """So many layers that a frame of 64x48 takes that long here: a test meets a job half-way on any machine."""
