@@ -414,6 +414,9 @@ class Client(ServiceCase):
                                             "ATELIER_TOKEN": self.token})
         self.assertEqual(in_clear.returncode, 2)
         self.assertIn("in clear", in_clear.stderr)
+        past_it = support.run("list", env={**self.environment(), "ATELIER_SERVICE": self.address, "ATELIER_TOKEN": self.token,
+                                           "http_proxy": "http://127.0.0.1:1", "no_proxy": ""})
+        self.assertEqual(past_it.returncode, 0, past_it.stderr)
         again = self.client("rerun", run["id"], "--json")
         other = json.loads(again.stdout)["runs"][0]["id"]
         self.wait_until_over(other)
