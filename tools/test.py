@@ -106,8 +106,9 @@ class Ahead:
                 self.begin(names.index(name))
             if name not in self.under_way:
                 return None
-            process, log = self.under_way.pop(name)
-        code = process.wait()
+            process, log = self.under_way[name]
+        code = process.wait()  # still under way, for end()
+        del self.under_way[name]
         log.seek(0)
         return code, log.read().decode(errors="replace")
 
