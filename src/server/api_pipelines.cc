@@ -128,7 +128,8 @@ std::vector<Operation> pipeline_operations(ApiParts& parts) {
            "Publishes a text as the next version; 200 if it is the newest one already.",
            handle_by(api, &PipelineApi::publish))
       .takes("application/toml")
-      .gives("Pipeline", 201);
+      .gives("Pipeline", 201)
+      .also_gives("Pipeline", 200, "It is the newest version as it is.");
   return table.take();
 }
 

@@ -432,9 +432,10 @@ void Dispatcher::end_process(Job& job, int status) {
   const Millis now = wall_.now();
   job.worked = worked_of(job.run, url, nodes, now - came.busy_ms, now);
   came.cost = cost_of(job.worked, pool_of(job.run).price_per_node_hour);
-  // What ends with 2 or 3 wrote nothing; all else may have, before it was ended or a store went.
-  const bool wrote_nothing = exited(status, 2) || exited(status, 3);
-  came.may_have_written = last && !url.empty() && !wrote_nothing;
+  // What ends with 2 or 3, or before it has a run folder, wrote nothing; all else may have, before
+  // it was ended or a store went.
+  const bool wrote_nothing = exited(status, 2) || exited(status, 3) || url.empty();
+  came.may_have_written = last && (!WIFEXITED(status) || !wrote_nothing);
   if (came.state == RunState::finished && !last) {
     came.state = RunState::queued;
     came.counts = false;

@@ -294,7 +294,13 @@ TEST_F(DispatcherTest, OutputsAreKnownWhileARunMayWriteAndWhenItDid) {
   step();
   end(SIGKILL);
   EXPECT_EQ(find(killed).state, RunState::set_aside);
-  for (const auto& id : {finished, refused, killed}) {
+  output = "file:///out/4.mp4";
+  const std::string failed = add();
+  step();
+  plays.back().says = "Run: file:///runs/4\n";
+  step();
+  end(exit_status(1));
+  for (const auto& id : {finished, refused, killed, failed}) {
     ASSERT_TRUE(database
                     ->write([&](Connection& connection) -> Result<void> {
                       EXPECT_TRUE(TRY(delete_run(connection, id)));
@@ -306,6 +312,8 @@ TEST_F(DispatcherTest, OutputsAreKnownWhileARunMayWriteAndWhenItDid) {
   EXPECT_EQ(number("SELECT count(*) FROM outputs WHERE url LIKE '%/2.mp4'"), 0);
   // Nobody saw whether it had written.
   EXPECT_EQ(number("SELECT count(*) FROM outputs WHERE url LIKE '%/3.mp4'"), 2);
+  EXPECT_EQ(number("SELECT count(*) FROM outputs WHERE url LIKE '%/4.mp4' AND state = 'perhaps'"),
+            2);
 }
 
 TEST_F(DispatcherTest, CancelledRunsLeaveOrAreKilled) {

@@ -56,6 +56,7 @@ struct RouterTest : ::testing::Test {
                      200,
                      "text/plain",
                      "",
+                     {},
                      record});
     table.push_back({"get",
                      "GET",
@@ -69,6 +70,7 @@ struct RouterTest : ::testing::Test {
                      200,
                      "text/plain",
                      "",
+                     {},
                      record});
     table.push_back({"put",
                      "PUT",
@@ -82,6 +84,7 @@ struct RouterTest : ::testing::Test {
                      200,
                      "text/plain",
                      "",
+                     {},
                      record});
     gate.known["r"] = {"rita", Role::reader, {}, {}};
     gate.known["o"] = {"otto", Role::operator_, {}, {}};
