@@ -33,7 +33,8 @@ json content(const std::string& type, const std::string& schema) {
 json describe(const Operation& operation) {
   json parameters = json::array();
   for (const std::string& name : names_in(operation.path)) {
-    parameters.push_back({{"name", name}, {"in", "path"}, {"required", true}, {"schema", of_text()}});
+    parameters.push_back(
+        {{"name", name}, {"in", "path"}, {"required", true}, {"schema", of_text()}});
   }
   for (const OperationParameter& parameter : operation.parameters) {
     parameters.push_back({{"name", parameter.name},
