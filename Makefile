@@ -38,7 +38,7 @@ format: ## rewrites the sources in the project's format
 	@tools/setup test
 	@git ls-files -z '*.cc' '*.h' | xargs -0 clang-format -i
 
-tidy: ## clang-tidy over all of src/, its static analyzer with all of its usual steps: half an hour
+tidy: ## clang-tidy over all of src/, its static analyzer with all of its usual steps
 	@tools/setup build test
 	@tools/test.py tidy-all
 

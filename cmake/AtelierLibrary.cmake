@@ -12,7 +12,7 @@ target_compile_options(atelier_flags INTERFACE
 if(ATELIER_SANITIZE)
   target_compile_options(atelier_flags INTERFACE
     -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-    -Wno-maybe-uninitialized) # GCC 12 misjudges std::variant between the checks; without the sanitizers its word counts
+    -Wno-maybe-uninitialized) # GCC 12 misjudges std::variant the more, the more code it sees at once; build/release is warned
   target_link_options(atelier_flags INTERFACE -fsanitize=address,undefined)
 endif()
 if(ATELIER_FUZZ)

@@ -212,20 +212,18 @@ def stage_e2e(totals):
               {"ATELIER_E2E_SPREAD": "1", "ATELIER_E2E_SHORT": "1"})
 
 
-def outside(label, jobs):
-    def stage(totals):
+def outside(stage, labels, jobs):
+    def run(totals):
         if build("release", totals):
-            ctest("release", label, stage.name, totals, jobs=jobs)
-    stage.name = label if "|" not in label else "outside"
-    return stage
+            ctest("release", labels, stage, totals, jobs=jobs)
+    return run
 
 
 # With servers, clusters and containers of their own, for which they mostly wait: two tests at a time, but for those of
 # Open MPI (RUN_SERIAL), which count on the processors. None of mpi, slurm and deploy under the sanitizers: the libraries and
 # programs of others are not built with them.
-OUTSIDE = {"service": outside("service", 1), "net": outside("net", 2), "mpi": outside("mpi", 1), "slurm": outside("slurm", 2),
-           "deploy": outside("deploy", 2)}
-stage_outside = outside("service|net|mpi|slurm|deploy", 2)
+OUTSIDE = {name: outside(name, name, 2) for name in ("service", "net", "mpi", "slurm", "deploy")}
+stage_outside = outside("outside", "|".join(OUTSIDE), 2)
 
 
 def stage_asan(totals):
@@ -309,12 +307,11 @@ def tidied_sources():
 
 
 def new_sources():
-    """What lately changed, newest first; everything where git cannot say."""
+    """What lately changed, newest first."""
     listed = subprocess.run(["git", "log", f"-{NEW_COMMITS}", "--format=", "--name-only", "--", "src"], cwd=ROOT,
-                            stdout=subprocess.PIPE, text=True)
+                            check=True, stdout=subprocess.PIPE, text=True).stdout
     known = set(tidied_sources())
-    new = [path for path in dict.fromkeys(listed.stdout.splitlines()) if path in known]
-    return new[:MOST_NEW_SOURCES] if listed.returncode == 0 else sorted(known)
+    return [path for path in dict.fromkeys(listed.splitlines()) if path in known][:MOST_NEW_SOURCES]
 
 
 def tidy_command(options, wanted):
@@ -326,6 +323,8 @@ def tidy_command(options, wanted):
 
 def tidy(totals, options, wanted):
     if not wanted:
+        print(f"   no source under src/ is new in {NEW_COMMITS} commits: clang-tidy looks at none", flush=True)
+        totals.skipped += 1
         return
     taken = AHEAD.take("tidy")
     if not taken:

@@ -53,11 +53,12 @@ bool slept(Seconds seconds, const std::stop_token& stop) {
 
 Result<std::unique_ptr<RankMeeting>> RankMeeting::begin(const Setup& setup) {
   const Location location = TRY(parse_location(setup.run_url));
-  // Briefly: a mark that waits for its store comes too late, and the next one tries again.
-  auto store = TRY(open_folder_briefly(location.folder()));
   const std::string run_id = location.name();
+  const auto store = TRY(open_folder(location.folder()));
   if (!TRY(store->head(run_id + "/manifest.json"))) return not_seen_here(setup.run_url);
-  std::unique_ptr<RankMeeting> meeting(new RankMeeting(setup, run_id, std::move(store)));
+  // Briefly: a mark that waits for its store comes too late, and the next one tries again.
+  std::unique_ptr<RankMeeting> meeting(
+      new RankMeeting(setup, run_id, TRY(open_folder_briefly(location.folder()))));
   const auto first =
       run::put_mark(*meeting->store_, run_id, setup.gang, meeting->node_, meeting->marks_++);
   if (!first.ok() && first.error().code != Code::unavailable) return first.error();

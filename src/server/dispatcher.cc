@@ -82,10 +82,6 @@ int64_t nodes_in(const json& report) {
   return nodes.is_array() && !nodes.empty() ? static_cast<int64_t>(nodes.size()) : 1;
 }
 
-}  // namespace
-
-namespace {
-
 // What is not the run's fault is tried again, ever more rarely, for about a day.
 void try_after_trouble(const RunRow& run, AttemptEnd& end, Millis now) {
   end.state = RunState::queued;
@@ -361,7 +357,7 @@ Result<std::vector<NodeTime>> Dispatcher::ask_for_nodes(const RunRow& run, const
   if (nodes_unknown_ && clock_.now() - nodes_unknown_since_ < kLeftAlone) return *nodes_unknown_;
   auto times = setup_.node_times(run, url, since);
   nodes_unknown_.reset();
-  if (!times.ok()) {
+  if (!times.ok() && times.error().code == Code::unavailable) {
     nodes_unknown_ = times.error();
     nodes_unknown_since_ = clock_.now();
   }

@@ -29,10 +29,7 @@ TEST_F(DispatcherTest, TroubleThatPassesIsNoFailureOfTheRun) {
 }
 
 TEST_F(DispatcherTest, TroubleBeforeTheStartComesToAnEnd) {
-  setup.steps_of = [&](const RunRow&) -> Result<std::vector<std::vector<std::string>>> {
-    return make_error(Code::unavailable, "The store is away.");
-  };
-  create();
+  refuse_all({Code::unavailable, "The store is away."});
   const std::string id = add();
   Millis longest = 0;
   for (int i = 0; i < 200 && find(id).state == RunState::queued; ++i) {
@@ -47,10 +44,7 @@ TEST_F(DispatcherTest, TroubleBeforeTheStartComesToAnEnd) {
 }
 
 TEST_F(DispatcherTest, AnInputThatIsDamagedIsSetAsideAtOnce) {
-  setup.steps_of = [](const RunRow&) -> Result<std::vector<std::vector<std::string>>> {
-    return make_error(Code::corrupt, "It is cut short.");
-  };
-  create();
+  refuse_all({Code::corrupt, "It is cut short."});
   const std::string id = add();
   step();
   step();
@@ -89,10 +83,7 @@ TEST_F(DispatcherTest, AMachineWithoutProcessesKeepsTheRunWaiting) {
 }
 
 TEST_F(DispatcherTest, WhatHasNoCommandsFails) {
-  setup.steps_of = [](const RunRow&) -> Result<std::vector<std::vector<std::string>>> {
-    return make_error(Code::invalid_argument, "Its pipeline is gone.");
-  };
-  create();
+  refuse_all({Code::invalid_argument, "Its pipeline is gone."});
   const std::string id = add();
   step();
   step();

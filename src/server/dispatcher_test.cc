@@ -255,6 +255,36 @@ TEST_F(DispatcherTest, CostIsBoundedFromWhenTheNodesBegan) {
   EXPECT_TRUE(plays[0].asked);
 }
 
+TEST_F(DispatcherTest, AStoreThatDoesNotAnswerIsAskedForNodesOnceAMinute) {
+  setup.pools["local"] = {8, 2, 3.6, true};
+  Code code = Code::unavailable;
+  int asked = 0;
+  setup.node_times = [&](const RunRow&, const std::string&, Millis) {
+    ++asked;
+    return Result<std::vector<NodeTime>>(make_error(code, "No times."));
+  };
+  create();
+  const auto end_three = [&] {
+    const size_t first = plays.size();
+    for (int i = 0; i < 3; ++i) add();
+    step();
+    for (size_t i = first; i < plays.size(); ++i) {
+      plays[i].says = "Run: file:///runs/1\n";
+      plays[i].status = exit_status(3);
+    }
+    step();
+  };
+  end_three();
+  EXPECT_EQ(asked, 1);
+  clock.advance(std::chrono::seconds(61));
+  end_three();
+  EXPECT_EQ(asked, 2);
+  clock.advance(std::chrono::seconds(61));
+  code = Code::corrupt;  // of one run
+  end_three();
+  EXPECT_EQ(asked, 5);
+}
+
 TEST_F(DispatcherTest, AnAttemptThatEndedWithTheServiceCountsToItsLastSignOfLife) {
   const std::string id = add();
   step();

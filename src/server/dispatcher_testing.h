@@ -87,6 +87,13 @@ struct DispatcherTest : ::testing::Test, engine::Launcher {
     ASSERT_TRUE(made.ok()) << made.error().message;
     dispatcher = std::move(made).value();
   }
+  // No run comes so far as to start.
+  void refuse_all(const Error& error) {
+    setup.steps_of = [error](const RunRow&) -> Result<std::vector<std::vector<std::string>>> {
+      return error;
+    };
+    create();
+  }
   int64_t number(const std::string& sql) {
     int64_t found = -1;
     EXPECT_TRUE(database

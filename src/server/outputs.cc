@@ -52,7 +52,7 @@ Result<bool> was_made_from(Connection& connection, const std::string& url, const
                            const std::string& run_id) {
   Rows writers = TRY(connection.query(
       "SELECT run_id FROM outputs JOIN runs ON runs.id = run_id WHERE url = ? AND run_id != ? AND "
-      "outputs.state = 'begun' AND runs.state = 'running' LIMIT 1",
+      "runs.state = 'running' LIMIT 1",
       {url, run_id}));
   if (TRY(writers.next())) {
     return make_error(Code::unavailable, "{} writes '{}'; this run waits for that.",

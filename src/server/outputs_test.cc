@@ -34,6 +34,13 @@ struct OutputsTest : ::testing::Test {
     EXPECT_TRUE(done.ok());
     return id;
   }
+  void again(const std::string& id) {
+    const auto done = database->write([&](Connection& connection) -> Result<void> {
+      EXPECT_TRUE(TRY(begin_attempt(connection, id, 4)));
+      return note_outputs(connection, id, "file:///in", {"file:///out"});
+    });
+    EXPECT_TRUE(done.ok());
+  }
   void end(const std::string& id, RunState state, bool may_have_written) {
     AttemptEnd end;
     end.state = state;
@@ -82,6 +89,11 @@ TEST_F(OutputsTest, WhatIsBeingWrittenIsWaitedFor) {
   EXPECT_THAT(asked.error().message, HasSubstr(first));
   end(second, RunState::queued, false);
   EXPECT_FALSE(may_replace(first).value()) << "one that waits writes nothing";
+  // Also at another attempt, when an earlier one may have written.
+  end(first, RunState::queued, true);
+  EXPECT_FALSE(may_replace(second).value());
+  again(first);
+  EXPECT_FALSE(may_replace(second).ok());
   end(first, RunState::finished, false);
   EXPECT_TRUE(may_replace(second).value());
 }

@@ -136,9 +136,9 @@ struct AttemptEnd {
   int64_t frames = 0;  // done by it
   std::optional<std::string> report;
 };
-// running -> the end's state.
-// Whether it was asked for of a run that goes on.
+// Whether a cancel was asked for of a run that goes on.
 Result<bool> is_cancelled(Connection& connection, const std::string& id);
+// running -> the end's state.
 Result<bool> end_attempt(Connection& connection, const std::string& id, const AttemptEnd& end,
                          Millis now);
 

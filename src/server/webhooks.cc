@@ -198,14 +198,15 @@ Result<void> Deliveries::write_down(const Webhook& webhook, const Row& row,
       std::max(retry_delay(attempts, unit_of(row.id, attempts)), outcome.retry_after);
   // The last attempt is made when the day is over, not an hour before.
   const Millis next_at = outcome.delivered || given_up ? now : std::min(now + delay, end);
+  int64_t changed = 0;
   TRY(database_.write([&](Connection& connection) -> Result<void> {
-    TRY(connection.run(
+    changed = TRY(connection.run(
         "UPDATE deliveries SET state = ?, attempts = ?, next_at = ?, last_error = ? "
         "WHERE seq = ? AND state = 'waiting' AND created_at = ?",
         {state, int64_t{attempts}, next_at, outcome.error, row.seq, row.created_at}));
     return {};
   }));
-  if (given_up) {
+  if (given_up && changed > 0) {
     log_.line(LogLevel::warning,
               fmt::format("The webhook '{}' was not told of run {}, after {} attempts: {}",
                           webhook.name, row.run_id, attempts, outcome.error));

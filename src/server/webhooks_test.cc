@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <future>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -28,6 +29,7 @@ class FakeSender final : public WebhookSender {
   Result<WebhookAnswer> send(const Webhook& webhook, const WebhookMessage& message,
                              int attempt) override {
     sent.push_back({webhook.name, message, attempt});
+    if (const auto hook = std::exchange(meanwhile, nullptr)) hook();
     const auto answer = answers.front();
     if (answers.size() > 1) answers.erase(answers.begin());
     if (answer.status == 0) return make_error(Code::unavailable, "https://h/?hush is not there");
@@ -40,6 +42,7 @@ class FakeSender final : public WebhookSender {
   };
   std::vector<Sent> sent;
   std::vector<WebhookAnswer> answers{{200}};
+  std::function<void()> meanwhile;  // once, while it is sent
 };
 
 class LinesLog final : public Log {
@@ -205,6 +208,23 @@ TEST_F(WebhooksTest, AfterADayItIsGivenUp) {
   EXPECT_LE(row().attempts, 40);
   ASSERT_THAT(log.lines, SizeIs(1));
   EXPECT_THAT(log.lines[0], HasSubstr("was not told of run"));
+}
+
+TEST_F(WebhooksTest, WhatIsToBeToldAgainIsNotUndoneByTheAttemptUnderWay) {
+  queue(1);
+  clock.advance(1000);
+  sender.answers = {{410}, {200}};
+  sender.meanwhile = [&] {
+    const auto told = database->write(
+        [&](Connection& connection) { return deliver_again(connection, row().seq, clock.now()); });
+    EXPECT_TRUE(told.ok());
+  };
+  deliver();
+  EXPECT_EQ(row().state, "waiting");
+  EXPECT_EQ(row().attempts, 0);
+  EXPECT_THAT(log.lines, SizeIs(0));
+  deliver();
+  EXPECT_EQ(row().state, "delivered");
 }
 
 TEST_F(WebhooksTest, AReceiverThatIsGoneIsNotAskedAgain) {

@@ -32,7 +32,7 @@ import damage  # noqa: E402  (beside this folder)
 # Runs that found something once: libvpx after damage (alpha beside the picture), absurd times,
 # numbers that no enum has, a stream without packets.
 FOUND = [55, 183, 102, 802, 837]
-# A share that passes every source once; a few under the sanitizers; all for `make test-damage`.
+# A share that passes every second source once; a few under the sanitizers; all for `make test-damage`.
 RUNS = (range(2000) if support.SLOW_RUN else
         [*range(0, 32, 4), 802] if support.SHORT_RUN else [*range(0, 32, 2), *FOUND])
 SECONDS = 300  # under the sanitizers, beside other work

@@ -101,8 +101,9 @@ class MadePixels(PixelCase):
         formats = ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le")
         for row, matrix in enumerate(("bt601", "bt709", "bt2020")):
             for column, span in enumerate(("tv", "pc")):
-                # Two formats of each, every format of each matrix.
-                for pixel_format in support.share(formats[(row + column) % 3:], 3):
+                # Two formats of each: others in the next row and column.
+                first = (row + column) % 3
+                for pixel_format in support.share(formats[first:] + formats[:first], 3):
                     with self.subTest(matrix=matrix, range=span, format=pixel_format):
                         self.colours(matrix, span, pixel_format)
 

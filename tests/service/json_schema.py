@@ -5,7 +5,7 @@ import datetime
 
 TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list,
          "null": type(None)}
-WORDS = {"type", "format", "enum", "properties", "required", "items", "additionalProperties", "maxProperties", "minimum",
+WORDS = {"type", "format", "enum", "properties", "required", "items", "additionalProperties", "minimum",
          "maximum", "exclusiveMinimum", "description", "$ref"}
 
 

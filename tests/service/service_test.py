@@ -49,6 +49,7 @@ class Interface(ServiceCase):
         support.make_video(self.media / "a.mp4", frames=5)
         document = self.ask("GET", "/openapi.json", token=False).json()
         self.assertEqual(document["openapi"], "3.1.0")
+        self.check_the_checker(document)
         run = self.submit().json()["id"]
         self.assertEqual(self.wait_until_over(run)["state"], "finished")
         other = self.submit("absent.mp4").json()["id"]
@@ -122,6 +123,19 @@ class Interface(ServiceCase):
         types = list(operation.get("requestBody", {}).get("content", {}))
         greeting = {"WebHook-Request-Origin": "events.example.com"} if operation["operationId"] == "greetEvents" else {}
         return {"Content-Type": types[0]} if types else greeting
+
+    def check_the_checker(self, document):
+        """What it must find; else it finds nothing in the answers either."""
+        cost = {"busy_seconds": 1, "idle_seconds": 0, "starting_seconds": 0, "starts": 1, "cost": 0.5, "name": "local"}
+        schema = {"$ref": "#/components/schemas/RunCost"}
+        self.assertEqual(json_schema.problems(cost, schema, document), [])
+        for wrong in ({"cost": -1}, {"cost": "1"}, {"starts": True}, {"name": None}, {"surplus": 1}):
+            self.assertEqual(len(json_schema.problems({**cost, **wrong}, schema, document)), 1, wrong)
+        del cost["name"]
+        self.assertEqual(json_schema.problems(cost, schema, document), ["the answer: name is missing"])
+        for receipt in ({"state": "lost"}, {"seen_at": 1.5}):
+            page = {"receipts": [{"url": "u", "etag": "e", "seen_at": 1, "state": "seen", **receipt}]}
+            self.assertEqual(len(json_schema.problems(page, {"$ref": "/ReceiptList"}, document)), 1, receipt)
 
     def check_content(self, document, operation, reply):
         content = operation["responses"].get(str(reply.status), {}).get("content", {})

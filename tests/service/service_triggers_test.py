@@ -107,6 +107,29 @@ class DroppedVideos(ServiceCase):
         self.drop(self.folder / "a.mp4", "b.mp4")
         self.wait_for(lambda: [run for run in self.runs() if run["state"] == "finished"], "the other video")
 
+    def test_a_pool_that_is_gone_keeps_the_blob_until_it_is_back(self):
+        pools = '[[pool]]\nname = "local"\nmax = 1\n[[pool]]\nname = "spare"\nmax = 1\n'
+        self.configure(pools=pools)
+        self.assertTrue(self.start())
+        trigger = (f'name = "first"\nkind = "watch"\nlocation = "{self.media}/in"\nsettle = "100ms"\nevery = "1s"\n'
+                   f'pipeline = "paint"\npool = "spare"\n[parameters]\ninput = "{{url}}"\n'
+                   f'output = "{self.media}/out/{{stem}}.mp4"\n')
+        self.assertEqual(self.ask("PUT", "/v1/triggers/first", trigger).status, 200)
+        self.stop()
+        self.configure()
+        self.assertTrue(self.start())
+        support.make_video(self.folder / "a.mp4", frames=5)
+        self.drop(self.folder / "a.mp4", "a.mp4")
+        self.wait_for(lambda: self.receipts_of("first", "seen"), "a receipt that waits")
+        scanned = self.ask("GET", "/v1/triggers").json()["triggers"][0]["last_scan"]
+        self.wait_for(lambda: self.ask("GET", "/v1/triggers").json()["triggers"][0]["last_scan"] > scanned + 2000, "two scans")
+        self.assertEqual((self.receipts_of("first", "ignored"), self.runs()), ({}, []))
+        self.stop()
+        self.configure(pools=pools)
+        self.assertTrue(self.start())
+        (run,) = self.wait_for(self.runs, "its run")
+        self.assertEqual((run["pool"], self.wait_until_over(run["id"])["state"]), ("spare", "finished"))
+
     def test_outputs_behind_a_link_start_nothing(self):
         """The watched folder is a link to the one that outputs go to; also for a trigger that comes later."""
         (self.media / "link").symlink_to(self.media / "out")

@@ -196,8 +196,8 @@ TEST(TriggerCrash, AStormOfEventsOverManyRestartsMissesAndDoublesNothing) {
     if (!live(file, 1 + random() % (kEvents / 800), life)) ++deaths;
   }
   ASSERT_TRUE(live(file, 0, life));
-  const double seconds = std::chrono::duration<double>(system_clock().now() - begin).count();
-  RecordProperty("events_per_second", static_cast<int>(kEvents / seconds));
+  const double took = std::chrono::duration<double>(system_clock().now() - begin).count();
+  RecordProperty("events_per_second", static_cast<int>(kEvents / took));
   EXPECT_EQ(deaths, kRestarts);
   const auto database = open_database(file);
   EXPECT_EQ(number_of(*database, "SELECT count(*) FROM runs"), storm.blobs);
