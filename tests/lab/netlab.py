@@ -136,8 +136,9 @@ class Lab:
         card = f"02:00:00:00:00:{int(host[1:]) + 10:02x}"
         self.run(host, ["ip", "link", "set", "eth0", "address", card, "up"], check=True)
 
-    def at_switch(self, *command):
-        subprocess.run(["nsenter", "-t", str(self.switch.pid), "-n", "--", *command], check=True)
+    def at_switch(self, *command, check=True):
+        subprocess.run(["nsenter", "-t", str(self.switch.pid), "-n", "--", *command], check=check,
+                       stderr=None if check else subprocess.DEVNULL)
 
     def silence(self, host):
         """Its cable is out: nobody hears of it any more, and nothing tells them."""
@@ -150,13 +151,14 @@ class Lab:
         """A power cut. Processes that were started there end, too, as their callers see."""
         if host not in self.init:
             return
-        self.silence(host)
+        # Peers hear nothing more, not even of connections that the kernel closes. A host that has ended by itself, as those
+        # of a thread do when the thread ends, has no cable any more.
+        self.at_switch("ip", "link", "set", f"v{host}", "down", check=False)
         self.kill(self.init.pop(host))
         self.processes.pop(host).wait()
         (self.folder / f"{host}.pid").unlink(missing_ok=True)
         # The kernel takes the cable away with the namespace, when its last process is gone.
-        subprocess.run(["nsenter", "-t", str(self.switch.pid), "-n", "--", "ip", "link", "del", f"v{host}"],
-                       stderr=subprocess.DEVNULL)
+        self.at_switch("ip", "link", "del", f"v{host}", check=False)
 
     @staticmethod
     def kill(pid):

@@ -4,6 +4,7 @@
 the output has the bits of a local run all the same. Gangs, too. With $ATELIER_SLOW also a time limit, which takes Slurm a minute
 and a half."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -179,23 +180,55 @@ class Cloud(slurm_case.SlurmCase):
         states = self.lab.node_states()
         return {host for host in slurmlab.CLOUD if not states[host].endswith("~")}
 
+    def hold_workers_as_they_come(self, process, wanted):
+        """The nodes whose workers wait now, once there are as many as wanted."""
+        held = set()
+
+        def are_there():
+            self.assertIsNone(process.poll(), "the program ended early")
+            held.update(node for node in set(self.nodes()) - held if signal_workers(self.lab, node, signal.SIGSTOP))
+            return len(held) >= wanted
+
+        try:
+            wait_until(are_there, slurm_case.PATIENCE, f"the start of {wanted} workers")
+        except AssertionError as error:
+            self.fail(f"{error}: held on {sorted(held)}, jobs {self.lab.jobs()}, nodes {self.lab.node_states()}, "
+                      f"asked for {self.lab.powered}")
+        return held
+
+    def signal(self, nodes, number):
+        for node in nodes:
+            self.assertTrue(signal_workers(self.lab, node, number), f"no worker on {node}")
+
+    def stop_in_a_chunk(self, process, nodes):
+        """Lets all work and stops them again: a node with a worker that has begun a chunk and not ended it."""
+        while True:
+            self.signal(nodes, signal.SIGCONT)
+            self.wait_for_commits(process, len(self.commits()) + 2)
+            self.signal(nodes, signal.SIGSTOP)
+            if found := self.nodes_with_open_claims():
+                return found[0]
+
+    def nodes_with_open_claims(self):
+        claims = list(self.runs.glob("*/chunks/*.claim.*"))
+        committed = {pathlib.Path(path).stem for path in self.commits()}
+        workers = [json.loads(path.read_text())["worker"] for path in claims if path.name.split(".")[0] not in committed]
+        lines = self.lab.slurm("squeue", "-h", "-r", "-t", "RUNNING", "-o", "%A %N").splitlines()
+        nodes = dict(line.split() for line in lines)
+        return [nodes[job] for worker in workers if (job := worker.split(".")[-2]) in nodes]
+
     def test_from_nothing_to_three_and_back(self):
         """Although one of them does not come, and another one is lost."""
         self.assertEqual(self.powered(), set())
         self.lab.power_fails = {"n4"}
         self.addCleanup(self.lab.power_fails.clear)
         process = self.begin("--partition", "cloud", "--nodes", "3")
-        wait_until(lambda: len(self.nodes()) == 2, 60, "the nodes' start")
-        print(f"   two nodes after {time.monotonic() - self.begun:.1f} s")
-        self.wait_for_commits(process, 2)
-        # Nothing is scored until there are three: how soon the third comes depends on the machine.
-        started = sorted(self.nodes())
-        for node in started:
-            wait_until(lambda node=node: signal_workers(self.lab, node, signal.SIGSTOP), 30, f"a worker on {node}")
-        wait_until(lambda: len(self.nodes()) == 3, 90, "the third node")
-        node = started[1]
+        # How soon each comes depends on the machine, and one alone could do all the work before the others are there.
+        started = self.hold_workers_as_they_come(process, 3)
+        print(f"   three nodes after {time.monotonic() - self.begun:.1f} s")
+        node = self.stop_in_a_chunk(process, started)
         self.lab.crash(node)
-        signal_workers(self.lab, started[0], signal.SIGCONT)
+        self.signal(started - {node}, signal.SIGCONT)
         report = self.finish(process)
         self.assertIn(f"{node} was lost: task ", self.texts(report))
         self.assertIn("n4 did not start: task ", self.texts(report))
@@ -204,7 +237,7 @@ class Cloud(slurm_case.SlurmCase):
         wait_until(lambda: not self.powered(), 60, "the way back to nothing")
         print(f"   no node any more {time.monotonic() - scored:.1f} s after the end")
         self.assertGreaterEqual(len([line for line in self.lab.powered if line.startswith("resume")]), 4)
-        self.assert_reached_where_it_is_now(started[0])
+        self.assert_reached_where_it_is_now(min(started - {node}))
 
     def assert_reached_where_it_is_now(self, node):
         """A machine that is made anew has another address."""
