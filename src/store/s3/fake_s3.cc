@@ -7,6 +7,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "base/base64.h"
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "store/http/object_headers.h"
@@ -15,7 +16,9 @@
 namespace atelier::s3 {
 namespace {
 
-std::string etag_of(std::string_view bytes) { return sha256_hex(as_bytes(bytes)).substr(0, 32); }
+std::string etag_of(std::string_view bytes) {
+  return to_hex(from_base64(md5_base64(as_bytes(bytes))));
+}
 
 size_t number(std::string_view text) {
   size_t value = 0;

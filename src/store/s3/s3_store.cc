@@ -7,6 +7,7 @@
 #include "store/names.h"
 #include "store/remote_key.h"
 #include "store/remote_store.h"
+#include "store/s3/etag_check.h"
 #include "store/s3/s3_conditions.h"
 #include "store/s3/s3_list.h"
 #include "store/s3/s3_objects.h"
@@ -16,6 +17,7 @@ namespace atelier::s3 {
 namespace {
 
 constexpr size_t kMostPerPage = 1000;  // of the protocol
+
 class S3Store final : public RemoteStore {
  public:
   S3Store(std::unique_ptr<Service> service, Options options)
@@ -47,6 +49,7 @@ class S3Store final : public RemoteStore {
   const std::unique_ptr<Service> service_;
   const std::string prefix_;
   ConditionalWrites conditions_;
+  EtagCheck etags_;
 };
 
 Result<std::optional<ObjectInfo>> S3Store::head(std::string_view key) {
@@ -73,7 +76,13 @@ Result<FetchedPiece> S3Store::fetch(std::string_view key, uint64_t offset, uint6
   if (response.status == 416) return piece;  // the range begins at the end or past it
   const auto total = http::total_of(response, offset);
   const uint64_t expected = total && *total > offset ? std::min(length, *total - offset) : 0;
-  if (!total || response.body.size() != expected || piece.etag.empty()) {
+  const auto is_as_stored = [&] {
+    return response.body.size() != *total ||
+           etags_.is_believable(piece.etag, response.header("x-amz-server-side-encryption"),
+                                response.header("x-amz-server-side-encryption-customer-algorithm"),
+                                response.body);
+  };
+  if (!total || response.body.size() != expected || piece.etag.empty() || !is_as_stored()) {
     return make_error(Code::unavailable, "{} did not arrive as it is stored; read it again.",
                       url(key));
   }

@@ -7,8 +7,10 @@
 // which is signed and which the server checks. An upload that is dropped is aborted; what a process
 // leaves that is killed is swept away by clean-up (stale_uploads.h), or by a rule of the bucket's
 // ("AbortIncompleteMultipartUpload").
-// Reads: ranges with If-Match, several at a time. Lists: from any text on, at the cost of one call
-// for a thousand objects; directory buckets, whose lists have no order, are not for this.
+// Reads: ranges with If-Match, several at a time; an object that comes in one request is checked by
+// its etag where that is the MD5 of the content (etag_check.h). Lists: from any text on, at the
+// cost of one call for a thousand objects; directory buckets, whose lists have no order, are not
+// for this.
 //
 // What differs from other kinds:
 // - Conditions are the server's where it has them; elsewhere they are advisory (s3_conditions.h).

@@ -9,6 +9,7 @@
 
 #include <atomic>
 
+#include "base/base64.h"
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "store/retrying_store.h"
@@ -120,6 +121,19 @@ TEST_F(S3Store, BytesThatDoNotFitTheirRangeAreNotTaken) {
   }
   open_with(http_answer(206, "x", "Content-Range: bytes 0-0/1\r\n"));
   EXPECT_EQ(store().get("k").error().code, Code::unavailable) << "no etag";
+}
+
+TEST_F(S3Store, WhatCameOtherThanStoredIsReadAgain) {
+  const auto is_read = [](const TestRequest& request) { return request.method == "GET"; };
+  const std::string headers = fmt::format("ETag: \"{}\"\r\nContent-Range: bytes 0-5/6\r\n",
+                                          to_hex(from_base64(md5_base64(as_bytes("stored")))));
+  open(at(0, is_read, http_answer(206, "stoned", headers)));
+  ASSERT_TRUE(put("k", "stored").value().written);
+  const auto read = store().get("k");
+  ASSERT_FALSE(read.ok());
+  EXPECT_EQ(read.error().code, Code::unavailable);
+  EXPECT_THAT(read.error().message, HasSubstr("did not arrive as it is stored"));
+  EXPECT_EQ(as_text(store().get("k").value()), "stored");
 }
 
 TEST_F(S3Store, ALostAnswerOfAPutIsFoundOut) {
