@@ -352,8 +352,11 @@ Result<void> costs_command(const CostsOptions& options, Console& console) {
   return {};
 }
 
+// A copy takes as long as the disk does.
+constexpr std::chrono::hours kBackupPatience(6);
+
 Result<void> backup_command(const std::string& service, Console& console) {
-  ServiceClient client = TRY(ServiceClient::open(service));
+  ServiceClient client = TRY(ServiceClient::open(service, kBackupPatience));
   const json answer = TRY(client.ask("POST", "/v1/backup"));
   console.object(answer.dump());
   console.result(text_at(answer, "file"));

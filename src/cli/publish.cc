@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <system_error>
 
+#include "base/clock.h"
+#include "cli/ticker.h"
 #include "media/picture_files.h"
 #include "run/finish.h"
 
@@ -105,6 +107,7 @@ Result<void> check_free(const Output& output, const std::string& text) {
 Result<run::RunReport> publish(const run::Manifest& manifest, run::RunFolder& folder,
                                const PublishRequest& request, Console& console,
                                std::stop_token stop) {
+  const Ticker ticker(console, system_clock(), line_of_phase("Joining"));
   Input& input = *request.input;
   input.info = TRY(media::probe(*input.source, input.place.key));
   run::FinishRequest finish;

@@ -2,7 +2,6 @@
 // atelier run INPUT OUTPUT --model M: prepare and score in a scorer's process, finish in this one.
 #include <algorithm>
 #include <cmath>
-#include <condition_variable>
 #include <set>
 #include <system_error>
 #include <thread>
@@ -16,6 +15,7 @@
 #include "cli/kept_choices.h"
 #include "cli/model_library.h"
 #include "cli/publish.h"
+#include "cli/ticker.h"
 #include "engine/local.h"
 #include "media/encoder_choice.h"
 #include "run/broker.h"
@@ -136,29 +136,6 @@ std::string progress_line(const run::Progress& progress, uint64_t before, uint64
                      std::string(static_cast<size_t>(kWidth - filled), '.'), done, total, fps, eta);
 }
 
-// Draws the progress a few times a second until destroyed.
-class ProgressTicker {
- public:
-  ProgressTicker(Console& console, const run::Progress& progress, uint64_t before, uint64_t total,
-                 const Clock& clock)
-      : thread_([&console, &progress, before, total, &clock](const std::stop_token& stop) {
-          const auto begin = clock.now();
-          Mutex mutex;
-          std::condition_variable_any wake;
-          while (!stop.stop_requested()) {
-            mutex.lock();
-            wake.wait_for(mutex, stop, std::chrono::milliseconds(200), [] { return false; });
-            mutex.unlock();
-            console.progress(
-                progress_line(progress, before, total, seconds_between(begin, clock.now())));
-          }
-          console.end_progress();
-        }) {}
-
- private:
-  std::jthread thread_;
-};
-
 struct Scored {
   uint64_t frames_now = 0;
   double wall_seconds = 0;
@@ -210,6 +187,7 @@ class Run {
 
   // A first scorer looks at model and input and plans.
   Result<run::Prepared> prepare(const std::stop_token& stop) {
+    const Ticker ticker(console_, clock_, line_of_phase("Preparing"));
     if (take_kept()) {
       auto prepared = scorer_->prepare(stop);
       if (prepared.ok()) return prepared;
@@ -268,7 +246,10 @@ class Run {
     heart_ = TRY(run::Heart::start(ledger, progress));
     const auto begin = clock_.now();
     {
-      const ProgressTicker ticker(console_, progress, before, manifest.frames_expected(), clock_);
+      const uint64_t total = manifest.frames_expected();
+      const Ticker ticker(console_, clock_, [&](double seconds) {
+        return progress_line(progress, before, total, seconds);
+      });
       auto result = workers_ > 1 || options_.worker_arguments || !options_.engine.is_local()
                         ? work_with_others(manifest, stop)
                         : work_alone(manifest, ledger, stop);

@@ -63,7 +63,7 @@ std::string encode_part(std::string_view text) {
   return made;
 }
 
-Result<ServiceClient> ServiceClient::open(const std::string& given) {
+Result<ServiceClient> ServiceClient::open(const std::string& given, std::chrono::seconds patience) {
   std::string address = !given.empty() ? given : variable("ATELIER_SERVICE");
   if (address.empty()) address = "http://127.0.0.1:8080";
   while (address.ends_with('/')) address.pop_back();
@@ -81,6 +81,7 @@ Result<ServiceClient> ServiceClient::open(const std::string& given) {
   std::string token = TRY(find_token());
   http::ClientOptions options;
   options.ca_file = variable("ATELIER_CA_FILE");
+  options.stall_timeout = patience;
   options.direct = address.starts_with("http://");  // no proxy hears the token in clear
   return ServiceClient(std::move(address), std::move(token),
                        std::make_unique<http::Client>(options));

@@ -6,6 +6,7 @@
 // files must be readable by their user alone. $ATELIER_CA_FILE names an own authority.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -18,8 +19,10 @@ namespace atelier::cli {
 
 class ServiceClient {
  public:
-  // `address`: of --service, or empty. Errors: invalid_argument (no address, no token).
-  static Result<ServiceClient> open(const std::string& address);
+  // `address`: of --service, or empty. `patience`: with an answer of which nothing comes. Errors:
+  // invalid_argument (no address, no token).
+  static Result<ServiceClient> open(const std::string& address,
+                                    std::chrono::seconds patience = std::chrono::seconds(30));
 
   // `path`: encoded, "/v1/runs?limit=5". Errors: by the answer's status, with the service's own
   // sentence: invalid_argument (400 to 404, 409), invalid_input (422), unavailable (429, 503, no

@@ -129,9 +129,14 @@ class RunApi {
 
   Result<Reply> report(const Call& call) {
     const auto run = TRY(find(call));
-    if (!run || !run->report) return not_found("report of that run");
-    json report = json::parse(*run->report, nullptr, false);
-    if (!report.is_object()) return Reply{200, "application/json", *run->report, {}};
+    std::optional<std::string> text = run ? run->report : std::nullopt;
+    // What could not be read when it ended may be there now.
+    if (run && !text && run->state == RunState::finished && !run->run_urls.empty()) {
+      text = TRY(parts_.folders.report(run->run_urls.back()));
+    }
+    if (!text) return not_found("report of that run");
+    json report = json::parse(*text, nullptr, false);
+    if (!report.is_object()) return Reply{200, "application/json", *text, {}};
     TRY(parts_.database.read([&](Connection& connection) -> Result<void> {
       for (const PoolInfo& pool : parts_.pools) {
         if (pool.name != run->pool) continue;

@@ -77,6 +77,23 @@ class TriggerApi {
     return json_reply({{"receipts", std::move(list)}});
   }
 
+  Result<Reply> retry_receipts(const Call& call) {
+    const std::string& name = call.path_parameters.at("name");
+    if (!TRY(may_see(call.who, name)) || !triggers_.service.wake(name)) {
+      return not_found("trigger of that name");
+    }
+    int64_t retried = 0;
+    TRY(parts_.database.write([&](Connection& connection) -> Result<void> {
+      const std::string url = call.query_value("url");
+      retried = TRY(retry_ignored(connection, name, url));
+      if (retried == 0) return {};
+      return audit(connection, call, parts_.wall, "retryReceipts", name,
+                   json{{"retried", retried}, {"url", url}}.dump());
+    }));
+    triggers_.service.wake(name);
+    return json_reply({{"retried", retried}});
+  }
+
   Result<Reply> take_events(const Call& call) {
     const std::string& name = call.path_parameters.at("name");
     // The handshake of OPTIONS comes without a token, and tells nothing.
@@ -135,6 +152,13 @@ std::vector<Operation> trigger_operations(ApiParts& parts, TriggerTools& trigger
       .query("after_etag", "string", "The last etag of the page before")
       .query("limit", "integer", "At most so many, up to 1000")
       .gives("ReceiptList");
+  table
+      .add("retryReceipts", "POST", "/v1/triggers/{name}/receipts/retry", Role::operator_,
+           "Tries what a trigger ignored again, after what was wrong with it or with its pipeline "
+           "was mended.",
+           handle_by(api, &TriggerApi::retry_receipts))
+      .query("url", "string", "Of this blob alone")
+      .gives("Retried");
   table
       .add("takeEvents", "POST", "/v1/triggers/{name}/events", Role::submitter,
            "Takes events of Azure Event Grid, of S3 (also by SNS and EventBridge), or CloudEvents, "

@@ -41,6 +41,21 @@ Result<Publication> publish_pipeline(Connection& connection, const std::string& 
   return Publication{std::move(next), true};
 }
 
+Result<Publication> publish_configured_pipeline(Connection& connection, const std::string& toml,
+                                                Millis now) {
+  const std::string by(kByConfiguration), name = TRY(parse_pipeline(toml)).name;
+  const auto last = TRY(
+      read_all(connection,
+               fmt::format("SELECT {} FROM pipelines WHERE name = ? AND published_by = ? ORDER BY "
+                           "version DESC LIMIT 1",
+                           kColumns),
+               {name, by}));
+  if (!last.empty() && last[0].sha256 == sha256_hex(as_bytes(toml))) {
+    return Publication{last[0], false};
+  }
+  return publish_pipeline(connection, toml, name, by, now);
+}
+
 Result<std::optional<PublishedPipeline>> find_pipeline(Connection& connection,
                                                        const std::string& name,
                                                        std::optional<int64_t> version) {

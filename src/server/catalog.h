@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/mutex.h"
@@ -34,6 +35,12 @@ struct Publication {
 };
 Result<Publication> publish_pipeline(Connection& connection, const std::string& toml,
                                      const std::string& name, const std::string& by, Millis now);
+
+// The same for a text of the service's configuration, which is read at each start: what it had last
+// time is not published again over what somebody published since.
+inline constexpr std::string_view kByConfiguration = "configuration";
+Result<Publication> publish_configured_pipeline(Connection& connection, const std::string& toml,
+                                                Millis now);
 
 // The newest version without a number.
 Result<std::optional<PublishedPipeline>> find_pipeline(Connection& connection,

@@ -24,8 +24,6 @@ struct FinalizeStatement {
 };
 using StatementPtr = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
 
-constexpr int kBusyMilliseconds = 5000;
-
 Code code_of(int result) {
   switch (result & 0xff) {
     case SQLITE_FULL: return Code::no_space;
@@ -189,7 +187,7 @@ Result<Fd> take_lock(const std::filesystem::path& file) {
   return lock;
 }
 
-Result<DatabasePtr> open_file(const std::filesystem::path& file) {
+Result<DatabasePtr> open_file(const std::filesystem::path& file, std::chrono::milliseconds busy) {
   sqlite3* made = nullptr;
   const int result =
       sqlite3_open_v2(file.c_str(), &made,
@@ -197,7 +195,7 @@ Result<DatabasePtr> open_file(const std::filesystem::path& file) {
   DatabasePtr database(made);
   if (result != SQLITE_OK) return error_of(made, result);
   sqlite3_extended_result_codes(made, 1);
-  sqlite3_busy_timeout(made, kBusyMilliseconds);
+  sqlite3_busy_timeout(made, static_cast<int>(busy.count()));
   return database;
 }
 
@@ -214,10 +212,12 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
   std::unique_ptr<Database> database(new Database(file, std::move(options)));
   database->lock_ = TRY(take_lock(file));
   // SQLite gives its other files the mode of this one: created here, no umask can open it to
-  // others.
-  const Fd created(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  // others. Closed before SQLite opens it: a process that closes any descriptor of a file loses all
+  // its locks on it (fcntl(2)), and another program that looks in would then take the log away, as
+  // whoever closes a database last does, with all that is committed to it afterwards.
+  (void)Fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   auto handle = std::make_unique<Connection::Handle>();
-  handle->database = TRY(open_file(file));
+  handle->database = TRY(open_file(file, database->options_.busy_timeout));
   database->writer_.reset(new Connection(std::move(handle)));
   Connection& writer = *database->writer_;
   // FULL: a commit is on disk when it returns, also if the power goes. What savepoints need to be
@@ -288,8 +288,13 @@ void Database::run_writer(const std::stop_token&) {
 }
 
 // All together; if the commit itself fails (the disk is full), each alone, so that one write that
-// is too large takes no other with it.
+// is too large takes no other with it. While somebody else has the database nobody writes: each
+// alone would wait as long again.
 void Database::commit_batch(const std::vector<Waiting*>& batch) {
+  if (const Result<void> begun = simple(*writer_, "BEGIN IMMEDIATE"); !begun) {
+    for (Waiting* waiting : batch) waiting->result = begun;
+    return;
+  }
   const Result<void> all = try_batch(batch);
   if (all.ok()) return;
   if (batch.size() == 1) {
@@ -297,22 +302,27 @@ void Database::commit_batch(const std::vector<Waiting*>& batch) {
     return;
   }
   for (Waiting* waiting : batch) {
-    const Result<void> alone = try_batch({waiting});
+    Result<void> alone = simple(*writer_, "BEGIN IMMEDIATE");
+    if (alone) alone = try_batch({waiting});
     if (!alone) waiting->result = alone;
   }
 }
 
+// In a transaction that has begun, and which it ends.
 Result<void> Database::try_batch(const std::vector<Waiting*>& batch) {
-  TRY(writer_->run("BEGIN IMMEDIATE"));
   for (Waiting* waiting : batch) {
     Result<void> done = simple(*writer_, "SAVEPOINT one");
     if (done) {
       waiting->result = (*waiting->work)(*writer_);
       if (!waiting->result) done = simple(*writer_, "ROLLBACK TO one");
-      if (done) done = simple(*writer_, "RELEASE one");
+      if (done) {
+        done = simple(*writer_, "RELEASE one");
+      } else {  // what it met, such as a full disk, has ended the transaction
+        done = waiting->result;
+      }
     }
     if (!done) {
-      // A full disk ends the transaction by itself; to end it again does no harm.
+      // Also if it has ended by itself: that does no harm.
       (void)writer_->run("ROLLBACK");
       return done;
     }
@@ -338,7 +348,7 @@ Result<std::unique_ptr<Connection>> Database::take_reader() {
     }
   }
   auto handle = std::make_unique<Connection::Handle>();
-  handle->database = TRY(open_file(file_));
+  handle->database = TRY(open_file(file_, options_.busy_timeout));
   std::unique_ptr<Connection> reader(new Connection(std::move(handle)));
   TRY(reader->run_script("PRAGMA query_only=ON;"));
   return reader;
@@ -366,8 +376,8 @@ Result<void> Database::back_up(const std::filesystem::path& file) {
                       "The backup '{}' cannot be written: {}.", file.string(),
                       describe_errno(errno));
   }
-  const DatabasePtr from = TRY(open_file(file_));
-  const DatabasePtr to = TRY(open_file(file));
+  const DatabasePtr from = TRY(open_file(file_, options_.busy_timeout));
+  const DatabasePtr to = TRY(open_file(file, options_.busy_timeout));
   sqlite3_backup* backup = sqlite3_backup_init(to.get(), "main", from.get(), "main");
   if (backup == nullptr) return error_of(to.get(), sqlite3_errcode(to.get()));
   const int stepped = sqlite3_backup_step(backup, -1);

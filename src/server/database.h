@@ -9,6 +9,7 @@
 // (a lock beside the file says so), one machine.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -87,6 +88,8 @@ using Write = std::function<Result<void>(Connection&)>;
 struct DatabaseOptions {
   // Writes that may wait for the writer; more are refused.
   size_t most_waiting = 4096;
+  // Another program may have the file for so long before a write or a read is unavailable.
+  std::chrono::milliseconds busy_timeout = std::chrono::seconds(5);
   // Called in the writer's thread with the number of the commit that is next, before it is made:
   // where tests end the process. Unset: nothing.
   std::function<void(uint64_t)> before_commit;

@@ -3,10 +3,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <fstream>
 #include <thread>
@@ -162,6 +164,89 @@ TEST_F(DatabaseTest, AProcessThatDiesBeforeACommitLosesThatAlone) {
     ASSERT_EQ(WEXITSTATUS(status), 9);
     EXPECT_EQ(count(*open()), dies_at - 1);
   }
+}
+
+// Another program's handle on the file.
+struct Stranger {
+  explicit Stranger(const std::filesystem::path& file) {
+    EXPECT_EQ(sqlite3_open(file.c_str(), &handle), SQLITE_OK);
+  }
+  Stranger(const Stranger&) = delete;
+  Stranger& operator=(const Stranger&) = delete;
+  ~Stranger() { EXPECT_EQ(sqlite3_close(handle), SQLITE_OK); }
+  void say(const char* sql) const {
+    EXPECT_EQ(sqlite3_exec(handle, sql, nullptr, nullptr, nullptr), SQLITE_OK) << sql;
+  }
+  sqlite3* handle = nullptr;
+};
+
+// The last that closes a database takes its log away: that must not be an operator's shell while
+// the service goes on.
+TEST_F(DatabaseTest, AnotherProgramThatLooksInTakesNothingAway) {
+  std::array<int, 2> wrote{}, looked{};
+  ASSERT_EQ(::pipe(wrote.data()), 0);
+  ASSERT_EQ(::pipe(looked.data()), 0);
+  const pid_t service = ::fork();
+  if (service == 0) {
+    auto database = Database::open(file);
+    char byte = 0;
+    const bool fine = database.ok() && add(**database, 1).ok() && ::write(wrote[1], "w", 1) == 1 &&
+                      ::read(looked[0], &byte, 1) == 1 && add(**database, 2).ok();
+    ::_exit(fine ? 0 : 1);  // as if it were killed
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(wrote[0], &byte, 1), 1);
+  Stranger(file).say("SELECT count(*) FROM audit");
+  ASSERT_EQ(::write(looked[1], "l", 1), 1);
+  int status = 0;
+  ASSERT_EQ(::waitpid(service, &status, 0), service);
+  ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  EXPECT_EQ(count(*open()), 2);
+  for (const int end : {wrote[0], wrote[1], looked[0], looked[1]}) ::close(end);
+}
+
+TEST_F(DatabaseTest, WhileAnotherProgramHasItNothingIsWritten) {
+  DatabaseOptions options;
+  options.busy_timeout = std::chrono::milliseconds(20);
+  const auto database = open(options);
+  ASSERT_TRUE(add(*database, 1).ok());
+  Stranger stranger(file);
+  stranger.say("BEGIN IMMEDIATE");
+  for (int i = 0; i < 2; ++i) {
+    const Result<void> refused = add(*database, 2);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code, Code::unavailable);
+    EXPECT_GT(refused.error().retry_after.count(), 0);
+  }
+  EXPECT_EQ(count(*database), 1);
+  stranger.say("ROLLBACK");
+  EXPECT_TRUE(add(*database, 3).ok());
+  EXPECT_EQ(count(*database), 2);
+}
+
+TEST_F(DatabaseTest, AFullDiskRefusesAndIsUsedAgainWhenThereIsRoom) {
+  const auto database = open();
+  ASSERT_TRUE(add(*database, 1).ok());
+  const auto limit_pages = [&](const char* statement) {
+    return database->write([&](Connection& connection) -> Result<void> {
+      TRY(connection.integer(statement));
+      return {};
+    });
+  };
+  const std::string large(1 << 20, 'x');
+  const auto add_large = [&](Connection& connection) -> Result<void> {
+    TRY(connection.run(kAdd, {2, large}));
+    return {};
+  };
+  // Never less than there are.
+  ASSERT_TRUE(limit_pages("PRAGMA max_page_count=1").ok());
+  const Result<void> refused = database->write(add_large);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::no_space);
+  EXPECT_EQ(count(*database), 1);
+  ASSERT_TRUE(limit_pages("PRAGMA max_page_count=100000").ok());
+  EXPECT_TRUE(database->write(add_large).ok());
+  EXPECT_EQ(count(*database), 2);
 }
 
 TEST_F(DatabaseTest, OneServiceHasIt) {

@@ -22,46 +22,18 @@ using nlohmann::json;
 constexpr std::chrono::milliseconds kTick(200);
 // For the database to take what is left, when everything else has ended.
 constexpr std::chrono::seconds kGrace(5);
-constexpr Millis kShortWait = 1000, kFirstWait = 5000, kLongestWait = 300'000;
 // What is nobody's fault and passes: no processes, no store to ask.
 constexpr Millis kLaterWait = 30'000;
-// Stores and disks come back when somebody has seen to them: 1, 2, 4 ... 30 minutes, a day in all.
-constexpr Millis kFirstTrouble = 60'000, kLongestTrouble = 1'800'000;
-constexpr int64_t kMostTroubles = 50;
 // How often it is asked whether nodes have begun.
 constexpr std::chrono::seconds kNodesTick(10);
 // After so long a store that did not answer is asked again.
 constexpr std::chrono::seconds kLeftAlone(60);
+// And a report that its store does not give is waited for, before its run goes without.
+constexpr std::chrono::minutes kMostUnread(30);
 constexpr uint64_t kMostLog = uint64_t{8} << 20;
 
-bool exited(int status, int code) { return WIFEXITED(status) && WEXITSTATUS(status) == code; }
-
-// The exit code of a full disk is that of any failure, but its sentence is the kernel's or ours
-// (media/muxer.cc, store/s3/s3_service.cc). Whoever puts it into the name of a video gets patience.
-bool tells_of_full_disk(const std::string& line) {
-  const auto holds = [&](const std::string& words) { return line.find(words) != line.npos; };
-  return holds(describe_errno(ENOSPC)) || holds(describe_errno(EDQUOT)) ||
-         holds("There is no room left in ") || holds("' has room for ");
-}
-
-bool is_trouble(const Ended& ended) {
-  return exited(ended.status, 4) ||
-         (exited(ended.status, 1) && tells_of_full_disk(ended.last_line));
-}
-
-std::string sentence_of(const Ended& ended) {
-  if (ended.was_late) return "It took longer than it may (max_seconds).";
-  if (ended.was_costly) return "It cost more than it may (max_cost).";
-  if (ended.was_silent) return "It said nothing for too long and was ended.";
-  // A process that was killed had no last words: what it printed last is no reason.
-  if (WIFSIGNALED(ended.status)) {
-    return fmt::format("It was killed by signal {}.", WTERMSIG(ended.status));
-  }
-  constexpr std::string_view kProgram = "atelier: ";
-  if (ended.last_line.starts_with(kProgram)) return ended.last_line.substr(kProgram.size());
-  return ended.last_line.empty()
-             ? fmt::format("It ended with exit code {}.", WEXITSTATUS(ended.status))
-             : ended.last_line;
+Millis milliseconds(Clock::Duration duration) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
 
 // Of a report.json; what is not as expected counts for nothing.
@@ -82,50 +54,7 @@ int64_t nodes_in(const json& report) {
   return nodes.is_array() && !nodes.empty() ? static_cast<int64_t>(nodes.size()) : 1;
 }
 
-// What is not the run's fault is tried again, ever more rarely, for about a day.
-void try_after_trouble(const RunRow& run, AttemptEnd& end, Millis now) {
-  end.state = RunState::queued;
-  end.counts = false;
-  end.was_trouble = true;
-  end.not_before = now + std::min(kLongestTrouble, kFirstTrouble << std::min(run.troubles, 16L));
-  if (run.troubles + 1 < kMostTroubles) return;
-  end.state = RunState::failed;
-  end.reason = fmt::format("{} attempts, the last one: {}", run.troubles + 1, end.reason);
-}
-
 }  // namespace
-
-AttemptEnd judge(const RunRow& run, const Ended& ended, int64_t max_attempts, Millis now) {
-  AttemptEnd end;
-  end.step = run.step;
-  end.reason = sentence_of(ended);
-  if (WIFEXITED(ended.status)) end.exit_code = WEXITSTATUS(ended.status);
-  if (exited(ended.status, 0)) {
-    end.state = RunState::finished;
-    end.reason.clear();
-  } else if (ended.was_late || ended.was_costly) {
-    end.state = RunState::failed;
-  } else if (run.cancel_asked) {
-    end.state = RunState::cancelled;
-    end.reason = "Cancelled.";
-  } else if (exited(ended.status, 2)) {
-    end.state = RunState::failed;
-  } else if (exited(ended.status, 3)) {
-    end.state = RunState::set_aside;
-  } else if ((exited(ended.status, 130) && !ended.was_silent) || ended.was_sent_away) {
-    end.counts = false;
-    end.not_before = now + kShortWait;
-  } else if (is_trouble(ended)) {
-    try_after_trouble(run, end, now);
-  } else if (run.attempts >= max_attempts) {
-    end.state = RunState::set_aside;
-    end.reason = fmt::format("{} attempts, the last one: {}", run.attempts, end.reason);
-  } else {
-    const auto doublings = std::min<int64_t>(std::max<int64_t>(run.attempts - 1, 0), 16);
-    end.not_before = now + std::min(kLongestWait, kFirstWait << doublings);
-  }
-  return end;
-}
 
 // A run that goes on.
 struct Dispatcher::Job {
@@ -142,7 +71,9 @@ struct Dispatcher::Job {
   std::optional<std::string> url;  // of the run folder, that the database does not have yet
   std::vector<NodeTime> worked;
   std::optional<Clock::Duration> nodes_since, asked_for_nodes;  // of pools elsewhere
-  std::optional<AttemptEnd> end;  // that the database does not have yet
+  std::optional<int> status;               // of a process that ended, and whose report is not read
+  Clock::Duration ended{0}, ask_again{0};  // then; when the store may be asked for it
+  std::optional<AttemptEnd> end;           // that the database does not have yet
 };
 
 Dispatcher::Dispatcher(Database& database, engine::Launcher& launcher, const Clock& clock,
@@ -268,7 +199,7 @@ Result<void> Dispatcher::watch() {
   for (size_t i = 0; i < jobs_.size();) {
     Result<void> done = watch(*jobs_[i]);
     if (!done && first) first = done;
-    if (!jobs_[i]->end && !jobs_[i]->program) {
+    if (!jobs_[i]->end && !jobs_[i]->status && !jobs_[i]->program) {
       jobs_.erase(jobs_.begin() + static_cast<std::ptrdiff_t>(i));
     } else {
       ++i;
@@ -284,14 +215,16 @@ Result<void> Dispatcher::watch(Job& job) {
     if (is_overdue(job)) {
       // Killed with its object; what it started ends with it.
       job.program.reset();
-      end_process(job, SIGKILL);
+      job.status = SIGKILL;
     } else if (const std::optional<int> status = job.program->ended()) {
       // Read again after its end: its last words may have come in between.
       listen(job);
       job.program.reset();
-      end_process(job, *status);
+      job.status = status;
     }
+    job.ended = clock_.now();
   }
+  if (job.status) end_process(job);
   TRY(note_urls(job));
   if (job.end) return write_end(job);
   return {};
@@ -405,28 +338,45 @@ bool Dispatcher::is_overdue(const Job& job) const {
   return job.asked_to_leave && clock_.now() - *job.asked_to_leave > setup_.patience;
 }
 
-void Dispatcher::end_process(Job& job, int status) {
+// The report of what went well; nothing while its store is waited for.
+std::optional<Dispatcher::Read> Dispatcher::read_report(Job& job, const std::string& url) {
+  const auto now = clock_.now();
+  if (!exited(*job.status, 0) || url.empty()) return Read{};
+  if (now < job.ask_again) return std::nullopt;
+  auto report = setup_.read_report(url);
+  if (report.ok()) return Read{std::move(report).value()};
+  const bool waits = report.error().code == Code::unavailable && now - job.ended < kMostUnread;
+  if (waits) {
+    job.ask_again = now + kLeftAlone;
+    return std::nullopt;
+  }
+  setup_.say(
+      fmt::format("The report of {} cannot be read: {}", job.run.id, report.error().message));
+  return Read{};
+}
+
+void Dispatcher::end_process(Job& job) {
+  const std::string url = job.url                    ? *job.url
+                          : job.run.run_urls.empty() ? ""
+                                                     : job.run.run_urls.back();
+  auto read = read_report(job, url);
+  if (!read) return;
+  const int status = *std::exchange(job.status, std::nullopt);
   if (!job.line.empty()) job.last_line = std::exchange(job.line, {});
   const auto last = static_cast<size_t>(job.run.step) + 1 >= job.steps.size();
   Ended ended{status, job.last_line, job.was_silent, job.was_late, job.was_costly};
   ended.was_sent_away = leaving_since_.has_value();
   AttemptEnd came = judge(job.run, ended, setup_.max_attempts(job.run), wall_.now());
-  const double seconds = std::chrono::duration<double>(clock_.now() - job.begun).count();
-  came.busy_ms = static_cast<int64_t>(seconds * 1000);
-  const std::string url = job.url                    ? *job.url
-                          : job.run.run_urls.empty() ? ""
-                                                     : job.run.run_urls.back();
+  came.busy_ms = milliseconds(job.ended - job.begun);
   int64_t nodes = 1;
-  if (exited(status, 0) && !url.empty()) {
-    if (auto report = setup_.read_report(url)) {
-      const json read = json::parse(*report, nullptr, false);
-      if (last) came.frames = frames_in(read);
-      nodes = nodes_in(read);
-      came.report = std::move(report);
-    }
+  if (read->report) {
+    const json report = json::parse(*read->report, nullptr, false);
+    if (last) came.frames = frames_in(report);
+    nodes = nodes_in(report);
+    came.report = std::move(read->report);
   }
-  const Millis now = wall_.now();
-  job.worked = worked_of(job.run, url, nodes, now - came.busy_ms, now);
+  const Millis until = wall_.now() - milliseconds(clock_.now() - job.ended);
+  job.worked = worked_of(job.run, url, nodes, until - came.busy_ms, until);
   came.cost = cost_of(job.worked, pool_of(job.run).price_per_node_hour);
   // What ends with 2 or 3, or before it has a run folder, wrote nothing; all else may have, before
   // it was ended or a store went.
@@ -512,15 +462,21 @@ Result<bool> Dispatcher::begin_next(const std::string& pool) {
   const Candidate* next = choose_next(candidates, setup_.most_running_of_owner);
   if (next == nullptr) return false;
   last_begun_[next->owner] = ++begun_;
+  std::vector<std::string> outputs;
+  TRY(database_.read([&](Connection& connection) -> Result<void> {
+    const auto run = TRY(find_run(connection, next->id));
+    if (run) outputs = {run->output};
+    return {};
+  }));
+  // Links are looked at before the transaction: everybody who writes would wait for the disk.
+  if (!outputs.empty() && setup_.output_urls) outputs = setup_.output_urls(outputs[0]);
   std::optional<RunRow> run;
   TRY(database_.write([&](Connection& connection) -> Result<void> {
     run.reset();
     if (!TRY(begin_attempt(connection, next->id, wall_.now()))) return {};
     run = TRY(find_run(connection, next->id));
     if (!run) return {};
-    return note_outputs(
-        connection, run->id, run->input,
-        setup_.output_urls ? setup_.output_urls(*run) : std::vector<std::string>{run->output});
+    return note_outputs(connection, run->id, run->input, outputs);
   }));
   if (run) start(std::move(*run));
   return true;

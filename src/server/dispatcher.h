@@ -6,16 +6,6 @@
 // (DESIGN): what this process, the machine or the service loses is only time, since the same
 // command goes on where it stopped. So a service that starts finds runs "running" that nobody
 // works on, and puts them into the queue again.
-//
-// What an exit code means (cli/console.h):
-//   0       the step is done; after the last one the run is finished
-//   2       failed: command, model or configuration is wrong, and would be again
-//   3       set aside: the input cannot be scored; an operator releases it by `retry`
-//   4, or 1 and a disk is full   its surroundings' fault: another attempt after minutes, again and
-//           again for about a day; then failed. No attempt is counted
-//   others, signals   another attempt; set aside after max_attempts: an input that ends its workers
-//           each time must not block the next
-//   130     cancelled if that was asked for; else nobody's fault, and not counted
 #pragma once
 
 #include <filesystem>
@@ -28,6 +18,7 @@
 
 #include "base/clock.h"
 #include "engine/launcher.h"
+#include "server/judge.h"
 #include "server/node_times.h"
 #include "server/runs.h"
 
@@ -51,15 +42,16 @@ struct DispatcherSetup {
   // Whether a URL is that of a run folder of this service's: what a process prints holds names that
   // strangers chose.
   std::function<bool(const std::string& url)> is_run_url;
-  // report.json of a run folder; nothing if there is none or it cannot be read.
-  std::function<std::optional<std::string>(const std::string& run_url)> read_report;
+  // report.json of a run folder; nothing if there is none. Errors: those of the store; while it is
+  // unavailable, the end of the run waits.
+  std::function<Result<std::optional<std::string>>(const std::string& run_url)> read_report;
   // When nodes worked in a run folder, those that beat at `since` or later; of pools elsewhere.
   // Empty: all nodes count for all of an attempt. Errors: those of the store.
   std::function<Result<std::vector<NodeTime>>(const RunRow&, const std::string& run_url,
                                               Millis since)>
       node_times;
-  // URLs of what a run writes (known_urls() of outputs.h). Empty: RunRow::output.
-  std::function<std::vector<std::string>(const RunRow&)> output_urls;
+  // URLs that what a run writes is known by (known_urls() of outputs.h). Empty: its own alone.
+  std::function<std::vector<std::string>(const std::string& output)> output_urls;
   // Why no run may be started now: a sentence, or nothing. May be empty.
   std::function<std::string()> why_not_ready;
   // Called in the transaction that ends a run, with the event that tells it. May be empty.
@@ -80,18 +72,7 @@ struct DispatcherSetup {
   std::chrono::milliseconds silence = std::chrono::minutes(30);
 };
 
-// How a process ended.
-struct Ended {
-  int status = 0;                                                 // of waitpid()
-  std::string last_line;                                          // that it printed
-  bool was_silent = false, was_late = false, was_costly = false;  // why we ended it
-  bool was_sent_away = false;                                     // the service stops
-};
-
-// Pure: what an attempt at `run` came to that ended so, `now`.
-AttemptEnd judge(const RunRow& run, const Ended& ended, int64_t max_attempts, Millis now);
-
-// One thread, but for wake().
+// One thread.
 class Dispatcher {
  public:
   // All must outlive it. Errors: those of Database; internal where the folder of logs cannot be
@@ -130,7 +111,12 @@ class Dispatcher {
   void start(RunRow run);
   void start_step(Job& job);
   Result<void> write_end(Job& job);
-  void end_process(Job& job, int status);
+  // What a report said, if there is one.
+  struct Read {
+    std::optional<std::string> report;
+  };
+  std::optional<Read> read_report(Job& job, const std::string& url);
+  void end_process(Job& job);
   void ask_to_leave(Job& job);
   const PoolLimits& pool_of(const RunRow& run) const;
   std::vector<NodeTime> worked_of(const RunRow& run, const std::string& url, int64_t nodes,

@@ -65,6 +65,56 @@ TEST_F(DispatcherTest, AReportThatIsNoneCountsForNothing) {
   }
 }
 
+TEST_F(DispatcherTest, AReportIsWaitedForWhileItsStoreIsAway) {
+  const std::string id = add();
+  step();
+  plays.back().says = "Run: file:///runs/1\n";
+  step();
+  no_reports = Error{Code::unavailable, "The store is away."};
+  reports["file:///runs/1"] = R"({"frames": 7})";
+  end(exit_status(0));
+  EXPECT_EQ(find(id).state, RunState::running);
+  clock.advance(std::chrono::seconds(90));
+  step();
+  EXPECT_EQ(find(id).state, RunState::running);
+  no_reports.reset();
+  clock.advance(std::chrono::seconds(90));
+  step();
+  EXPECT_EQ(find(id).state, RunState::finished);
+  EXPECT_EQ(find(id).frames, 7);
+  EXPECT_LT(find(id).busy_ms, 60'000) << "the wait is nobody's work";
+}
+
+TEST_F(DispatcherTest, AReportThatDoesNotComeIsDoneWithout) {
+  const std::string id = add();
+  step();
+  plays.back().says = "Run: file:///runs/1\n";
+  step();
+  no_reports = Error{Code::unavailable, "The store is away."};
+  end(exit_status(0));
+  clock.advance(std::chrono::hours(1));
+  step();
+  EXPECT_EQ(find(id).state, RunState::finished);
+  ASSERT_FALSE(said.empty());
+  EXPECT_NE(said.back().find("The store is away."), std::string::npos) << said.back();
+  EXPECT_EQ(dispatcher->running(), 0U);
+}
+
+TEST_F(DispatcherTest, AServiceThatStopsMeanwhileReadsTheReportWhenItStartsAgain) {
+  const std::string id = add();
+  step();
+  plays.back().says = "Run: file:///runs/1\n";
+  step();
+  no_reports = Error{Code::unavailable, "The store is away."};
+  end(exit_status(0));
+  std::stop_source stop;
+  stop.request_stop();
+  dispatcher->run(stop.get_token());
+  no_reports.reset();
+  create();
+  EXPECT_EQ(find(id).state, RunState::queued) << "its command goes on where it stopped: at the end";
+}
+
 TEST_F(DispatcherTest, StepsFollowOneAnother) {
   steps = 2;
   const std::string id = add();
@@ -304,8 +354,10 @@ TEST_F(DispatcherTest, AnAttemptThatEndedWithTheServiceCountsToItsLastSignOfLife
 
 // What a run writes is known from when it begins, and forgotten if it did not write.
 TEST_F(DispatcherTest, OutputsAreKnownWhileARunMayWriteAndWhenItDid) {
-  setup.output_urls = [](const RunRow& run) {
-    return std::vector<std::string>{run.output, "file:///real" + run.output.substr(7)};
+  setup.output_urls = [this](const std::string& url) {
+    // Whoever writes does not wait for the disk: in the writer's thread this would not end.
+    EXPECT_TRUE(database->write([](Connection&) -> Result<void> { return {}; }).ok());
+    return std::vector<std::string>{url, "file:///real" + url.substr(7)};
   };
   create();
   output = "file:///out/1.mp4";

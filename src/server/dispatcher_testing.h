@@ -45,6 +45,7 @@ struct DispatcherTest : ::testing::Test, engine::Launcher {
   int64_t most_attempts = 3, most_running = 99;
   std::string output;  // of what is added
   std::map<std::string, std::string> reports;
+  std::optional<Error> no_reports;  // why none can be read
   std::vector<std::string> ended, said;
   DispatcherSetup setup;
   std::unique_ptr<Dispatcher> dispatcher;
@@ -68,10 +69,11 @@ struct DispatcherTest : ::testing::Test, engine::Launcher {
       return commands;
     };
     setup.max_attempts = [this](const RunRow&) { return most_attempts; };
-    setup.read_report = [this](const std::string& url) -> std::optional<std::string> {
+    setup.read_report = [this](const std::string& url) -> Result<std::optional<std::string>> {
+      if (no_reports) return *no_reports;
       const auto found = reports.find(url);
-      if (found == reports.end()) return std::nullopt;
-      return found->second;
+      if (found == reports.end()) return std::optional<std::string>();
+      return std::optional(found->second);
     };
     setup.on_end = [this](Connection&, const std::string& id, int64_t) -> Result<void> {
       ended.push_back(id);

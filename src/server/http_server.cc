@@ -311,8 +311,9 @@ class MicroListener final : public HttpListener {
       exchange.call.body += piece;
       return MHD_YES;
     }
-    if (!begin_answer()) return send(connection, exchange, {busy(), {}});
+    if (!begin_answer(exchange.connected)) return send(connection, exchange, {busy(), {}});
     StreamReply reply = answer(exchange.call);
+    set_deadline(exchange.connected, options_.request_deadline);
     {
       MutexLock lock(mutex_);
       --answering_;
@@ -321,14 +322,16 @@ class MicroListener final : public HttpListener {
   }
 
   // Takes one of the places of those that are answered at once. Who only sends its request, however
-  // slowly, has none, since that takes no more than a connection.
-  bool begin_answer() {
+  // slowly, has none, since that takes no more than a connection. While the answer is made (a
+  // backup takes as long as its disk does) nobody waits for the client: it has no deadline.
+  bool begin_answer(Connected* connected) {
     MutexLock lock(mutex_);
     if (answering_ >= options_.at_once) {
       ++refused_;
       return false;
     }
     ++answering_;
+    if (connected != nullptr) connected->deadline.reset();
     return true;
   }
 

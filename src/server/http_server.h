@@ -6,8 +6,8 @@
 //                 once. `at_once` requests that are there with their bodies are answered at the
 //                 same time; more get 503 with Retry-After
 //   requests      `request_deadline` for the first line, counted from the connection (later ones:
-//                 `idle`), and again from there to the last byte of the answer, however it
-//                 trickles; streams are exempt
+//                 `idle`), again from there to the last byte of the body, and again from when
+//                 the answer is made to its last byte, however it trickles; streams are exempt
 //   headers       32 KiB together; more is 431 or 414
 //   bodies        `most_body` bytes; more is 413, and is not read
 #pragma once

@@ -153,6 +153,17 @@ TEST_F(HttpServerTest, WhoNeverEndsTheFirstLineIsCutOff) {
   EXPECT_EQ(listener->counts().overdue, 1U);
 }
 
+TEST_F(HttpServerTest, AnAnswerMayTakeLongerToMakeThanTheClientHas) {
+  options.request_deadline = std::chrono::milliseconds(50);
+  open([](const Call& call) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(600));
+    return echo(call);
+  });
+  EXPECT_THAT(ask("GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+              HasSubstr("GET /slow"));
+  EXPECT_EQ(listener->counts().overdue, 0U);
+}
+
 TEST_F(HttpServerTest, AReloadAfterTheStopDoesNothing) {
   TestFolder folder;
   make_certificate(folder.path(), "one");

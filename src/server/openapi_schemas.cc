@@ -195,6 +195,7 @@ void add_system_schemas(json& all) {
   all["Health"] = object({{"state", text()}, {"version", text()}}, {"state", "version"});
   all["State"] = object({{"state", text()}}, {"state"});
   all["Named"] = object({{"name", text()}}, {"name"});
+  all["Retried"] = object({{"retried", {{"type", "integer"}}}}, {"retried"});
   all["AuditEntry"] = object({{"seq", {{"type", "integer"}}},
                               {"at", time_text()},
                               {"who", text()},

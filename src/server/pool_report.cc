@@ -28,6 +28,11 @@ json cost_json(const PoolCost& cost) {
 
 double seconds(Millis length) { return static_cast<double>(length) / 1000; }
 
+PoolTerms terms_of(const PoolInfo& pool) {
+  return {pool.idle_timeout, pool.start_seconds, pool.price_per_node_hour,
+          static_cast<size_t>(pool.min)};
+}
+
 // Times when a pool's runs worked, in seconds from `since`, and whose they are.
 struct PoolTime {
   std::vector<BusyInterval> busy;
@@ -55,10 +60,8 @@ Result<PoolTime> read_pool_time(Connection& connection, const std::string& pool,
 Result<json> pool_costs(Connection& connection, const PoolInfo& pool, Millis since, Millis now) {
   const auto busy = TRY(read_pool_time(connection, pool.name, since, now)).busy;
   const double until = seconds(now - since);
-  const PoolCost own =
-      cost_of_pool(busy, until, pool.idle_timeout, pool.start_seconds, pool.price_per_node_hour);
-  const CostSweep sweep =
-      sweep_pool_costs(busy, until, pool.start_seconds, pool.price_per_node_hour);
+  const PoolCost own = cost_of_pool(busy, until, terms_of(pool));
+  const CostSweep sweep = sweep_pool_costs(busy, until, terms_of(pool));
   return json{{"pool", pool.name},
               {"since", time_text(since)},
               {"as_configured", cost_json(own)},
@@ -72,8 +75,7 @@ Result<json> run_cost(Connection& connection, const PoolInfo& pool, const RunRow
   const Millis until = std::min(now, run.ended_at.value_or(now) + after);
   const Millis since = begin - after;
   const PoolTime time = TRY(read_pool_time(connection, pool.name, since, until));
-  const auto shares = share_pool_cost(time.busy, seconds(until - since), pool.idle_timeout,
-                                      pool.start_seconds, pool.price_per_node_hour);
+  const auto shares = share_pool_cost(time.busy, seconds(until - since), terms_of(pool));
   PoolCost all;
   for (size_t i = 0; i < shares.size(); ++i) {
     if (time.runs[i] != run.id) continue;

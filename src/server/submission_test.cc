@@ -190,6 +190,30 @@ TEST_F(SubmissionTest, VersionsAreNumberedAndNeverChange) {
   EXPECT_THAT(renamed.error().message, HasSubstr("must be the same"));
 }
 
+TEST_F(SubmissionTest, AConfigurationIsPublishedOncePerTextWhateverOthersPublish) {
+  const auto start = [&](const std::string& toml) {
+    std::optional<Publication> made;
+    EXPECT_TRUE(database
+                    ->write([&](Connection& connection) -> Result<void> {
+                      made = TRY(publish_configured_pipeline(connection, toml, 1));
+                      return {};
+                    })
+                    .ok());
+    return made.value_or(Publication{});
+  };
+  const auto with_attempts = [](int number) {
+    std::string text = kPipeline;
+    text.replace(text.find("max_attempts = 2"), 16, fmt::format("max_attempts = {}", number));
+    return text;
+  };
+  EXPECT_TRUE(start(with_attempts(3)).is_new);
+  EXPECT_EQ(publish(with_attempts(4)).pipeline.version, 3);
+  EXPECT_FALSE(start(with_attempts(3)).is_new) << "an operator's is newer";
+  EXPECT_EQ(check(body()).value().version, 3);
+  EXPECT_EQ(start(with_attempts(5)).pipeline.version, 4) << "the file was changed";
+  EXPECT_FALSE(start(with_attempts(5)).is_new);
+}
+
 TEST_F(SubmissionTest, StepsBecomeCommandsThatFollowOneAnother) {
   const NewRun wanted = check(body()).value();
   RunRow run;

@@ -77,7 +77,7 @@ struct Server {
   TriggerService triggers{TriggerParts{
       *database, clock, wall,
       [](const Location&) -> Result<std::unique_ptr<ObjectStore>> { return make_memory_store(); },
-      [](Connection&, const TriggeredRun&) -> Result<std::string> {
+      [](const TriggeredRun&) -> Result<AddRun> {
         return make_error(Code::invalid_argument, "Nothing is started here.");
       }}};
   TriggerTools tools{triggers, [](const std::string&) { return false; },

@@ -24,7 +24,7 @@ LEAST_ROLE = {
     "listPipelines": "reader", "getPipeline": "reader", "listPipelineVersions": "reader",
     "publishPipeline": "operator",
     "listTriggers": "reader", "putTrigger": "operator", "deleteTrigger": "operator", "listReceipts": "reader",
-    "takeEvents": "submitter", "greetEvents": None,
+    "retryReceipts": "operator", "takeEvents": "submitter", "greetEvents": None,
     "listPools": "reader", "getCosts": "operator",
     "listDeliveries": "operator", "redeliver": "operator",
     "createToken": "operator", "listTokens": "operator", "revokeToken": "operator", "whoAmI": "reader",
@@ -58,8 +58,8 @@ class Interface(ServiceCase):
         bodies = self.bodies()
         names = {"retryRun": other, "deleteRun": other, "cancelRun": other}
         called = set()
-        order = ["retryRun", "cancelRun", "rerunRun", "putTrigger", "takeEvents", "greetEvents", "listReceipts", "deleteTrigger",
-                 "deleteRun"]
+        order = ["retryRun", "cancelRun", "rerunRun", "putTrigger", "takeEvents", "greetEvents", "listReceipts", "retryReceipts",
+                 "deleteTrigger", "deleteRun"]
         operations = [(path, method, operation) for path, methods in document["paths"].items()
                       for method, operation in methods.items()]
         rank = {name: place for place, name in enumerate(order)}

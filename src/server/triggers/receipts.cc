@@ -68,12 +68,27 @@ Result<void> settle(Connection& connection, const std::string& trigger, const Re
 
 }  // namespace
 
+Result<int64_t> retry_ignored(Connection& connection, const std::string& trigger,
+                              const std::string& url) {
+  return connection.run(
+      "UPDATE receipts SET state = 'seen', reason = '' WHERE trigger_name = ? AND state = "
+      "'ignored' AND (? = '' OR url = ?)",
+      {trigger, url, url});
+}
+
 // A row that is seen, and where the next page begins.
 struct Receipts::Due {
   Millis seen_at = -1;
   std::string url;
   std::string etag;
   std::string detail;
+};
+
+// What can be told of one before the transaction that starts it.
+struct Receipts::Prepared {
+  Due due;
+  std::vector<std::string> names;  // that its file has
+  Result<AddRun> run;
 };
 
 struct Receipts::Batch {
@@ -140,9 +155,10 @@ Result<Started> Receipts::start_due(const Trigger& trigger, const std::function<
 }
 
 // Looked at before the transaction, so that a trigger without work costs no commit.
-Result<Receipts::Batch> Receipts::start_batch(const Trigger& trigger, const Due& after) {
+Result<std::vector<Receipts::Due>> Receipts::due_after(const Trigger& trigger, const Due& after) {
   std::vector<Due> rows;
   TRY(database_.read([&](Connection& connection) -> Result<void> {
+    rows.clear();
     Rows found = TRY(connection.query(
         "SELECT seen_at, url, etag, detail FROM receipts WHERE state = 'seen' AND trigger_name = ? "
         "AND (seen_at, url, etag) > (?, ?, ?) ORDER BY seen_at, url, etag LIMIT ?",
@@ -152,36 +168,71 @@ Result<Receipts::Batch> Receipts::start_batch(const Trigger& trigger, const Due&
     }
     return {};
   }));
+  return rows;
+}
+
+Result<Receipts::Batch> Receipts::start_batch(const Trigger& trigger, const Due& after) {
+  std::vector<Prepared> rows;
+  for (Due& due : TRY(due_after(trigger, after))) rows.push_back(prepare(trigger, std::move(due)));
   if (rows.empty()) return Batch{};
   Batch batch;
   TRY(database_.write([&](Connection& connection) -> Result<void> {
     batch = Batch{};
     return start_rows(connection, trigger, rows, batch);
   }));
-  batch.last = rows.back();
+  batch.last = rows.back().due;
   batch.full = rows.size() == static_cast<size_t>(kStartedTogether);
   return batch;
 }
 
+Receipts::Prepared Receipts::prepare(const Trigger& trigger, Due due) const {
+  const std::optional<Blob> blob = blob_of(trigger, due.url, due.etag, due.detail);
+  if (!blob || !wants_path(trigger, blob->path) || !wants_size(trigger, blob->size)) {
+    return {std::move(due),
+            {},
+            Error{Code::invalid_input,
+                  "The trigger was changed before the run could start, and does not want it any "
+                  "more."}};
+  }
+  Result<AddRun> run = prepare_run(trigger, due, *blob);
+  return {std::move(due), names_of(blob->place, resolve_), std::move(run)};
+}
+
+Result<AddRun> Receipts::prepare_run(const Trigger& trigger, const Due& due,
+                                     const Blob& blob) const {
+  TriggeredRun run{trigger.name, trigger.owner, trigger.pipeline, "",
+                   due.url,      due.etag,      blob.size,        trigger.asks};
+  run.parameters = TRY(map_blob(trigger, blob));
+  return prepare_(run);
+}
+
 Result<void> Receipts::start_rows(Connection& connection, const Trigger& trigger,
-                                  const std::vector<Due>& rows, Batch& batch) {
-  for (const Due& due : rows) {
+                                  const std::vector<Prepared>& rows, Batch& batch) {
+  for (const Prepared& prepared : rows) {
     if (batch.stop) return {};
     // Between the look and this transaction it may have been replaced, or started by another.
     const auto still = TRY(connection.integer(
         "SELECT 1 FROM receipts WHERE trigger_name = ? AND url = ? AND etag = ? AND state = 'seen'",
-        {trigger.name, due.url, due.etag}));
-    if (still) TRY(start_one(connection, trigger, due, batch));
+        {trigger.name, prepared.due.url, prepared.due.etag}));
+    if (still) TRY(start_one(connection, trigger, prepared, batch));
   }
   return {};
 }
 
-Result<void> Receipts::start_one(Connection& connection, const Trigger& trigger, const Due& due,
-                                 Batch& batch) {
+Result<void> Receipts::start_one(Connection& connection, const Trigger& trigger,
+                                 const Prepared& prepared, Batch& batch) {
+  const auto submit = [&]() -> Result<std::string> {
+    if (const auto id = TRY(run_that_writes(connection, prepared.names))) {
+      return make_error(Code::invalid_input, "It is the output of the run {}.", *id);
+    }
+    if (!prepared.run.ok()) return prepared.run.error();
+    return (*prepared.run)(connection);
+  };
   TRY(connection.run("SAVEPOINT receipt"));
-  const Result<std::string> run = submit_one(connection, trigger, due);
+  const Result<std::string> run = submit();
   if (!run.ok()) TRY(connection.run("ROLLBACK TO receipt"));
   TRY(connection.run("RELEASE receipt"));
+  const Due& due = prepared.due;
   if (run.ok()) {
     ++batch.started.submitted;
     return settle(connection, trigger.name, {due.url, due.etag, 0, "submitted", *run, ""});
@@ -197,23 +248,6 @@ Result<void> Receipts::start_one(Connection& connection, const Trigger& trigger,
   // The queue is full, and says when to come again. Anything else may be this blob's alone.
   batch.stop = error.code == Code::unavailable && error.retry_after.count() > 0;
   return {};
-}
-
-Result<std::string> Receipts::submit_one(Connection& connection, const Trigger& trigger,
-                                         const Due& due) {
-  const std::optional<Blob> blob = blob_of(trigger, due.url, due.etag, due.detail);
-  if (!blob || !wants_path(trigger, blob->path) || !wants_size(trigger, blob->size)) {
-    return Error{Code::invalid_input,
-                 "The trigger was changed before the run could start, and does not want it any "
-                 "more."};
-  }
-  if (const auto id = TRY(run_that_writes(connection, names_of(blob->place, resolve_)))) {
-    return make_error(Code::invalid_input, "It is the output of the run {}.", *id);
-  }
-  TriggeredRun run{trigger.name, trigger.owner, trigger.pipeline, "",
-                   due.url,      due.etag,      blob->size,       trigger.asks};
-  run.parameters = TRY(map_blob(trigger, *blob));
-  return submit_(connection, run);
 }
 
 Result<ReceiptCounts> Receipts::counts(const std::string& trigger) {

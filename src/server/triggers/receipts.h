@@ -36,14 +36,17 @@ struct TriggeredRun {
   Trigger::Asks asks;
 };
 
-// Adds a run in the transaction that `connection` is in and answers its id. In the writer's thread;
-// may be called again for the same blob if the transaction broke. Whatever it did is undone if it
-// gives an error, which says what becomes of the blob:
+// Looks at what a blob asks for, which may take as long as files and stores take, and so before any
+// transaction: everybody who writes would wait for it. What it answers adds the run in the
+// transaction that `connection` is in, in the writer's thread, and answers its id; it may be called
+// again if the transaction broke, and whatever it did is undone if it gives an error. The errors of
+// both say what becomes of the blob:
 //   unavailable with retry_after      the queue is full: this one and all others wait
 //   invalid_argument, invalid_input   refused: ignored, with the error's sentence, until it changes
 //   no_space                          the disk is full: so do all
 //   anything else                     it waits, and others are tried
-using SubmitRun = std::function<Result<std::string>(Connection&, const TriggeredRun&)>;
+using AddRun = std::function<Result<std::string>(Connection& connection)>;
+using PrepareRun = std::function<Result<AddRun>(const TriggeredRun&)>;
 
 struct Receipt {
   std::string url;
@@ -69,15 +72,20 @@ struct Started {
   std::optional<Error> waits;
 };
 
+// What a trigger ignored, of one URL or (empty) all: it is seen again, and starts or is ignored
+// anew. Inside the caller's transaction; returns how many. Errors: those of Connection.
+Result<int64_t> retry_ignored(Connection& connection, const std::string& trigger,
+                              const std::string& url);
+
 // Safe from several threads. Errors of all: those of Database.
 class Receipts {
  public:
   // All must outlive it.
-  Receipts(Database& database, const WallClock& clock, SubmitRun submit,
+  Receipts(Database& database, const WallClock& clock, PrepareRun prepare,
            ResolveLinks resolve = &resolve_links)
       : database_(database),
         clock_(clock),
-        submit_(std::move(submit)),
+        prepare_(std::move(prepare)),
         resolve_(std::move(resolve)) {}
 
   // Of `blobs` those without a receipt; reads only.
@@ -101,18 +109,21 @@ class Receipts {
 
  private:
   struct Due;
+  struct Prepared;
   struct Batch;
   Result<Batch> start_batch(const Trigger& trigger, const Due& after);
+  Result<std::vector<Due>> due_after(const Trigger& trigger, const Due& after);
+  Prepared prepare(const Trigger& trigger, Due due) const;
+  Result<AddRun> prepare_run(const Trigger& trigger, const Due& due, const Blob& blob) const;
   Result<void> start_rows(Connection& connection, const Trigger& trigger,
-                          const std::vector<Due>& rows, Batch& batch);
-  Result<void> start_one(Connection& connection, const Trigger& trigger, const Due& due,
+                          const std::vector<Prepared>& rows, Batch& batch);
+  Result<void> start_one(Connection& connection, const Trigger& trigger, const Prepared& prepared,
                          Batch& batch);
-  Result<std::string> submit_one(Connection& connection, const Trigger& trigger, const Due& due);
   Result<int64_t> record_some(const Trigger& trigger, std::span<const Blob> blobs);
 
   Database& database_;
   const WallClock& clock_;
-  const SubmitRun submit_;
+  const PrepareRun prepare_;
   const ResolveLinks resolve_;
 };
 

@@ -16,7 +16,7 @@ struct ReceiptsTest : ::testing::Test {
   TestFolder folder;
   std::unique_ptr<Database> database = open_database(folder.path() / "a.db");
   FakeWallClock clock;
-  Receipts receipts{*database, clock, submit_row};
+  Receipts receipts{*database, clock, at_once(submit_row)};
   Trigger trigger = trigger_of(R"(
     name='t'
     kind='poll'
@@ -99,10 +99,10 @@ TEST_F(ReceiptsTest, WhatIsUnknownIsTold) {
 }
 
 TEST_F(ReceiptsTest, WhatIsRefusedIsIgnoredWithItsReason) {
-  Receipts refusing(*database, clock, [](Connection& connection, const TriggeredRun& run) {
+  Receipts refusing(*database, clock, at_once([](Connection& connection, const TriggeredRun& run) {
     (void)submit_row(connection, run);  // is undone
     return Result<std::string>(Error{Code::invalid_argument, "The width is odd."});
-  });
+  }));
   record({blob("a.mp4")});
   EXPECT_EQ(start(refusing).ignored, 1);
   EXPECT_EQ(only().state, "ignored");
@@ -112,6 +112,30 @@ TEST_F(ReceiptsTest, WhatIsRefusedIsIgnoredWithItsReason) {
   EXPECT_EQ(start().submitted, 0);
   record({blob("a.mp4", "e2")});
   EXPECT_EQ(start().submitted, 1);
+}
+
+TEST_F(ReceiptsTest, WhatWasIgnoredByMistakeIsTriedAgainWhenAsked) {
+  Receipts refusing(*database, clock, [](const TriggeredRun&) -> Result<AddRun> {
+    return Error{Code::invalid_argument, "There is no parameter 'width'."};
+  });
+  record({blob("a.mp4"), blob("b.mp4"), blob("c.mp4")});
+  EXPECT_EQ(start(refusing).ignored, 3);
+  int64_t retried = 0;
+  const auto retry = [&](const std::string& trigger_name, const std::string& url) {
+    EXPECT_TRUE(database
+                    ->write([&](Connection& connection) -> Result<void> {
+                      retried = TRY(retry_ignored(connection, trigger_name, url));
+                      return {};
+                    })
+                    .ok());
+    return retried;
+  };
+  EXPECT_EQ(retry("other", ""), 0);
+  EXPECT_EQ(retry("t", "s3://b/in/b.mp4"), 1);
+  EXPECT_EQ(start().submitted, 1);
+  EXPECT_EQ(retry("t", ""), 2) << "what started does not start again";
+  EXPECT_EQ(start().submitted, 2);
+  EXPECT_EQ(runs(), 3);
 }
 
 TEST_F(ReceiptsTest, WhatCannotBeMappedIsIgnored) {
@@ -137,7 +161,7 @@ TEST_F(ReceiptsTest, MetadataAndSizeAreKeptUntilItStarts) {
 
 TEST_F(ReceiptsTest, AFullQueueLetsThemWait) {
   int64_t room = 2;
-  Receipts bounded(*database, clock, [&](Connection& connection, const TriggeredRun& run) {
+  Receipts bounded(*database, clock, at_once([&](Connection& connection, const TriggeredRun& run) {
     const auto queued = connection.integer("SELECT count(*) FROM runs");
     if (**queued >= room) {
       Error full = make_error(Code::unavailable, "The queue is full.");
@@ -145,7 +169,7 @@ TEST_F(ReceiptsTest, AFullQueueLetsThemWait) {
       return Result<std::string>(full);
     }
     return submit_row(connection, run);
-  });
+  }));
   record({blob("a.mp4"), blob("b.mp4"), blob("c.mp4"), blob("d.mp4")});
   Started started = start(bounded);
   EXPECT_EQ(started.submitted, 2);
@@ -159,12 +183,12 @@ TEST_F(ReceiptsTest, AFullQueueLetsThemWait) {
 }
 
 TEST_F(ReceiptsTest, OneThatBreaksDoesNotBlockTheOthers) {
-  Receipts breaking(*database, clock, [](Connection& connection, const TriggeredRun& run) {
+  Receipts breaking(*database, clock, at_once([](Connection& connection, const TriggeredRun& run) {
     if (run.input.ends_with("0.mp4")) {
       return Result<std::string>(Error{Code::internal, "A bug."});
     }
     return submit_row(connection, run);
-  });
+  }));
   std::vector<Blob> blobs;
   // More that break than one transaction takes, before any that does not.
   for (int i = 0; i < 450; ++i) blobs.push_back(blob(fmt::format("a{:03}0.mp4", i)));
@@ -178,12 +202,12 @@ TEST_F(ReceiptsTest, OneThatBreaksDoesNotBlockTheOthers) {
 }
 
 TEST_F(ReceiptsTest, WhatCannotBeAskedOfOneBlobDoesNotBlockTheOthers) {
-  Receipts breaking(*database, clock, [](Connection& connection, const TriggeredRun& run) {
+  Receipts breaking(*database, clock, at_once([](Connection& connection, const TriggeredRun& run) {
     if (run.input.ends_with("a.mp4")) {
       return Result<std::string>(Error{Code::unavailable, "The disk does not answer."});
     }
     return submit_row(connection, run);
-  });
+  }));
   record({blob("a.mp4"), blob("b.mp4")});
   const Started started = start(breaking);
   EXPECT_EQ(started.submitted, 1);
@@ -192,9 +216,9 @@ TEST_F(ReceiptsTest, WhatCannotBeAskedOfOneBlobDoesNotBlockTheOthers) {
 }
 
 TEST_F(ReceiptsTest, AFullDiskEndsThePassAndLosesNothing) {
-  Receipts breaking(*database, clock, [](Connection&, const TriggeredRun&) {
+  Receipts breaking(*database, clock, at_once([](Connection&, const TriggeredRun&) {
     return Result<std::string>(Error{Code::no_space, "The disk is full."});
-  });
+  }));
   record({blob("a.mp4")});
   const auto started = breaking.start_due(trigger, always);
   ASSERT_FALSE(started.ok());
@@ -258,14 +282,42 @@ TEST_F(ReceiptsTest, AnOutputIsOneBehindALinkToo) {
   EXPECT_EQ(start().ignored, 1);
 }
 
+TEST_F(ReceiptsTest, WhileABlobIsLookedAtOthersWrite) {
+  trigger.location = *parse_location(folder.path().native());
+  int looks = 0;
+  const auto write = [&] {
+    ++looks;
+    // In the writer's thread this would wait for itself.
+    const Result<void> done = database->write([](Connection& connection) -> Result<void> {
+      TRY(connection.run("UPDATE runs SET priority = 0"));
+      return {};
+    });
+    EXPECT_TRUE(done.ok());
+  };
+  const PrepareRun add = at_once(submit_row);
+  Receipts looking(
+      *database, clock,
+      [&](const TriggeredRun& run) {
+        write();
+        return add(run);
+      },
+      [&](const std::filesystem::path& path) {
+        write();
+        return resolve_links(path);
+      });
+  record({blob("a.mp4")});
+  EXPECT_EQ(start(looking).submitted, 1);
+  EXPECT_GE(looks, 2);
+}
+
 TEST_F(ReceiptsTest, WhatATriggerAsksForComesWithTheRun) {
   trigger = trigger_of(
       "name='t'\nkind='poll'\nlocation='s3://b/in'\npipeline='p'\npool='nights'\npriority=7");
   Trigger::Asks asked;
-  Receipts seeing(*database, clock, [&](Connection& connection, const TriggeredRun& run) {
+  Receipts seeing(*database, clock, at_once([&](Connection& connection, const TriggeredRun& run) {
     asked = run.asks;
     return submit_row(connection, run);
-  });
+  }));
   record({blob("a.mp4")});
   start(seeing);
   EXPECT_EQ(asked, trigger.asks);

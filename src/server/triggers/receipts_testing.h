@@ -27,6 +27,14 @@ inline Result<std::string> submit_row(Connection& connection, const TriggeredRun
   return id;
 }
 
+// What looks at nothing before the transaction.
+using SubmitRun = std::function<Result<std::string>(Connection&, const TriggeredRun&)>;
+inline PrepareRun at_once(SubmitRun submit) {
+  return [submit = std::move(submit)](const TriggeredRun& run) -> Result<AddRun> {
+    return AddRun([submit, run](Connection& connection) { return submit(connection, run); });
+  };
+}
+
 inline std::unique_ptr<Database> open_database(const std::filesystem::path& file,
                                                DatabaseOptions options = {}) {
   auto opened = Database::open(file, std::move(options));

@@ -72,7 +72,7 @@ TEST(TriggerCrash, ADeathBeforeAnyCommitLosesAndDoublesNothing) {
   const auto life = [&](Database& database) {
     FakeWallClock wall;
     FakeClock clock;
-    Receipts receipts(database, wall, submit_row);
+    Receipts receipts(database, wall, at_once(submit_row));
     const auto store = open_local_store(in);
     TriggerScan scan(trigger, **store, receipts, clock);
     bool good = true;
@@ -157,7 +157,7 @@ void send(TriggerService& service, const Storm& storm, Senders& senders, int cal
 bool storm_life(Database& database, ObjectStore& store, const Storm& storm, Senders& senders) {
   SystemClock clock;
   SystemWallClock wall;
-  TriggerService service(TriggerParts{database, clock, wall, lend(store), submit_row});
+  TriggerService service(TriggerParts{database, clock, wall, lend(store), at_once(submit_row)});
   const Trigger trigger =
       trigger_of("name='e'\nkind='event'\nlocation='s3://b/in'\npipeline='p'\n");
   if (!service.replace({trigger}).ok()) return false;

@@ -34,12 +34,12 @@ struct TriggerRunnerTest : ::testing::Test {
   FakeClock clock;
   bool queue_is_full = false;
   Receipts receipts{
-      *database, wall, [this](Connection& connection, const TriggeredRun& run) {
+      *database, wall, at_once([this](Connection& connection, const TriggeredRun& run) {
         if (queue_is_full) {
           return Result<std::string>(Error{Code::unavailable, "The queue is full.", seconds(3)});
         }
         return submit_row(connection, run);
-      }};
+      })};
   int opened = 0;
   OpenPlace open = [this](const Location& place) {
     ++opened;

@@ -18,7 +18,7 @@ struct TriggerScanTest : ::testing::Test {
   std::unique_ptr<Database> database = open_database(folder.path() / "a.db");
   FakeWallClock wall;
   FakeClock clock;
-  Receipts receipts{*database, wall, submit_row};
+  Receipts receipts{*database, wall, at_once(submit_row)};
   std::unique_ptr<ObjectStore> memory = make_memory_store();
   CountingStore store{*memory};
   Trigger trigger = trigger_of(R"(

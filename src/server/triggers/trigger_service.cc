@@ -92,7 +92,7 @@ class TriggerService::Worker {
 };
 
 TriggerService::TriggerService(TriggerParts parts)
-    : parts_(std::move(parts)), receipts_(parts_.database, parts_.wall_clock, parts_.submit) {}
+    : parts_(std::move(parts)), receipts_(parts_.database, parts_.wall_clock, parts_.prepare) {}
 
 TriggerService::~TriggerService() {
   MutexLock lock(mutex_);
@@ -140,6 +140,12 @@ std::shared_ptr<TriggerService::Worker> TriggerService::find(const std::string& 
   MutexLock lock(mutex_);
   const auto found = workers_.find(name);
   return found == workers_.end() ? nullptr : found->second;
+}
+
+bool TriggerService::wake(const std::string& name) {
+  const auto worker = find(name);
+  if (worker) worker->wake();
+  return worker != nullptr;
 }
 
 Reply TriggerService::handle_event(const std::string& name, const Call& call) {

@@ -29,7 +29,7 @@ struct TriggerParts {
   const Clock& clock;
   const WallClock& wall_clock;
   OpenPlace open;
-  SubmitRun submit;
+  PrepareRun prepare;
 };
 
 // Safe from several threads.
@@ -49,6 +49,8 @@ class TriggerService {
   // By name. Errors: those of Database.
   Result<std::vector<TriggerReport>> reports();
   Receipts& receipts() { return receipts_; }
+  // There is something to start for it; false if no trigger of that name runs.
+  bool wake(const std::string& name);
 
   // POST and OPTIONS /v1/triggers/{name}/events: who may call is for the router to say. 200: every
   // blob that the events told of and that is there has its receipt on disk. 503: not all of them;

@@ -51,8 +51,8 @@ struct TriggerServiceTest : ::testing::Test {
       if (place.is_file()) return open_local_store(place.path);
       return std::unique_ptr<ObjectStore>(std::make_unique<CountingStore>(*asked));
     };
-    service =
-        std::make_unique<TriggerService>(TriggerParts{*database, clock, wall, open, submit_row});
+    service = std::make_unique<TriggerService>(
+        TriggerParts{*database, clock, wall, open, at_once(submit_row)});
   }
   static Trigger event_trigger() {
     return trigger_of(
