@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmark scripts compute themselves: medians and tables, the QDQ model, counted operations."""
+"""What the benchmark scripts compute themselves: medians and tables, goals, the QDQ model, counted operations."""
+import contextlib
+import io
 import unittest
 
 import common
+import service_load
 
 try:
     import numpy
@@ -63,6 +66,25 @@ class Tables(unittest.TestCase):
             common.call(["sh", "-c", "echo 'error: no, really' >&2; echo later >&2; exit 3"])
         with self.assertRaisesRegex(common.Failed, "is not installed"):
             common.call(["atelier-has-no-such-program"])
+
+
+class Goals(unittest.TestCase):
+    ROWS, FIRST = [["a", 5, 0], ["b", 5, 0]], {"p99_ms": 49.9, "errors": 0}
+    PAGES = {"page_50_queued_ms": 1, "page_1000_queued_ms": 99.9, "worst_page_ms": 2}
+
+    def tell(self, **other):
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told):
+            code = service_load.tell_goals(service_load.goals_of(other.get("rows", self.ROWS), {**self.FIRST, **other},
+                                                                 {**self.PAGES, **other}))
+        return code, told.getvalue().count(": NO")
+
+    def test_a_goal_that_is_missed_is_the_exit_code(self):
+        self.assertEqual(self.tell(), (0, 0))
+        for missed in ({"p99_ms": 50}, {"errors": 1}, {"rows": [["a", 5, 0], ["b", 5, 1]]}, {"page_50_queued_ms": 100},
+                       {"page_1000_queued_ms": 100}, {"worst_page_ms": 100}):
+            self.assertEqual(self.tell(**missed), (1, 1), missed)
+        self.assertEqual(self.tell(errors=1, p99_ms=50), (1, 2))
 
 
 @unittest.skipIf(onnx is None, "python3-onnx is not installed")

@@ -7,7 +7,7 @@ benchmarks/service_load.py [--quick]      environment: ATELIER (program)
 `bench_service_load` asks over 32 connections, at 2,000 a second and then as fast as it is answered; into a queue that is
 full; and of a service that is killed meanwhile and started again. Latency counts from when a request was due. Service and
 load share the processors, and so do the runs that the queue goes on starting: their input is absent, so each is a process
-that soon ends.
+that soon ends. The exit code is 1 when a goal was missed.
 """
 
 import json
@@ -40,7 +40,7 @@ class Loaded(ServiceCase):
 
     def __enter__(self):
         self.setUp()
-        assert self.start(), (self.folder / "serve.log").read_text()
+        assert self.start(), self.said().decode()
         return self
 
     def __exit__(self, *_):
@@ -100,13 +100,22 @@ def main():
     print(f"Pages of {pages['listed']} runs, the slowest of 20 in ms: 50 runs {pages['page_50_ms']:.1f}, of those queued "
           f"{pages['page_50_queued_ms']:.1f}; 1000 runs {pages['page_1000_ms']:.1f}, of those queued "
           f"{pages['page_1000_queued_ms']:.1f}; the slowest of all pages {pages['worst_page_ms']:.1f}.")
-    goals = {f"p99 under {MOST_P99_MS} ms": first["p99_ms"] < MOST_P99_MS, "no errors": first["errors"] == 0,
-             "nothing lost": all(one[-1] == 0 for one in rows),
-             f"pages under {MOST_PAGE_MS} ms": max(pages["page_50_queued_ms"], pages["page_1000_queued_ms"],
-                                                   pages["worst_page_ms"]) < MOST_PAGE_MS}
+    return tell_goals(goals_of(rows, first, pages))
+
+
+def goals_of(rows, first, pages):
+    """What issue 8 asks for, and whether it is so."""
+    slowest = max(pages[key] for key in ("page_50_queued_ms", "page_1000_queued_ms", "worst_page_ms"))
+    return {f"p99 under {MOST_P99_MS} ms": first["p99_ms"] < MOST_P99_MS, "no errors": first["errors"] == 0,
+            "nothing lost": all(one[-1] == 0 for one in rows), f"pages under {MOST_PAGE_MS} ms": slowest < MOST_PAGE_MS}
+
+
+def tell_goals(goals):
+    """The exit code."""
     for goal, met in goals.items():
         print(f"  {goal}: {'yes' if met else 'NO'}")
+    return 0 if all(goals.values()) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -127,6 +127,25 @@ def make_video(path, *options, frames=40, rate=25, size="64x48", filters="", sou
     return path
 
 
+def three_videos(folder):
+    """Three different ones: real ones, where they are, else made ones, and it says so."""
+    real = [SHARED / "media" / name for name in ("video_0.mov", "bikes.mp4", "carphone_pristine.mp4")]
+    missing = [str(path) for path in real if not path.exists()]
+    if not missing:
+        return real
+    print(f"SKIPPED: {', '.join(missing)} is absent, so no real videos are used but three generated ones", file=sys.stderr,
+          flush=True)
+    return [make_video(folder / f"generated{number}.mp4", frames=frames, filters=filters)
+            for number, (frames, filters) in enumerate(((50, ""), (40, ",hflip"), (60, ",negate")))]
+
+
+def cut_short(path, folder, seconds, scale):
+    """The beginning of a video that is long or large for a test."""
+    short = folder / f"short-{path.stem}.mp4"
+    ffmpeg("-i", path, "-t", seconds, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-vf", f"scale={scale}", "-c:a", "aac", short)
+    return short
+
+
 def share(items, one_in=2):
     """Every second one (or third...); all with $ATELIER_SLOW."""
     return list(items)[::1 if SLOW_RUN else one_in]

@@ -109,7 +109,8 @@ output = "{self.place}/out/{{stem}}.mp4"
         newest = self.wait_until_over(self.runs()[0]["id"])
         # What the run before made of that blob is replaced.
         self.assertEqual((newest["state"], newest["frames"]), ("finished", 20), newest["reason"])
-        logs = (self.folder / "serve.log").read_text() + json.dumps(self.runs())
+        logs = self.said().decode() + json.dumps(self.runs())
+        self.assertIn("Serving at", logs)
         self.assertNotIn("sig=", logs)
 
 

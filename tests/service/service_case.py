@@ -87,6 +87,7 @@ class ServiceCase(unittest.TestCase):
     """`self.start()` starts a service over `self.folder`; what it needs is written before."""
 
     limits = GENEROUS
+    context = None  # of TLS, where the service has it
 
     def setUp(self):
         scratch = tempfile.TemporaryDirectory(prefix="atelier-service-")
@@ -130,23 +131,28 @@ start_time = "1h"
 
     def start(self, *options, wait=True):
         """Starts it; returns when it answers, or has ended."""
-        log = open(self.folder / "serve.log", "ab")
-        self.process = subprocess.Popen(
-            [support.PROGRAM, "serve", "--config", str(self.folder / "atelier.toml"), *options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=self.environment())
-        log.close()
+        with open(self.folder / "serve.log", "ab") as log:
+            begin = log.tell()
+            self.process = subprocess.Popen(
+                [support.PROGRAM, "serve", "--config", str(self.folder / "atelier.toml"), *options],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment())
         self.addCleanup(self.stop)
         while wait:
-            line = self.process.stdout.readline().decode()
-            if not line:
-                self.process.wait()
+            has_ended = self.process.poll() is not None
+            for line in self.said()[begin:].decode(errors="replace").splitlines(keepends=True):
+                if line.startswith("Serving at ") and line.endswith("\n"):
+                    words = line.split()
+                    self.address, self.events_address = words[2].rstrip(","), words[-1].rstrip(".")
+                    self.token = (self.folder / "data/admin.token").read_text().strip()
+                    return True
+            if has_ended:
                 return False
-            if line.startswith("Serving at "):
-                words = line.split()
-                self.address, self.events_address = words[2].rstrip(","), words[-1].rstrip(".")
-                self.token = (self.folder / "data/admin.token").read_text().strip()
-                return True
+            time.sleep(0.01)  # another process: nothing to wait on
         return True
+
+    def said(self):
+        """What it printed, in all of its lives."""
+        return (self.folder / "serve.log").read_bytes()
 
     def stop(self, how=signal.SIGTERM):
         process, self.process = self.process, None
@@ -160,8 +166,6 @@ start_time = "1h"
             process.kill()
             process.wait()
             raise
-        finally:
-            process.stdout.close()
         return process.returncode
 
     def ask(self, method, path, body=None, token=True, headers=None, address=None, timeout=30):
@@ -173,7 +177,7 @@ start_time = "1h"
             sent.setdefault("Content-Type", "application/json")
         request = urllib.request.Request((address or self.address) + path, method=method, headers=sent,
                                          data=body.encode() if isinstance(body, str) else body)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.context))
         try:
             with opener.open(request, timeout=timeout) as answer:
                 return Reply(answer.status, answer.headers, answer.read())
@@ -204,7 +208,7 @@ start_time = "1h"
             if found:
                 return found
             time.sleep(0.05)
-        log = (self.folder / "serve.log").read_text()
+        log = self.said().decode(errors="replace")
         runs = [(run["input"], run["state"], run["reason"]) for run in self.runs()] if self.process else []
         return self.fail(f"{what} did not happen within {seconds} s; runs: {runs}; the service said: {log[-2000:]}")
 

@@ -21,22 +21,8 @@ class DroppedVideos(ServiceCase):
         self.configure(more=TRIGGER.format(media=self.media))
 
     def videos(self):
-        """Three videos, real ones where they are."""
-        real = [support.SHARED / "media" / name for name in ("video_0.mov", "bikes.mp4", "carphone_pristine.mp4")]
-        if all(path.exists() for path in real):
-            return real[:1] + [self.cut(path) for path in real[1:]]
-        print("skipping the real videos: they are not here")
-        made = []
-        for name in ("a", "b", "c"):
-            made.append(self.folder / f"{name}.mp4")
-            support.make_video(made[-1])
-        return made
-
-    def cut(self, path):
-        """The first second of a video that is long for a test."""
-        short = self.folder / path.name
-        support.ffmpeg("-i", path, "-t", "1", "-c:v", "libx264", "-vf", "scale=160:-2", "-c:a", "aac", short)
-        return short
+        first, *others = support.three_videos(self.folder)
+        return [first] + [support.cut_short(path, self.folder, "1", "160:-2") for path in others]
 
     def drop(self, path, name):
         """As who knows how does it: whole under another name, then renamed."""
