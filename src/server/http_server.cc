@@ -26,6 +26,7 @@ namespace atelier::server {
 namespace {
 
 using Time = std::chrono::steady_clock;
+constexpr std::chrono::milliseconds kWatchTick(200);  // of the watchdog
 
 constexpr size_t kHeaderRoom = size_t{32} << 10;
 constexpr size_t kPieceRoom = size_t{16} << 10;
@@ -151,7 +152,8 @@ class MicroListener final : public HttpListener {
     socket_ = std::move(bound.socket);
     port_ = bound.port;
     daemon_ = TRY(start_daemon());
-    watchdog_ = std::jthread([this](const std::stop_token& stop) { cut_overdue(stop); });
+    current_ = daemon_.get();
+    watchdog_ = std::jthread([this](const std::stop_token& stop) { watch(stop); });
     return {};
   }
 
@@ -163,8 +165,11 @@ class MicroListener final : public HttpListener {
     if (!daemon_) return {};  // it has stopped
     DaemonPtr fresh = TRY(start_daemon());
     const Fd listened(MHD_quiesce_daemon(daemon_.get()));
-    wait_until_answered();
+    // Whoever is connected, be it in the middle of a handshake, gets an answer first.
+    const auto now = Time::now();
+    leaving_.push_back({std::move(daemon_), now, now + options_.idle + options_.request_deadline});
     daemon_ = std::move(fresh);
+    current_ = daemon_.get();
     return {};
   }
 
@@ -173,8 +178,10 @@ class MicroListener final : public HttpListener {
     if (!daemon_) return;
     const Fd listened(MHD_quiesce_daemon(daemon_.get()));
     stopping_ = true;
+    if (options_.on_stop) options_.on_stop();
     wait_until_answered();
     daemon_.reset();
+    leaving_.clear();
     socket_ = Fd();
   }
 
@@ -384,14 +391,20 @@ class MicroListener final : public HttpListener {
                                                  MHD_RESPMEM_MUST_COPY);
     }
     if (response == nullptr) return MHD_NO;
-    add_headers(response, said.reply);
+    add_headers(response, said.reply, goes_on(connection));
     const MHD_Result queued =
         MHD_queue_response(connection, static_cast<unsigned>(said.reply.status), response);
     MHD_destroy_response(response);
     return queued;
   }
 
-  void add_headers(MHD_Response* response, const Reply& reply) const {
+  // Whether another request may come over it.
+  bool goes_on(MHD_Connection* connection) const {
+    const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_DAEMON);
+    return !stopping_ && (info == nullptr || info->daemon == current_);
+  }
+
+  void add_headers(MHD_Response* response, const Reply& reply, bool goes_on) const {
     if (reply.status != 204) MHD_add_response_header(response, "Content-Type", reply.type.c_str());
     // What is served is data: nothing of it may be run, framed or guessed at by a browser.
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
@@ -403,7 +416,7 @@ class MicroListener final : public HttpListener {
       if (name == "Cache-Control") MHD_del_response_header(response, "Cache-Control", "no-store");
       MHD_add_response_header(response, name.c_str(), value.c_str());
     }
-    if (stopping_) MHD_add_response_header(response, "Connection", "close");
+    if (!goes_on) MHD_add_response_header(response, "Connection", "close");
   }
 
   void wait_until_answered() {
@@ -414,17 +427,38 @@ class MicroListener final : public HttpListener {
     }
   }
 
-  void cut_overdue(const std::stop_token& stop) {
+  // Ends daemons that were replaced, when their last connection has gone or has had its time.
+  void end_left() {
+    const auto now = Time::now();
+    std::vector<Leaving> left;
+    MutexLock lock(daemon_mutex_);
+    std::erase_if(leaving_, [&](Leaving& one) {
+      const auto* info = MHD_get_daemon_info(one.daemon.get(), MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+      // One that was accepted a moment ago may not be counted yet.
+      const bool is_idle =
+          info != nullptr && info->num_connections == 0 && now - one.since > kWatchTick;
+      if (!is_idle && now < one.until) return false;
+      left.push_back(std::move(one));
+      return true;
+    });
+  }
+
+  void watch(const std::stop_token& stop) {
     while (!stop.stop_requested()) {
-      MutexLock lock(mutex_);
-      changed_.wait_for(mutex_, stop, std::chrono::milliseconds(200), [] { return false; });
-      const auto now = Time::now();
-      for (const auto& [key, connected] : connected_) {
-        if (!connected->deadline || *connected->deadline > now) continue;
-        connected->deadline.reset();
-        ++overdue_;
-        ::shutdown(connected->fd, SHUT_RDWR);
-      }
+      cut_overdue(stop);
+      end_left();
+    }
+  }
+
+  void cut_overdue(const std::stop_token& stop) {
+    MutexLock lock(mutex_);
+    changed_.wait_for(mutex_, stop, kWatchTick, [] { return false; });
+    const auto now = Time::now();
+    for (const auto& [key, connected] : connected_) {
+      if (!connected->deadline || *connected->deadline > now) continue;
+      connected->deadline.reset();
+      ++overdue_;
+      ::shutdown(connected->fd, SHUT_RDWR);
     }
   }
 
@@ -443,6 +477,13 @@ class MicroListener final : public HttpListener {
   int answering_ GUARDED_BY(mutex_) = 0;  // whose answers are being made
   Mutex daemon_mutex_;
   DaemonPtr daemon_ GUARDED_BY(daemon_mutex_);
+  std::atomic<MHD_Daemon*> current_ = nullptr;  // daemon_
+  // Replaced, and here for those that are connected, for so long.
+  struct Leaving {
+    DaemonPtr daemon;
+    Time::time_point since, until;
+  };
+  std::vector<Leaving> leaving_ GUARDED_BY(daemon_mutex_);
   std::jthread watchdog_;  // last: it ends first
 };
 

@@ -29,6 +29,8 @@ struct ListenerOptions {
   int connections_of_one_address = 128;  // nobody fills the service alone
   int at_once = 256;
   size_t most_body = size_t{1} << 20;
+  // Called when it stops, before it waits for what is under way: wakes streams that wait for news.
+  std::function<void()> on_stop;
   std::chrono::milliseconds request_deadline = std::chrono::seconds(30);
   std::chrono::seconds idle = std::chrono::seconds(30);  // of a connection between requests
   std::string certificate;                               // PEM files; empty: plain HTTP

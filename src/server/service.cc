@@ -190,6 +190,7 @@ Result<void> Service::Parts::make_listeners() {
     options.key = config.tls->key.string();
   }
   ListenerOptions streaming = options;
+  streaming.on_stop = [this] { bell.ring(); };
   streaming.host = numeric(config.events_listen.host);
   streaming.port = config.events_listen.port;
   streaming.connections = static_cast<int>(config.limits.max_streams);
@@ -238,8 +239,6 @@ void Service::run(const std::stop_token& stop) {
   });
   parts_->dispatcher->run(stop);
   keeper.request_stop();
-  // Streams wait for news.
-  parts_->bell.ring();
   parts_->listener->stop();
   parts_->stream_listener->stop();
 }

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -109,6 +110,28 @@ class Tls(ServiceCase):
         self.install("two")
         self.reload()
         self.assertTrue(self.is_served(self.address, "two"))
+
+    def test_no_request_is_cut_by_a_reload(self):
+        self.assertTrue(self.start())
+        over, answers, cut = threading.Event(), [], []
+
+        def ask():
+            while not over.is_set():
+                try:
+                    answers.append(self.ask("GET", "/health", token=False).status)
+                except OSError as error:
+                    cut.append(repr(error))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(10):
+            self.reload()
+        over.set()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(set(answers), {200})
+        self.assertEqual(cut, [], f"{len(cut)} of {len(answers) + len(cut)}")
 
 
 if __name__ == "__main__":
