@@ -54,6 +54,7 @@
 //   preemptible = true               whether they may be taken away [false]
 //                                    and what `atelier run` needs of the engine:
 //   workers, threads, memory         of local: --workers, --threads, --memory (also of others)
+//   progress_timeout = "5m"          a scorer that takes longer for a frame is ended [30m]
 //   nodes = "1..8"                   of mpi and slurm
 //   partition, account, constraint, gres, time, gang                               of slurm
 //   interface                                                         of mpi and of gangs of slurm
@@ -138,6 +139,7 @@ struct PoolConfig {
   bool preemptible = false;
   // Of the engine; 0 and "" are its defaults.
   int workers = 0, threads = 0, ranks_per_node = 0;
+  std::chrono::seconds progress_timeout{0};
   uint64_t memory = 0;  // bytes
   std::string nodes, partition, account, constraint, gres, time, interface;
   std::filesystem::path hosts;

@@ -79,6 +79,7 @@ Result<void> read_engine_options(TomlReader& reader, const std::filesystem::path
   const bool is_mpi = pool.engine == EngineName::mpi;
   pool.threads = static_cast<int>(TRY(reader.integer("threads", 0, 1024, 0)));
   pool.memory = TRY(reader.bytes("memory", 0));
+  pool.progress_timeout = TRY(reader.duration("progress_timeout", pool.progress_timeout));
   pool.workers = static_cast<int>(TRY(reader.integer("workers", 0, 1024, 0)));
   if (pool.workers > 0 && pool.engine != EngineName::local) {
     return of_other_engine(reader, "workers", "local");
@@ -142,6 +143,7 @@ std::vector<std::string> engine_arguments(const PoolConfig& pool) {
   add_number("workers", static_cast<uint64_t>(pool.workers));
   add_number("threads", static_cast<uint64_t>(pool.threads));
   add_number("memory", pool.memory == 0 ? 0 : std::max<uint64_t>(pool.memory >> 10, 1), "K");
+  add_number("progress-timeout", static_cast<uint64_t>(pool.progress_timeout.count()));
   add_number("ranks-per-node", static_cast<uint64_t>(pool.ranks_per_node));
   for (const TextOption& option : kTextOptions) {
     const std::string& value = pool.*option.value;

@@ -158,6 +158,7 @@ name = "here"
 workers = 3
 threads = 2
 memory = "10G"
+progress_timeout = "5m"
 max = 2
 min = 1
 idle_timeout = "0s"
@@ -186,7 +187,8 @@ ranks_per_node = 2
 )"));
   ASSERT_EQ(config.pools.size(), 3U);
   EXPECT_THAT(engine_arguments(config.pools[0]),
-              ElementsAre("--engine=local", "--workers=3", "--threads=2", "--memory=10485760K"));
+              ElementsAre("--engine=local", "--workers=3", "--threads=2", "--memory=10485760K",
+                          "--progress-timeout=300"));
   EXPECT_EQ(config.pools[0].min, 1);
   EXPECT_EQ(config.pools[0].idle_timeout, std::chrono::seconds(0));
   const PoolConfig& nights = config.pools[1];

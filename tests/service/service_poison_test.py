@@ -125,6 +125,19 @@ class Poison(ServiceCase):
         self.assertEqual(support.frame_count(self.media / "out" / "poison.mp4"), 60)
         print(f"{len(poisoner.harmed)} scorers ended by the poison")
 
+    def test_what_has_its_scorers_hang_is_set_aside_and_the_next_one_finishes(self):
+        config = self.folder / "atelier.toml"
+        config.write_text(config.read_text().replace('name = "local"', 'name = "local"\nprogress_timeout = "1s"'))
+        self.assertTrue(self.start())
+        run = self.submit("poison.mp4").json()["id"]
+        poisoner = self.poison(run, self.hang)
+        following = self.submit("next.mp4").json()["id"]
+        over = self.wait_until_over(run)
+        poisoner.end()
+        self.assertEqual((over["state"], over["attempts"]), ("set_aside", 2), over["reason"])
+        self.assertGreaterEqual(len(poisoner.harmed), 2)
+        self.assertEqual(self.wait_until_over(following)["state"], "finished")
+
     def test_what_has_its_scorers_hang_ends_at_its_bound_and_the_next_one_finishes(self):
         self.assertTrue(self.start())
         run = self.submit("poison.mp4", max_seconds=3).json()["id"]
