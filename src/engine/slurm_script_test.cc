@@ -118,6 +118,11 @@ TEST(SlurmScript, WhereStoresAreGoesAlong) {
     EXPECT_THAT(along, Contains(name));
     ::unsetenv(name);
   }
+  for (const char* address : {"https://user:secret@host", "https://host?sig=secret"}) {
+    ::setenv("AZURE_STORAGE_SERVICE_ENDPOINT", address, 1);
+    EXPECT_THAT(harmless_variables(), Not(Contains("AZURE_STORAGE_SERVICE_ENDPOINT")));
+  }
+  ::unsetenv("AZURE_STORAGE_SERVICE_ENDPOINT");
 }
 
 // The script for real, with a worker and Slurm's commands that are small scripts of the test.

@@ -2,6 +2,7 @@
 #include "engine/worker_process.h"
 
 #include <cstdlib>
+#include <string_view>
 
 namespace atelier::engine {
 
@@ -16,6 +17,16 @@ Code code_of_exit(int code) {
     default: return Code::internal;
   }
 }
+
+namespace {
+
+// An address may hold a password, or a SAS in its query. No store is opened at such a one.
+bool is_harmless(std::string_view name, std::string_view value) {
+  return name.find("ENDPOINT") == std::string_view::npos ||
+         value.find_first_of("@?") == std::string_view::npos;
+}
+
+}  // namespace
 
 std::vector<std::string> harmless_variables() {
   std::vector<std::string> names;
@@ -42,7 +53,8 @@ std::vector<std::string> harmless_variables() {
                            "AZURE_STORAGE_SERVICE_ENDPOINT",
                            "OMP_WAIT_POLICY",
                            "SVT_LOG"}) {
-    if (std::getenv(name) != nullptr) names.emplace_back(name);
+    const char* value = std::getenv(name);
+    if (value != nullptr && is_harmless(name, value)) names.emplace_back(name);
   }
   return names;
 }

@@ -47,7 +47,7 @@ TEST(AzureList, FoldersAreNoBlobs) {
 }
 
 TEST(AzureList, WhatXmlCannotHoldIsDecoded) {
-  const auto encoded = [](std::string name) {
+  const auto encoded = [](const std::string& name) {
     std::string xml = page_xml(blob_xml(name));
     return xml.replace(xml.find("<Name>"), 6, "<Name Encoded=\"true\">");
   };
