@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/inputs.h"
 #include "store/copy.h"
+#include "store/names.h"
 
 namespace atelier::cli {
 namespace {
@@ -16,6 +17,8 @@ struct Job {
   std::unique_ptr<ObjectStore> from, to;
   std::vector<CopyItem> items;
   std::string target;  // for people
+  uint64_t left_out = 0;
+  std::string first_left_out;
 };
 
 Result<ObjectInfo> find_object(const Place& place, const std::string& text) {
@@ -48,14 +51,38 @@ Result<Job> plan_one(const CopyCommandOptions& options) {
   return job;
 }
 
+// All that `job.from` has.
+Result<void> list_items(Job& job) {
+  constexpr size_t kPage = 1000;
+  std::string after;
+  do {
+    ListPage page = TRY(job.from->list("", after, kPage));
+    for (ObjectInfo& info : page.objects) {
+      std::string key = info.key;
+      job.items.push_back({std::move(info), std::move(key)});
+    }
+    if (job.left_out == 0) job.first_left_out = std::move(page.first_unnamed);
+    job.left_out += page.unnamed;
+    after = std::move(page.next);
+  } while (!after.empty());
+  return {};
+}
+
+std::string left_out_sentence(const Job& job, const std::string& from) {
+  return fmt::format(
+      "{} of the objects below {} are not copied, since a name with an empty, '.' or '..' part "
+      "can be no file's ('{}' is one); rename them in the store.",
+      job.left_out, from, percent_encode(job.first_left_out.substr(0, 200)));
+}
+
 Result<Job> plan_all(const CopyCommandOptions& options) {
   const Location from = TRY(parse_location(options.from));
   const Location to = TRY(parse_location(options.to));
   Job job;
   job.from = TRY(open_folder(from));
-  for (ObjectInfo& info : TRY(list_all(*job.from, ""))) {
-    std::string key = info.key;
-    job.items.push_back({std::move(info), std::move(key)});
+  TRY(list_items(job));
+  if (job.items.empty() && job.left_out > 0) {
+    return Error{Code::invalid_input, left_out_sentence(job, from.url())};
   }
   if (job.items.empty()) {
     return make_error(Code::invalid_input, "There is nothing below {}; check its name.",
@@ -72,6 +99,7 @@ Result<void> cp_command(const CopyCommandOptions& options, Console& console,
                         const std::stop_token& stop) {
   const Job job = TRY(options.recursive ? plan_all(options) : plan_one(options));
   for (const std::string& note : notes_of_stores()) console.note(note);
+  if (job.left_out > 0) console.note(left_out_sentence(job, job.from->url("")));
   uint64_t all_bytes = 0;
   for (const CopyItem& item : job.items) all_bytes += item.from.size;
   CopyOptions how;
@@ -84,8 +112,9 @@ Result<void> cp_command(const CopyCommandOptions& options, Console& console,
   const CopyTotals done = TRY(copy_objects(*job.from, *job.to, job.items, how, clock, stop));
   console.say(fmt::format("Copied to {}: {} objects, {}; there already: {}.", job.target,
                           done.objects, size_text(done.bytes), done.skipped));
-  const nlohmann::json object = {
+  nlohmann::json object = {
       {"objects", done.objects}, {"bytes", done.bytes}, {"skipped", done.skipped}};
+  if (job.left_out > 0) object["left_out"] = job.left_out;
   console.object(object.dump(2) + "\n");
   return {};
 }

@@ -107,6 +107,24 @@ TEST(SlurmScript, NothingSecretGoesAlong) {
   }
 }
 
+// Else a rank takes the same keys to another server.
+TEST(SlurmScript, WhereStoresAreGoesAlong) {
+  const auto names = {
+      "AWS_ENDPOINT_URL",   "AWS_ENDPOINT_URL_S3",   "AWS_REGION",
+      "AWS_DEFAULT_REGION", "AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_SERVICE_ENDPOINT"};
+  for (const char* name : names) ::setenv(name, "x", 1);
+  const auto along = harmless_variables();
+  for (const char* name : names) {
+    EXPECT_THAT(along, Contains(name));
+    ::unsetenv(name);
+  }
+  for (const char* address : {"https://user:secret@host", "https://host?sig=secret"}) {
+    ::setenv("AZURE_STORAGE_SERVICE_ENDPOINT", address, 1);
+    EXPECT_THAT(harmless_variables(), Not(Contains("AZURE_STORAGE_SERVICE_ENDPOINT")));
+  }
+  ::unsetenv("AZURE_STORAGE_SERVICE_ENDPOINT");
+}
+
 // The script for real, with a worker and Slurm's commands that are small scripts of the test.
 class ScriptTest : public testing::Test {
  protected:

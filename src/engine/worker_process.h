@@ -22,8 +22,9 @@ inline constexpr int kGangBroken = 76;
 // The inverse of the program's exit codes.
 Code code_of_exit(int code);
 
-// Variables that are set here and may go to other hosts, by name: places of programs and files, and
-// no secret, since what goes along is sent in clear (MPI) or kept in files (Slurm).
+// Variables that are set here and may go to other hosts, by name: places of programs, files and
+// stores (where credentials stay in files, those must not lead elsewhere there), and no secret,
+// since what goes along is sent in clear (MPI) or kept in files (Slurm).
 std::vector<std::string> harmless_variables();
 
 }  // namespace atelier::engine

@@ -79,7 +79,7 @@ class Copier {
   Result<bool> is_whole(const CopyItem& item, const Written& written);
   Result<std::string> hash_at(const std::string& key, uint64_t size, const std::string& etag);
   Result<void> settle_conflict(const CopyItem& item, const Condition& condition);
-  Result<void> remove_damaged(const CopyItem& item);
+  Error remove_damaged(const CopyItem& item, const Written& written);
   Error changed(const CopyItem& item) const {
     return make_error(Code::conflict, "{} changed while it was being written; start again.",
                       to_.url(item.to));
@@ -197,8 +197,18 @@ Result<bool> Copier::is_whole(const CopyItem& item, const Written& written) {
   return TRY(hash_at(item.to, there->size, there->etag)) == written.sha256;
 }
 
-Result<void> Copier::remove_damaged(const CopyItem& item) {
-  TRY(to_.remove(item.to));
+// No store removes under a condition: looking first leaves little time for another's write to be
+// taken away in place of ours.
+Error Copier::remove_damaged(const CopyItem& item, const Written& written) {
+  const auto there = to_.head(item.to);
+  if (there.ok() && (!*there || (*there)->etag != written.outcome.etag)) return changed(item);
+  const auto removed = there.ok() ? to_.remove(item.to) : Result<bool>(there.error());
+  if (!removed.ok()) {
+    return make_error(Code::corrupt,
+                      "{} is not what was read of {} and could not be removed ({}); remove it, and "
+                      "run the same command again.",
+                      to_.url(item.to), from_.url(item.from.key), removed.error().message);
+  }
   return make_error(Code::corrupt,
                     "{} was not what was read of {} and has been removed; run the same command "
                     "again, and if it comes back look at the store or the disk.",
@@ -217,7 +227,7 @@ Result<void> Copier::copy(const CopyItem& item) {
     bytes_done_ -= item.from.size;
     return settle_conflict(item, *condition);
   }
-  if (!TRY(is_whole(item, written))) return remove_damaged(item);
+  if (!TRY(is_whole(item, written))) return remove_damaged(item, written);
   finished(item, true);
   return {};
 }

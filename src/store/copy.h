@@ -7,8 +7,9 @@
 // same: so the same call goes on after one that was cut short. Of one large object it begins anew,
 // unless the kind of the destination keeps what arrived (azure/azure_store.h).
 //
-// Cost: reads twice what it writes. Memory: about 64 MiB for objects of more than 8 MiB, which go
-// one after the other; as much for four smaller ones, which go at the same time.
+// Cost: reads twice what it writes. Memory: about 64 MiB for four objects of up to 8 MiB, which go
+// at the same time; about 100 MiB for a larger one, which go one after the other, and 200 MiB for
+// one of 40 GiB, whose parts are larger (remote_transfer.h).
 #pragma once
 
 #include <functional>
@@ -42,7 +43,7 @@ struct CopyOptions {
 // Stops at the first error, which is returned after what is under way has ended; what was written
 // until then stays. Errors: conflict (the source changed, or somebody wrote to the destination
 // meanwhile), invalid_argument (something else is there), corrupt (a copy was not what was read,
-// and is removed), cancelled, and those of the stores.
+// and is removed if it can be), cancelled, and those of the stores.
 Result<CopyTotals> copy_objects(ObjectStore& from, ObjectStore& to,
                                 const std::vector<CopyItem>& items, const CopyOptions& options,
                                 Clock& clock, const std::stop_token& stop);

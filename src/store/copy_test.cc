@@ -37,12 +37,15 @@ class DamagingStore final : public ObjectStore {
  public:
   explicit DamagingStore(ObjectStore& inner) : inner_(inner) {}
   bool damages = true;
-  std::function<void()> on_append;
+  std::optional<Error> cannot_remove;
+  std::function<void()> on_append, after_get;
 
   Result<std::optional<ObjectInfo>> head(std::string_view key) override { return inner_.head(key); }
   Result<std::vector<std::byte>> get(std::string_view key, ByteRange range,
                                      std::string_view if_match) override {
-    return inner_.get(key, range, if_match);
+    auto bytes = inner_.get(key, range, if_match);
+    if (after_get) after_get();
+    return bytes;
   }
   Result<PutOutcome> put(std::string_view key, std::span<const std::byte> bytes,
                          const Condition& condition) override {
@@ -51,7 +54,9 @@ class DamagingStore final : public ObjectStore {
   Result<ListPage> list(std::string_view prefix, std::string_view after, size_t limit) override {
     return inner_.list(prefix, after, limit);
   }
-  Result<bool> remove(std::string_view key) override { return inner_.remove(key); }
+  Result<bool> remove(std::string_view key) override {
+    return cannot_remove ? Result<bool>(*cannot_remove) : inner_.remove(key);
+  }
   Result<bool> decides_conditions(std::string_view key) override {
     return inner_.decides_conditions(key);
   }
@@ -157,6 +162,24 @@ TEST_F(CopyObjects, SomethingElseIsReplacedOnlyWhenAsked) {
     EXPECT_EQ(copy(*from_, *to_, options).value(), (CopyTotals{1, size, 0}));
     EXPECT_EQ(to_->get("to/x").value(), content(size, 1));
   }
+}
+
+TEST_F(CopyObjects, ADamagedCopyThatCannotBeRemovedIsSaidToBeDamaged) {
+  put(*from_, "x", content(100, 1));
+  DamagingStore damaging(*to_);
+  damaging.cannot_remove = Error{Code::unavailable, "Away."};
+  const auto damaged = copy(*from_, damaging);
+  ASSERT_FALSE(damaged.ok());
+  EXPECT_EQ(damaged.error().code, Code::corrupt);
+  EXPECT_THAT(damaged.error().message, HasSubstr("could not be removed (Away.)"));
+}
+
+TEST_F(CopyObjects, WhatAnotherWroteInPlaceOfADamagedCopyStays) {
+  put(*from_, "x", content(100, 1));
+  DamagingStore damaging(*to_);
+  damaging.after_get = [&] { put(*to_, "to/x", content(7, 2)); };
+  EXPECT_EQ(copy(*from_, damaging).error().code, Code::conflict);
+  EXPECT_EQ(to_->get("to/x").value(), content(7, 2));
 }
 
 TEST_F(CopyObjects, ADamagedCopyIsRemovedAndSaid) {

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <limits>
 
+#include "store/http/endpoint.h"
 #include "store/names.h"
 #include "store/s3/s3_credentials.h"
 #include "store/secret.h"
@@ -272,7 +273,7 @@ Result<azure::Account> Credentials::azure(const Location& place, const Notes& no
     account.endpoint = TRY(of_account(variables_, "AZURE_STORAGE_SERVICE_ENDPOINT", place.account))
                            .value_or("https://" + place.account + ".blob.core.windows.net");
   }
-  account.endpoint = without_slash(account.endpoint);
+  account.endpoint = TRY(http::parse_endpoint(account.endpoint, "a store of Azure's"));
   const Patience patience = TRY(this->patience(place));
   account.http.stall_timeout = patience.stall;
   account.retries = patience.retries();
@@ -322,7 +323,10 @@ Result<s3::Bucket> Credentials::s3(const Location& place, Clock& clock, const No
   s3::Bucket bucket;
   bucket.name = place.container;
   bucket.region = value("region", usual.region.empty() ? bucket.region : usual.region);
-  bucket.endpoint = without_slash(value("endpoint", usual.endpoint));
+  bucket.endpoint = value("endpoint", usual.endpoint);
+  if (!bucket.endpoint.empty()) {
+    bucket.endpoint = TRY(http::parse_endpoint(bucket.endpoint, "an S3 server"));
+  }
   bucket.keys = usual.keys;
   using Style = s3::Bucket::Style;
   const std::string style = value("style");

@@ -346,6 +346,8 @@ Result<ListPage> EncryptingStore::list(std::string_view prefix, std::string_view
       page.objects.push_back(std::move(info));
     }
     page.next = std::move(inner.next);
+    if (page.unnamed == 0) page.first_unnamed = std::move(inner.first_unnamed);
+    page.unnamed += inner.unnamed;
   } while (!page.next.empty() && page.objects.size() < limit);
   // What follows a full page may be the keys alone, after which there is nothing.
   const bool keys_follow = page.next < kKeysName && kKeysName.starts_with(prefix);

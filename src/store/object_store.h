@@ -56,6 +56,10 @@ struct ByteRange {
 struct ListPage {
   std::vector<ObjectInfo> objects;  // ordered by key, bytewise
   std::string next;                 // pass as `after` for the following page; empty at the end
+  // Objects up to here whose keys break the rule at ObjectStore: others wrote them, and they can be
+  // neither listed nor read. What only marks a folder ("a/", empty) is not counted.
+  uint64_t unnamed = 0;
+  std::string first_unnamed{};  // the key of one of them
 };
 
 // An object in the making: invisible until commit; dropping it without commit leaves nothing

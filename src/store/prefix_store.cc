@@ -34,6 +34,7 @@ Result<ListPage> PrefixStore::list(std::string_view prefix, std::string_view aft
   ListPage page = TRY(inner_->list(whole(prefix), from, limit));
   for (ObjectInfo& info : page.objects) info.key.erase(0, prefix_.size());
   if (!page.next.empty()) page.next.erase(0, prefix_.size());
+  if (page.unnamed > 0) page.first_unnamed.erase(0, prefix_.size());
   return page;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/remote_store.h"
 
+#include <utility>
+
 #include "store/names.h"
 
 namespace atelier {
@@ -10,6 +12,19 @@ namespace {
 constexpr uint64_t kBeyondAll = uint64_t{1} << 62;
 
 }  // namespace
+
+void UnnamedObjects::see(std::string_view key, uint64_t size) {
+  const bool marks_folder = size == 0 && key.ends_with('/');
+  const bool is_ours = key.starts_with(kReservedName) ||
+                       key.find("/" + std::string(kReservedName)) != std::string_view::npos;
+  if (marks_folder || is_ours) return;
+  if (count_++ == 0) first_ = key;
+}
+
+void UnnamedObjects::tell(ListPage& page) {
+  if (count_ > 0 && page.unnamed == 0) page.first_unnamed = std::move(first_);
+  page.unnamed += std::exchange(count_, 0);
+}
 
 Error RemoteStore::absent(std::string_view key) const {
   return make_error(Code::invalid_input, "{} does not exist; check its name.", url(key));

@@ -12,6 +12,19 @@
 
 namespace atelier {
 
+// Counts the objects of a list that no key of ours names (ListPage::unnamed). Each is told in the
+// page of the object that follows it, or in the last one, so that none is told twice.
+class UnnamedObjects {
+ public:
+  void see(std::string_view key, uint64_t size);
+  // Before an object is added, and at the list's end.
+  void tell(ListPage& page);
+
+ private:
+  uint64_t count_ = 0;
+  std::string first_;
+};
+
 class RemoteStore : public ObjectStore {
  public:
   Result<std::vector<std::byte>> get(std::string_view key, ByteRange range,

@@ -6,6 +6,8 @@
 namespace atelier {
 namespace {
 
+constexpr uint64_t kMostReserved = uint64_t{64} << 20;
+
 size_t part_size(size_t number) {
   return static_cast<size_t>(kRemotePiece) + number * static_cast<size_t>(kRemotePiece) / 100;
 }
@@ -61,7 +63,8 @@ Result<std::vector<std::byte>> fetch_range(ByteRange range, std::string_view if_
                  "A store sent other bytes than it was asked for; read them again."};
   }
   if (bytes.size() == wanted) return bytes;
-  bytes.reserve(static_cast<size_t>(wanted));
+  // How much there is, a stranger may have said.
+  bytes.reserve(static_cast<size_t>(std::min(wanted, kMostReserved)));
   const auto rest = fetch_pieces(range.offset + bytes.size(), range.offset + wanted, first.etag,
                                  fetch, most, bytes);
   if (rest.ok()) return bytes;
@@ -72,13 +75,15 @@ Result<std::vector<std::byte>> fetch_range(ByteRange range, std::string_view if_
 PartSender::~PartSender() { stop(); }
 
 void PartSender::stop() {
-  for (auto& part : under_way_) part.wait();
+  for (auto& part : under_way_) part.name.wait();
   under_way_.clear();
+  bytes_under_way_ = 0;
   buffer_.clear();
 }
 
 Result<void> PartSender::wait_for_one() {
-  auto name = under_way_.front().get();
+  auto name = under_way_.front().name.get();
+  bytes_under_way_ -= under_way_.front().size;
   under_way_.pop_front();
   if (!name.ok()) {
     failure_ = name.error();
@@ -89,13 +94,20 @@ Result<void> PartSender::wait_for_one() {
 }
 
 Result<void> PartSender::send_buffer() {
-  if (under_way_.size() >= kPiecesAtOnce) TRY(wait_for_one());
-  under_way_.push_back(
+  const size_t size = buffer_.size();
+  while (!under_way_.empty() &&
+         (under_way_.size() >= kPiecesAtOnce || bytes_under_way_ + size > most_bytes_)) {
+    TRY(wait_for_one());
+  }
+  auto name =
       std::async(std::launch::async, [this, number = sent_, bytes = std::move(buffer_)]() mutable {
         return send_(number, std::move(bytes));
-      }));
+      });
+  under_way_.push_back({std::move(name), size});
+  bytes_under_way_ += size;
   ++sent_;
   buffer_ = {};
+  buffer_.reserve(part_size(sent_));  // it would be doubled to more
   return {};
 }
 

@@ -35,15 +35,17 @@ using FetchPiece = std::function<Result<FetchedPiece>(uint64_t offset, uint64_t 
 Result<std::vector<std::byte>> fetch_range(ByteRange range, std::string_view if_match,
                                            const FetchPiece& fetch, uint64_t most = kRemotePiece);
 
-// Sends what is appended as numbered parts, kPiecesAtOnce of them at a time; append waits while as
-// many are under way. Parts get larger as there are more, so that no service's limit on their
-// number (10,000; Swift's 1,000) ends an upload before 40 GiB: part n has 8 MiB * (1 + n / 100).
+// Sends what is appended as numbered parts, kPiecesAtOnce of them and `most_bytes` at a time, but
+// always one; append waits while as many are under way. Parts get larger as there are more, so that
+// no service's limit on their number (10,000; Swift's 1,000) ends an upload before 40 GiB: part n
+// has 8 MiB * (1 + n / 100).
 class PartSender {
  public:
   // Sends part `number`, counted from 0, and returns the name that the service lists it by. Called
   // from several threads.
   using Send = std::function<Result<std::string>(size_t number, std::vector<std::byte> bytes)>;
-  explicit PartSender(Send send) : send_(std::move(send)) {}
+  explicit PartSender(Send send, uint64_t most_bytes = uint64_t{64} << 20)
+      : send_(std::move(send)), most_bytes_(most_bytes) {}
   ~PartSender();
   PartSender(const PartSender&) = delete;
   PartSender& operator=(const PartSender&) = delete;
@@ -64,8 +66,14 @@ class PartSender {
   Result<void> wait_for_one();
 
   const Send send_;
+  const uint64_t most_bytes_;
   std::vector<std::byte> buffer_;
-  std::deque<std::future<Result<std::string>>> under_way_;
+  struct Part {
+    std::future<Result<std::string>> name;
+    size_t size = 0;
+  };
+  std::deque<Part> under_way_;
+  uint64_t bytes_under_way_ = 0;
   std::vector<std::string> names_;
   size_t sent_ = 0;
   Result<void> failure_;

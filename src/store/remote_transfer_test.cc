@@ -161,6 +161,17 @@ TEST(FetchRange, TheErrorOfAPieceIsThatOfAll) {
   }
 }
 
+// What a server says of a size is not believed before the bytes are there.
+TEST(FetchRange, ASizeThatCannotBeTakesNoMemory) {
+  const auto bytes = fetch_range({}, {}, [](uint64_t offset, uint64_t length, const std::string&) {
+    if (offset > 0) return Result<FetchedPiece>(Error{Code::unavailable, "No more."});
+    return Result<FetchedPiece>(
+        FetchedPiece{std::vector<std::byte>(static_cast<size_t>(length)), "e", 1ULL << 62});
+  });
+  ASSERT_FALSE(bytes.ok());
+  EXPECT_EQ(bytes.error().message, "No more.");
+}
+
 // Holds threads until it is their turn: the last of a batch goes first.
 class Reversed {
  public:
@@ -323,18 +334,50 @@ TEST(PartSender, GoesWhenItsPartsHaveEnded) {
   EXPECT_EQ(slow.ended, 2);
 }
 
+// The most bytes and parts that were under way at a time.
+class UnderWay {
+ public:
+  // A part stays for a moment unless it meets one more than may be under way.
+  explicit UnderWay(size_t parts = kPiecesAtOnce) : allowed_(parts) {}
+  PartSender::Send sender() {
+    return [this](size_t number, const std::vector<std::byte>& bytes) -> Result<std::string> {
+      std::unique_lock lock(mutex_);
+      most_parts = std::max(most_parts, ++parts_);
+      most_bytes = std::max(most_bytes, bytes_ += bytes.size());
+      changed_.notify_all();
+      changed_.wait_for(lock, std::chrono::milliseconds(20), [&] { return most_parts > allowed_; });
+      --parts_;
+      bytes_ -= bytes.size();
+      return std::to_string(number);
+    };
+  }
+  size_t most_parts = 0, most_bytes = 0;
+
+ private:
+  const size_t allowed_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  size_t parts_ = 0, bytes_ = 0;
+};
+
 TEST(PartSender, NoMoreThanAFewAreUnderWay) {
-  std::atomic<size_t> now{0}, most{0};
-  PartSender sender([&](size_t number, const std::vector<std::byte>&) -> Result<std::string> {
-    const size_t here = ++now;
-    for (size_t seen = most; seen < here && !most.compare_exchange_weak(seen, here);) {
-    }
-    --now;
-    return std::to_string(number);
-  });
+  UnderWay under_way;
+  PartSender sender(under_way.sender());
   ASSERT_TRUE(sender.append(some_bytes(8 * kPiece)).ok());
   EXPECT_THAT(sender.finish().value(), SizeIs(8));
-  EXPECT_LE(most, kPiecesAtOnce);
+  EXPECT_LE(under_way.most_parts, kPiecesAtOnce);
+}
+
+TEST(PartSender, LargerPartsAreFewerAtATime) {
+  for (const size_t most : {size_t{1}, 2 * kPiece + kPiece / 2}) {
+    const size_t allowed = most == 1 ? 1 : 2;
+    UnderWay under_way(allowed);
+    PartSender sender(under_way.sender(), most);
+    ASSERT_TRUE(sender.append(some_bytes(8 * kPiece)).ok());
+    EXPECT_THAT(sender.finish().value(), SizeIs(8));
+    EXPECT_LE(under_way.most_bytes, std::max(most, 2 * kPiece));
+    EXPECT_LE(under_way.most_parts, allowed);
+  }
 }
 
 }  // namespace

@@ -6,8 +6,6 @@
 
 #include "store/azure/azure_sas.h"
 #include "store/remote_key.h"
-#include "store/retry.h"
-#include "store/s3/s3_objects.h"
 
 namespace atelier {
 namespace {
@@ -55,14 +53,11 @@ Result<system_clock::time_point> look_at_blob(azure::Service& service, const std
   azure::Call call;
   call.method = "HEAD";
   call.path = path;
-  const auto response = service.call_repeated(call);
-  // Who may only write is not told what is there.
-  const bool blind =
-      access == Access::write && !response.ok() && response.error().code == Code::invalid_argument;
-  if (blind) return system_clock::now();
-  if (!response.ok()) return response.error();
-  if (access == Access::read && response->status == 404) return nothing_to_read(url);
-  return http::parse_date(response->header("Date")).value_or(system_clock::now());
+  // Who may only write is not told what is there, but the time.
+  call.may_be_denied = access == Access::write;
+  const http::Response response = TRY(service.call_repeated(call));
+  if (access == Access::read && response.status == 404) return nothing_to_read(url);
+  return http::parse_date(response.header("Date")).value_or(system_clock::now());
 }
 
 Result<Link> azure_link(const Location& object, Access access, seconds lasts,
@@ -115,16 +110,17 @@ Result<Link> s3_link(const Location& object, Access access, seconds lasts,
                       "it; share a copy that is encrypted by the server's.",
                       object.url());
   }
-  const RetryPolicy retries = bucket.retries;
   const auto service = TRY(s3::Service::create(std::move(bucket), clock));
   const std::string key = to_remote_key(object.key);
   // Also sets a clock that is wrong by so much that the service would refuse the link. Who may only
-  // write is not told what is there.
-  const auto there = with_retries(retries, clock, [&] { return s3::head_object(*service, key); });
-  const bool blind =
-      access == Access::write && !there.ok() && there.error().code == Code::invalid_argument;
-  if (!there.ok() && !blind) return there.error();
-  if (access == Access::read && !*there) return nothing_to_read(object.url());
+  // write is not told what is there, but keys that are refused make no link.
+  s3::Call look;
+  look.method = "HEAD";
+  look.key = key;
+  look.about = s3::About::read;
+  look.may_be_denied = access == Access::write;
+  const http::Response there = TRY(service->call_repeated(look));
+  if (access == Access::read && there.status == 404) return nothing_to_read(object.url());
   Link link;
   link.url = TRY(service->presigned_url(access == Access::read ? "GET" : "PUT", key, lasts));
   link.expires = begin_of(link.url) + lasts;

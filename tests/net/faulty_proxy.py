@@ -12,8 +12,17 @@ import threading
 import time
 import urllib.parse
 
-# What can happen to a request. "lost" took effect; "reset" did not.
-FAULTS = ("reset", "lost", "cut", "short", "damaged", "503", "500", "429")
+# What can happen to a request. "lost" took effect; "reset" did not. "damaged" is the answer, "spoilt" what is sent.
+FAULTS = ("reset", "lost", "cut", "short", "damaged", "spoilt", "503", "500", "429")
+
+
+def can_be_noticed(fault, method, target):
+    """What nobody can notice without a checksum is done only where there is one."""
+    if fault == "damaged":
+        return method == "GET"
+    if fault == "spoilt":
+        return method == "PUT" and "comp=blocklist" not in target  # Azurite takes that without looking at its MD5
+    return True
 
 
 class FaultyProxy:
@@ -81,6 +90,8 @@ class FaultyProxy:
         if fault == "stall":
             self.stalled.wait(600)
             return self.reset(client)
+        if fault == "spoilt" and body:
+            body = flipped(body, len(body) // 2)
         status, headers, answer = self.forward(client, body)
         with self.lock:
             self.seen[nth] = (client.command, client.path, len(answer))
@@ -129,7 +140,7 @@ class FaultyProxy:
         if head:
             return None
         if fault == "damaged" and body:
-            body = body[:-1] + bytes([body[-1] ^ 1])
+            body = flipped(body, len(body) - 1)
         if fault == "trickle":
             for at in range(0, size, 1):
                 client.wfile.write(body[at:at + 1])
@@ -144,16 +155,19 @@ class FaultyProxy:
         return None
 
 
+def flipped(body, at):
+    return body[:at] + bytes([body[at] ^ 1]) + body[at + 1:]
+
+
 def seeded(seed, rate, faults=FAULTS):
     """A fault for about `rate` of the requests, the same ones for a seed."""
 
-    def fault(method, _target, nth):
+    def fault(method, target, nth):
         chance = random.Random(seed * 1000003 + nth)
         if chance.random() >= rate:
             return None
         name = chance.choice(faults)
-        # What nobody can notice without a checksum is sent only where there is one.
-        return "cut" if name == "damaged" and method != "GET" else name
+        return name if can_be_noticed(name, method, target) else "cut"
 
     return fault
 

@@ -92,8 +92,9 @@ class Secrets:
             self.assertNotIn(secret, content, f"a secret is in {where}")
 
     # What is done with them ---------------------------------------------------------------------
-    def search(self, planted, in_environment=False):
-        """A job of two workers is stopped half-way and searched, and all that it leaves."""
+    def search(self, planted, in_environment=False, legible=True):
+        """A job of two workers is stopped half-way and searched, and all that it leaves: which others can read, so that
+        what is in it would be found, unless it is encrypted (`legible`)."""
         process = self.start_group(*self.job("--workers", "2", "--trace", self.folder / "trace.json",
                                              model=self.slow_model()))
         self.wait_until(process, lambda: sum(".claim." in name for name in self.objects("runs")) == 2, "two claims")
@@ -108,9 +109,12 @@ class Secrets:
         done = run("show", self.run_url(), "--json")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assert_no(planted, (done.stdout + done.stderr).encode(), "what `show` prints")
-        for what in ("runs", "output"):
-            for name in self.objects(what):
-                self.assert_no(planted, self.get(what, name), name)
+        left = {name: self.get(what, name) for what in ("runs", "output") for name in self.objects(what)}
+        for name, content in left.items():
+            self.assert_no(planted, content, name)
+        no_secret = self.places["input"].encode()
+        self.assertEqual(legible, any(no_secret in content for name, content in left.items()
+                                      if name.endswith("/manifest.json")), "whether what runs say can be found")
         for path in [*self.folder.rglob("*"), *pathlib.Path(os.environ["XDG_CACHE_HOME"]).rglob("*")]:
             if path.is_file() and path != self.credentials:
                 self.assert_no(planted, path.read_bytes(), path)
@@ -169,6 +173,12 @@ class SecretsOfAzure(Secrets, remote_job.AzureJob):
             lines.insert(at + 1, f"master_key_file = {self.secret_file('master', key)}")
         self.give(*lines)
         planted = [each for sas in self.sas.values() for each in spellings(self.signature(sas))] + spellings_of_key(key)
+        self.search(planted, legible=False)
+        self.search_failures(planted)
+
+    def test_sas_tokens(self):
+        planted = [each for sas in self.sas.values() for each in spellings(self.signature(sas))]
+        self.give(*self.sections(None, ()))
         self.search(planted)
         self.search_failures(planted)
 
@@ -248,7 +258,7 @@ class SecretsOfS3(Secrets, remote_job.S3Job):
             lines.insert(lines.index(f"[{self.url(what)}]") + 1, f"master_key_command = cat {path}")
         self.give(*lines)
         planted = spellings(self.swift.secret) + spellings(token) + spellings_of_key(key)
-        self.search(planted)
+        self.search(planted, legible=False)
         self.search_failures(planted)
 
     def test_the_usual_variables(self):

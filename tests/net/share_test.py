@@ -224,6 +224,12 @@ class Links(support.Case):
             with self.subTest(arguments):
                 self.assert_refused(code, ["share", *arguments], saying=saying)
 
+    def test_a_refused_credential_makes_no_link_to_write(self):
+        wrong = "d3JvbmcgYW5kIGhlbmNlIGRlYWQ="
+        self.write_credentials(f"key = {wrong}")
+        done = self.assert_refused(2, ["share", self.place("new"), "--write", "--for", "1h"])  # Azurite says it in two ways
+        self.assertNotIn(wrong, done.stdout + done.stderr)
+
     def test_a_sas_cannot_make_another(self):
         sas = self.azurite.container_sas(self.container)
         self.write_credentials(f"sas = {sas}")
@@ -341,6 +347,10 @@ class LinksOfS3(support.Case):
                                         (2, "is a container", ["s3://lent", "--read", "--for", "1h"])):
             with self.subTest(arguments):
                 self.assert_refused(code, ["share", *arguments], saying=saying)
+
+    def test_a_refused_credential_makes_no_link_to_write(self):
+        os.environ["AWS_SECRET_ACCESS_KEY"] = "wrong"
+        self.assert_refused(2, ["share", "s3://lent/new", "--write", "--for", "1h"], saying="refuses the keys")
 
 
 if __name__ == "__main__":

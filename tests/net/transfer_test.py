@@ -106,6 +106,19 @@ class Copies(Transfer):
         self.cp(f"{first}/renamed%20%23.mp4", self.folder)
         self.assertEqual((self.folder / "renamed #.mp4").read_bytes(), (root / "a b.mp4").read_bytes())
 
+    def test_names_that_no_file_can_have_are_told(self):
+        for name, content in (("in/good", b"1"), ("in/a//b", b"2"), ("in/./x", b"3"), ("in/folder/", b"")):
+            self.azurite.put(f"{self.containers[0]}/{name}", content)
+        source = f"{self.places()[0]}/in"
+        found = self.cp("--recursive", source, self.folder / "here")
+        self.assertEqual(found, {"objects": 1, "bytes": 1, "skipped": 0, "left_out": 2})
+        done = run("cp", "--recursive", source, self.folder / "here")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout + done.stderr, "2 of the objects below .*/in.* are not copied.*rename them")
+        self.azurite.put(f"{self.containers[1]}/only//this", b"1")
+        self.assert_refused(3, ["cp", "--quiet", "--recursive", f"{self.places()[1]}", self.folder / "there"],
+                            saying="are not copied")
+
     def test_what_is_damaged_there_is_seen_and_replaced_when_asked(self):
         root = self.write_tree({"one": 9 * MIB, "two": 100})
         place = self.places()[0]

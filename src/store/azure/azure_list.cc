@@ -46,6 +46,8 @@ Result<BlobPage> parse_blob_page(std::string_view xml) {
   if (!root || !root.child("Blobs")) return no_list();
   BlobPage page;
   for (const pugi::xml_node& blob : root.child("Blobs").children("Blob")) {
+    const char* type = blob.child("Properties").child_value("ResourceType");
+    if (std::string_view(type) == "directory") continue;
     page.blobs.push_back(TRY(parse_blob(blob)));
   }
   page.next_marker = root.child_value("NextMarker");

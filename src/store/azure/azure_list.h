@@ -16,7 +16,8 @@ struct BlobPage {
   std::string next_marker;        // empty at the end
 };
 
-// Errors: unavailable (this is no such answer).
+// Leaves out the folders of an account with a hierarchical namespace, which are listed as empty
+// blobs. Errors: unavailable (this is no such answer).
 Result<BlobPage> parse_blob_page(std::string_view xml);
 
 // The blocks that arrived and are part of no blob yet: their sizes by their names, in base64 as

@@ -5,8 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "store/azure/azure_service.h"
-#include "store/azure/fake_azure.h"
+#include "store/azure/fake_azure_test.h"
 
 namespace atelier::azure {
 namespace {
@@ -33,8 +35,19 @@ TEST(AzureList, APageIsRead) {
   EXPECT_THAT(parse_blob_page(page_xml("")).value().blobs, IsEmpty());
 }
 
+TEST(AzureList, FoldersAreNoBlobs) {
+  std::string folder = blob_xml("folder", "0");
+  folder.insert(folder.find("<Content-Length>"), "<ResourceType>directory</ResourceType>");
+  std::string file = blob_xml("folder/file");
+  file.insert(file.find("<Content-Length>"), "<ResourceType>file</ResourceType>");
+  const BlobPage page = parse_blob_page(page_xml(folder + file, "m")).value();
+  ASSERT_THAT(page.blobs, SizeIs(1));
+  EXPECT_EQ(page.blobs[0].key, "folder/file");
+  EXPECT_EQ(page.next_marker, "m");
+}
+
 TEST(AzureList, WhatXmlCannotHoldIsDecoded) {
-  const auto encoded = [](std::string name) {
+  const auto encoded = [](const std::string& name) {
     std::string xml = page_xml(blob_xml(name));
     return xml.replace(xml.find("<Name>"), 6, "<Name Encoded=\"true\">");
   };
@@ -97,6 +110,91 @@ TEST(AzureList, WaitingBlocks) {
 }
 
 // The examples of "Authorize with Shared Key" (Azure Storage REST API).
+class AzureLists : public FakeAzureTest {};
+
+TEST_F(AzureLists, ListsGoOnByMarker) {
+  open([](const TestRequest&) { return fine(); }, {}, "p/");
+  for (const char* key : {"a", "b/1", "b/2", "c", "d"}) ASSERT_TRUE(put(key, "x").ok());
+  const size_t before = requests().size();
+  EXPECT_THAT(all_keys("", "", 2), ElementsAre("a", "b/1", "b/2", "c", "d"));
+  EXPECT_EQ(requests().size(), before + 3) << "one for each page";
+  EXPECT_EQ(requests().back().query("marker"), "4");
+  EXPECT_EQ(requests().back().query("prefix"), "p/");
+  EXPECT_THAT(all_keys("b/", "", 1), ElementsAre("b/1", "b/2"));
+}
+
+TEST_F(AzureLists, ListsGoOnFromAnyText) {
+  open([](const TestRequest&) { return fine(); });
+  for (const char* key : {"a", "b/1", "b/2", "c", "d"}) ASSERT_TRUE(put(key, "x").ok());
+  for (const size_t limit : {1U, 2U, 3U, 9U}) {
+    EXPECT_THAT(all_keys("", "b/11", limit), ElementsAre("b/2", "c", "d")) << limit;
+    EXPECT_THAT(all_keys("", "b/2", limit), ElementsAre("c", "d")) << limit;
+    EXPECT_THAT(all_keys("b/", "a", limit), ElementsAre("b/1", "b/2")) << limit;
+    EXPECT_THAT(all_keys("", "zz", limit), IsEmpty());
+  }
+}
+
+// They are stored behind all others, and sort before them as bytes.
+TEST_F(AzureLists, PagesLoseNoNamesOfOddBytes) {
+  open([](const TestRequest&) { return fine(); });
+  for (const char* key : {"\x01", "a", "b\xff", "\xC3\xA9", "b"}) ASSERT_TRUE(put(key, "x").ok());
+  for (const size_t limit : {1U, 2U, 3U, 9U}) {
+    EXPECT_THAT(all_keys("", "", limit),
+                testing::UnorderedElementsAre("\x01", "a", "b\xff", "\xC3\xA9", "b"))
+        << limit;
+    EXPECT_THAT(all_keys("b", "", limit), ElementsAre("b", "b\xff"));
+  }
+}
+
+TEST_F(AzureLists, EmptyPagesAreReadOn) {
+  std::atomic<int> seen{0};
+  open([&](const TestRequest&) {
+    return http_answer(200,
+                       ++seen < 4 ? page_xml("", std::to_string(seen)) : page_xml(blob_xml("a")));
+  });
+  EXPECT_THAT(store().list("", "", 3).value().objects, SizeIs(1));
+}
+
+TEST_F(AzureLists, AMarkerThatLeadsNowhereEnds) {
+  open_with(http_answer(200, page_xml("", "same")));
+  EXPECT_EQ(store().list("", "", 3).error().code, Code::unavailable);
+}
+
+TEST_F(AzureLists, AListThatDoesNotMoveEnds) {
+  for (const bool fresh : {false, true}) {
+    std::atomic<int> seen{0};
+    open([&](const TestRequest&) {
+      return http_answer(
+          200, page_xml(blob_xml("a") + blob_xml("b"), fresh ? std::to_string(++seen) : "same"));
+    });
+    for (const char* after : {"", "b", "c"}) {
+      EXPECT_EQ(store().list("", after, 9).error().code, Code::unavailable) << fresh << after;
+    }
+    EXPECT_LE(requests().size(), 6U);
+  }
+}
+
+TEST_F(AzureLists, ListsTellHowManyBlobsHaveNoNameOfOurs) {
+  open([](const TestRequest& request) -> std::optional<TestAnswer> {
+    if (request.query("comp") != "list" || request.query("marker") == "end") return fine();
+    return http_answer(200, page_xml(blob_xml("a") + blob_xml("a//x") + blob_xml("b/", "0") +
+                                     blob_xml("b/.atelier-tmp-1") + blob_xml("c") +
+                                     blob_xml("d/../x") + blob_xml("e")));
+  });
+  for (const size_t limit : {1U, 2U, 9U}) {
+    uint64_t unnamed = 0;
+    std::string first, after;
+    do {
+      const ListPage page = store().list("", after, limit).value();
+      if (first.empty()) first = page.first_unnamed;
+      unnamed += page.unnamed;
+      after = page.next;
+    } while (!after.empty());
+    EXPECT_EQ(unnamed, 2U) << limit;
+    EXPECT_EQ(first, "a//x");
+  }
+}
+
 TEST(AzureSharedKey, TextOfTheDocumentation) {
   Call call;
   call.method = "GET";

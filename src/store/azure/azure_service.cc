@@ -13,6 +13,8 @@ namespace atelier::azure {
 namespace {
 
 constexpr int64_t kSkew = 300;  // seconds by which clocks must differ to be to blame
+// Of a credential that is good and may not do this.
+constexpr std::string_view kDenied = "AuthorizationPermissionMismatch";
 
 std::string lower(std::string text) {
   std::ranges::transform(text, text.begin(), [](char c) {
@@ -28,7 +30,18 @@ std::string header_of(const Call& call, std::string_view name) {
   return {};
 }
 
+bool is_refused(int status) { return status == 401 || status == 403; }
 bool is_transient(int status) { return status == 408 || status == 429 || status >= 500; }
+
+// Whether the body arrived otherwise than it was sent.
+bool is_damaged(const http::Response& response) {
+  const std::string_view code = response.header("x-ms-error-code");
+  if (response.status != 400) return false;
+  // The emulator has no code of its own for it.
+  return code == "Md5Mismatch" ||
+         (code == "InvalidOperation" &&
+          as_text(response.body).find("contentMD5 doesn't match") != std::string_view::npos);
+}
 
 // The value of `name` in a SAS, still encoded; empty if it is not there.
 std::string sas_field(std::string_view sas, std::string_view name) {
@@ -136,7 +149,7 @@ Result<std::string> Service::metadata_token() {
   return token_;
 }
 
-Result<http::Request> Service::request_of(const Call& call) {
+Result<http::Request> Service::request_of(const Call& call, const std::string& secret) {
   const std::string encoded = percent_encode(call.path);
   http::Request request;
   request.method = call.method;
@@ -154,19 +167,15 @@ Result<http::Request> Service::request_of(const Call& call) {
   const Credential& credential = account_.credential;
   using Kind = Credential::Kind;
   if (credential.kind == Kind::sas) {
-    std::string sas = TRY(credential.secret->read());
-    if (sas.starts_with('?')) sas.erase(0, 1);
-    request.url += separator + sas;
+    request.url += separator + (secret.starts_with('?') ? secret.substr(1) : secret);
   } else if (credential.kind == Kind::bearer || credential.kind == Kind::metadata) {
-    const std::string token =
-        credential.kind == Kind::bearer ? TRY(credential.secret->read()) : TRY(metadata_token());
+    const std::string token = credential.kind == Kind::bearer ? secret : TRY(metadata_token());
     signed_call.headers.push_back({"Authorization", "Bearer " + token});
   } else if (credential.kind == Kind::key) {
-    const std::string key = TRY(credential.secret->read());
     const std::string origin = http::origin_of(account_.endpoint);
     const std::string path = account_.endpoint.substr(origin.size()) + "/" + encoded;
     const auto signature =
-        hmac_sha256(from_base64(key), shared_key_text(account_.name, path, signed_call));
+        hmac_sha256(from_base64(secret), shared_key_text(account_.name, path, signed_call));
     signed_call.headers.push_back(
         {"Authorization", "SharedKey " + account_.name + ":" + to_base64(signature)});
   }
@@ -193,9 +202,16 @@ bool Service::drop_token(const http::Response& refusal) {
   return true;
 }
 
-bool Service::mend(const http::Response& refusal) {
-  if (refusal.status != 401 && refusal.status != 403) return false;
-  return set_clock_by(refusal) || drop_token(refusal);
+bool Service::mend(const http::Response& refusal, const std::string& secret) {
+  if (!is_refused(refusal.status)) return false;
+  if (set_clock_by(refusal) || drop_token(refusal)) return true;
+  const auto now = this->secret();
+  return now.ok() && *now != secret;
+}
+
+Result<std::string> Service::secret() const {
+  const auto& secret = account_.credential.secret;
+  return secret ? secret->read() : std::string();
 }
 
 Error Service::refused(const Call& call, const http::Response& response) {
@@ -237,16 +253,19 @@ Error Service::refused(const Call& call, const http::Response& response) {
                     url(call.path), shown, hint);
 }
 
-Result<http::Response> Service::call_once(const Call& call) {
-  const http::Request request = TRY(request_of(call));
+Result<http::Response> Service::call_once(const Call& call, const std::string& secret) {
+  const http::Request request = TRY(request_of(call, secret));
   return client_.send(request);
 }
 
 Result<http::Response> Service::call(const Call& call) {
-  http::Response response = TRY(call_once(call));
-  if (mend(response)) response = TRY(call_once(call));
-  if (response.status == 401 || response.status == 403) return refused(call, response);
-  if (is_transient(response.status)) {
+  const std::string secret = TRY(this->secret());
+  http::Response response = TRY(call_once(call, secret));
+  if (mend(response, secret)) response = TRY(call_once(call, TRY(this->secret())));
+  const std::string_view code = response.header("x-ms-error-code");
+  if (call.may_be_denied && response.status == 403 && code == kDenied) return response;
+  if (is_refused(response.status)) return refused(call, response);
+  if (is_transient(response.status) || is_damaged(response)) {
     Error error = make_error(Code::unavailable, "{} answered {}; try again later.", url(call.path),
                              response.status);
     error.retry_after = http::retry_after(response, now());
@@ -255,11 +274,10 @@ Result<http::Response> Service::call(const Call& call) {
   // A block list may name blocks that another upload of the same blob has swept away.
   const bool known = response.status / 100 == 2 || response.status == 404 ||
                      response.status == 409 || response.status == 412 || response.status == 416 ||
-                     response.header("x-ms-error-code") == "InvalidBlockList";
+                     code == "InvalidBlockList";
   if (known) return response;
   return make_error(Code::invalid_argument, "{} refused a request ({} {}); check its address.",
-                    url(call.path), response.status,
-                    percent_encode(response.header("x-ms-error-code").substr(0, 80)));
+                    url(call.path), response.status, percent_encode(code.substr(0, 80)));
 }
 
 Result<http::Response> Service::call_repeated(const Call& call) {

@@ -47,6 +47,9 @@ struct Call {
   std::vector<http::Header> headers;                       // Content-Type where there is a body
   std::span<const std::byte> body;
   uint64_t most_bytes = uint64_t{64} << 20;
+  // That a good credential may not do this (403, AuthorizationPermissionMismatch) is the caller's
+  // to know, and no error.
+  bool may_be_denied = false;
 };
 
 // Safe from several threads. The clock must outlive it.
@@ -55,8 +58,8 @@ class Service {
   Service(Account account, Clock& clock);
 
   // Statuses that say what became of the request are the caller's (2xx, 404, 409, 412, 416).
-  // Errors: those of http::Client; unavailable (408, 429, 5xx: Retry-After is kept),
-  // invalid_argument (the credential was refused, or the request was).
+  // Errors: those of http::Client; unavailable (408, 429, 5xx: Retry-After is kept; a body that
+  // arrived damaged), invalid_argument (the credential was refused, or the request was).
   Result<http::Response> call(const Call& call);
   // For calls that may be made any number of times: again while the answer is unavailable.
   Result<http::Response> call_repeated(const Call& call);
@@ -67,12 +70,14 @@ class Service {
   const Account& account() const { return account_; }
 
  private:
-  Result<http::Request> request_of(const Call& call);
-  Result<http::Response> call_once(const Call& call);
+  Result<http::Request> request_of(const Call& call, const std::string& secret);
+  Result<http::Response> call_once(const Call& call, const std::string& secret);
   Result<std::string> metadata_token();
-  // Whether asking again may help: after our clock was set by theirs, or the metadata service's
-  // token was dropped.
-  bool mend(const http::Response& refusal);
+  // The credential's text; empty where it has none.
+  Result<std::string> secret() const;
+  // Whether asking again may help: after our clock was set by theirs, the metadata service's token
+  // was dropped, or the file of the secret that was sent got another one.
+  bool mend(const http::Response& refusal, const std::string& secret);
   bool set_clock_by(const http::Response& refusal);
   bool drop_token(const http::Response& refusal);
   Error refused(const Call& call, const http::Response& response);

@@ -73,6 +73,8 @@ Result<std::optional<ObjectInfo>> AzureStore::head(std::string_view key) {
   const http::Response response = TRY(service_.call(call));
   if (response.status == 404) return std::optional<ObjectInfo>();
   auto info = http::info_of(response);
+  // Of an account with a hierarchical namespace, whose folders look like empty blobs.
+  if (info && info->metadata.contains("hdi_isfolder")) return std::optional<ObjectInfo>();
   if (!info) {
     return make_error(Code::unavailable, "The answer about {} cannot be understood; try again.",
                       url(key));
@@ -93,6 +95,13 @@ Result<FetchedPiece> AzureStore::fetch(std::string_view key, uint64_t offset, ui
   http::Response response = TRY(service_.call(call));
   if (response.status == 404) return absent(key);
   if (response.status == 412) return changed(key);
+  const std::string_view code = response.header("x-ms-error-code");
+  if (code == "BlobArchived" || code == "BlobBeingRehydrated") {
+    return make_error(Code::invalid_input,
+                      "{} is archived ({}); restore it first, by setting its tier to hot or cool, "
+                      "and run the same command again when that is done.",
+                      url(key), code);
+  }
   FetchedPiece piece;
   piece.etag = http::unquoted(response.header("ETag"));
   if (response.status == 416) return piece;  // the range begins at the end or past it
@@ -203,6 +212,8 @@ Result<BlobPage> AzureStore::read_page(std::string_view prefix, const std::strin
 Result<ListPage> AzureStore::list(std::string_view prefix, std::string_view after, size_t limit) {
   if (limit == 0) return Error{Code::invalid_argument, "A list needs a limit of at least 1."};
   ListPage page;
+  UnnamedObjects unnamed;
+  std::string last;  // of the page before, whatever became of it
   const std::string kept = std::string(prefix);
   // In the server's order, in which alone pages can follow one another.
   const std::string from =
@@ -212,25 +223,38 @@ Result<ListPage> AzureStore::list(std::string_view prefix, std::string_view afte
   for (;;) {
     // Without a marker to go on from, what comes before `after` is read, too.
     BlobPage blobs = TRY(read_page(prefix, marker, goes_on ? limit : kMostPerPage));
+    // A server that takes no notice of where to go on from sends one page for ever.
+    const bool moves =
+        blobs.blobs.empty() ? blobs.next_marker != marker : blobs.blobs.back().key != last;
+    if (!blobs.blobs.empty()) last = blobs.blobs.back().key;
     for (ObjectInfo& info : blobs.blobs) {
       if (!from.empty() && info.key <= from) continue;
       std::string key = from_remote_key(info.key);
       if (!key.starts_with(folder_.prefix)) continue;
       info.key = key.substr(folder_.prefix.size());
-      if (!info.key.starts_with(prefix) || !check_key(info.key).ok()) continue;
+      if (!info.key.starts_with(prefix)) continue;
+      if (!check_key(info.key).ok()) {
+        unnamed.see(info.key, info.size);
+        continue;
+      }
       if (page.objects.size() == limit) {
         page.next = page.objects.back().key;
         return page;
       }
+      unnamed.tell(page);
       page.objects.push_back(std::move(info));
     }
-    if (blobs.next_marker.empty()) return page;
-    if (blobs.next_marker == marker && blobs.blobs.empty()) {
+    if (blobs.next_marker.empty()) {
+      unnamed.tell(page);
+      return page;
+    }
+    if (!moves) {
       return make_error(Code::unavailable,
                         "{} says that its list goes on, and does not; try again later.", url(""));
     }
     marker = blobs.next_marker;
     if (page.objects.size() == limit) {
+      unnamed.tell(page);
       page.next = page.objects.back().key;
       keep_marker(kept, page.next, marker);
       return page;

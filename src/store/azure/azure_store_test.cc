@@ -8,11 +8,14 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 #include "base/base64.h"
 #include "base/hash.h"
 #include "store/azure/fake_azure_test.h"
 #include "store/retrying_store.h"
+#include "store/test_folder.h"
 
 namespace atelier::azure {
 namespace {
@@ -275,60 +278,76 @@ TEST_F(AzureStore, AClockThatIsWrongIsSetByTheServer) {
   }
 }
 
+// A run that lasts longer than its token.
+TEST_F(AzureStore, ASecretThatWasRenewedSinceItWasSentIsSent) {
+  const TestFolder folder;
+  const auto file = folder.path() / "secret";
+  const auto write = [&](const char* text) {
+    const auto fresh = folder.path() / "fresh";
+    std::ofstream(fresh) << text;
+    std::filesystem::permissions(fresh, std::filesystem::perms::owner_read);
+    std::filesystem::rename(fresh, file);
+  };
+  for (const auto& [kind, status] : {std::pair(Kind::sas, 403), std::pair(Kind::bearer, 401)}) {
+    Credential credential;
+    credential.kind = kind;
+    credential.secret = Secret::file(file);
+    write("sig=old");
+    open(
+        [&, status = status](const TestRequest& request) {
+          const bool is_new =
+              request.query("sig") == "new" || request.header("Authorization") == "Bearer sig=new";
+          if (is_new) return fine();
+          write("sig=new");
+          return std::optional(failure(status, "AuthenticationFailed"));
+        },
+        credential);
+    EXPECT_TRUE(put("k", "x").ok());
+    EXPECT_THAT(requests(), SizeIs(2));
+    open_with(failure(status, "AuthenticationFailed"), credential);
+    EXPECT_EQ(put("k", "x").error().code, Code::invalid_argument);
+    EXPECT_THAT(requests(), SizeIs(1)) << "the same secret is sent once";
+  }
+}
+
+TEST_F(AzureStore, AWriteThatArrivedDamagedIsSentAgain) {
+  const std::string emulator =
+      "<Error><Message>Provided contentMD5 doesn't match.</Message></Error>";
+  for (const TestAnswer& answer :
+       {failure(400, "Md5Mismatch"),
+        http_answer(400, emulator, "x-ms-error-code: InvalidOperation\r\n")}) {
+    std::atomic<int> seen{0};
+    open([&](const TestRequest& request) {
+      return is_write(request) && seen++ == 0 ? std::optional(answer) : fine();
+    });
+    RetryingStore retrying(store(), clock());
+    EXPECT_TRUE(retrying.put("k", as_bytes("x"), Condition::if_absent()).value().written);
+  }
+  open_with(failure(400, "InvalidOperation"));
+  EXPECT_EQ(put("k", "x").error().code, Code::invalid_argument);
+}
+
+TEST_F(AzureStore, AnArchivedBlobIsCalledSo) {
+  for (const char* code : {"BlobArchived", "BlobBeingRehydrated"}) {
+    open_with(failure(409, code));
+    const auto bytes = store().get("k");
+    EXPECT_EQ(bytes.error().code, Code::invalid_input);
+    EXPECT_THAT(bytes.error().message, HasSubstr("archived"));
+  }
+}
+
+TEST_F(AzureStore, AFolderOfAHierarchicalNamespaceIsAbsent) {
+  open_with(http_answer(200, "", "ETag: \"e\"\r\nx-ms-meta-hdi_isfolder: true\r\n"s + kLastModified,
+                        true));
+  EXPECT_FALSE(store().head("folder").value().has_value());
+}
+
 TEST_F(AzureStore, AWrongKeyIsTriedOnce) {
   open_with(failure(403, "AuthenticationFailed", false,
                     "Date: " + http::format_date(std::chrono::system_clock::now()) + "\r\n"),
             credential_of(Kind::key, kSecret));
   EXPECT_EQ(put("k", "x").error().code, Code::invalid_argument);
   EXPECT_THAT(requests(), SizeIs(1));
-}
-
-TEST_F(AzureStore, ListsGoOnByMarker) {
-  open([](const TestRequest&) { return fine(); }, {}, "p/");
-  for (const char* key : {"a", "b/1", "b/2", "c", "d"}) ASSERT_TRUE(put(key, "x").ok());
-  const size_t before = requests().size();
-  EXPECT_THAT(all_keys("", "", 2), ElementsAre("a", "b/1", "b/2", "c", "d"));
-  EXPECT_EQ(requests().size(), before + 3) << "one for each page";
-  EXPECT_EQ(requests().back().query("marker"), "4");
-  EXPECT_EQ(requests().back().query("prefix"), "p/");
-  EXPECT_THAT(all_keys("b/", "", 1), ElementsAre("b/1", "b/2"));
-}
-
-TEST_F(AzureStore, ListsGoOnFromAnyText) {
-  open([](const TestRequest&) { return fine(); });
-  for (const char* key : {"a", "b/1", "b/2", "c", "d"}) ASSERT_TRUE(put(key, "x").ok());
-  for (const size_t limit : {1U, 2U, 3U, 9U}) {
-    EXPECT_THAT(all_keys("", "b/11", limit), ElementsAre("b/2", "c", "d")) << limit;
-    EXPECT_THAT(all_keys("", "b/2", limit), ElementsAre("c", "d")) << limit;
-    EXPECT_THAT(all_keys("b/", "a", limit), ElementsAre("b/1", "b/2")) << limit;
-    EXPECT_THAT(all_keys("", "zz", limit), IsEmpty());
-  }
-}
-
-// They are stored behind all others, and sort before them as bytes.
-TEST_F(AzureStore, PagesLoseNoNamesOfOddBytes) {
-  open([](const TestRequest&) { return fine(); });
-  for (const char* key : {"\x01", "a", "b\xff", "\xC3\xA9", "b"}) ASSERT_TRUE(put(key, "x").ok());
-  for (const size_t limit : {1U, 2U, 3U, 9U}) {
-    EXPECT_THAT(all_keys("", "", limit),
-                testing::UnorderedElementsAre("\x01", "a", "b\xff", "\xC3\xA9", "b"))
-        << limit;
-    EXPECT_THAT(all_keys("b", "", limit), ElementsAre("b", "b\xff"));
-  }
-}
-
-TEST_F(AzureStore, EmptyPagesAreReadOn) {
-  std::atomic<int> seen{0};
-  open([&](const TestRequest&) {
-    return http_answer(200,
-                       ++seen < 4 ? page_xml("", std::to_string(seen)) : page_xml(blob_xml("a")));
-  });
-  EXPECT_THAT(store().list("", "", 3).value().objects, SizeIs(1));
-}
-
-TEST_F(AzureStore, AMarkerThatLeadsNowhereEnds) {
-  open_with(http_answer(200, page_xml("", "same")));
-  EXPECT_EQ(store().list("", "", 3).error().code, Code::unavailable);
 }
 
 TEST_F(AzureStore, ATokenIsKeptUntilItEnds) {

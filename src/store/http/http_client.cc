@@ -144,6 +144,8 @@ void set_method(CURL* easy, const Request& request) {
 void set_options(CURL* easy, const ClientOptions& options) {
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  // Nothing that has no scheme goes out in clear.
+  curl_easy_setopt(easy, CURLOPT_DEFAULT_PROTOCOL, "https");
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   // The path is signed as it stands.
   curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);

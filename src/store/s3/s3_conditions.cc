@@ -17,50 +17,55 @@ std::string scratch_beside(const std::string& key) {
                      random(), random());
 }
 
-bool is_refusal(const Result<PutOutcome>& outcome) {
-  return !outcome.ok() && outcome.error().code == Code::invalid_argument;
-}
-
 }  // namespace
 
-Result<PutOutcome> ConditionalWrites::write_scratch(const std::string& scratch, Way way,
+Result<TriedWrite> ConditionalWrites::write_scratch(const std::string& scratch, Way way,
                                                     const Condition& condition) {
   // Other bytes each time, so that etags differ.
   std::random_device random;
   const std::string text = fmt::format("{:08x}{:08x}", random(), random());
-  if (way == Way::put) return put_object(service_, scratch, as_bytes(text), condition);
+  if (way == Way::put) return try_put_object(service_, scratch, as_bytes(text), condition);
   const std::string id = TRY(begin_multipart(service_, scratch));
   const auto etag = send_part(service_, scratch, id, 1, as_bytes(text));
-  Result<PutOutcome> outcome =
-      etag.ok() ? complete_multipart(service_, scratch, id, {*etag}, condition) : etag.error();
-  if (!outcome.ok() || !outcome->written) {
+  Result<TriedWrite> tried =
+      etag.ok() ? try_complete_multipart(service_, scratch, id, {*etag}, condition) : etag.error();
+  if (!tried.ok() || !tried->outcome.written) {
     static_cast<void>(abort_multipart(service_, scratch, id));
   }
-  return outcome;
+  return tried;
 }
 
+// Only of a server that says so is it believed that it has no such writes: whatever else goes wrong
+// says nothing of it, and claims would be advisory for good.
 Result<bool> ConditionalWrites::try_if_absent(const std::string& scratch, Way way) {
-  const auto first = write_scratch(scratch, way, Condition::if_absent());
-  if (is_refusal(first)) {
+  const TriedWrite first = TRY(write_scratch(scratch, way, Condition::if_absent()));
+  if (!first.unknown.empty()) {
     // Of the condition, if it goes without.
-    TRY(write_scratch(scratch, way, Condition::always()));
+    TRY(write_unconditionally(scratch, way));
     return false;
   }
-  if (!TRY(first).written) return false;
-  const auto second = write_scratch(scratch, way, Condition::if_absent());
-  if (is_refusal(second)) return false;
-  return !TRY(second).written;
+  if (!first.outcome.written) return false;
+  const TriedWrite second = TRY(write_scratch(scratch, way, Condition::if_absent()));
+  return second.unknown.empty() && !second.outcome.written;
 }
 
 Result<bool> ConditionalWrites::try_if_match(const std::string& scratch, Way way) {
-  const std::string old = TRY(write_scratch(scratch, way, Condition::always())).etag;
-  const std::string etag = TRY(write_scratch(scratch, way, Condition::always())).etag;
-  const auto stale = write_scratch(scratch, way, Condition::if_match(old));
-  if (is_refusal(stale) || (stale.ok() && stale->written)) return false;
-  TRY(stale);
-  const auto fresh = write_scratch(scratch, way, Condition::if_match(etag));
-  if (is_refusal(fresh)) return false;
-  return TRY(fresh).written;
+  const std::string old = TRY(write_unconditionally(scratch, way));
+  const std::string etag = TRY(write_unconditionally(scratch, way));
+  const TriedWrite stale = TRY(write_scratch(scratch, way, Condition::if_match(old)));
+  if (!stale.unknown.empty() || stale.outcome.written) return false;
+  const TriedWrite fresh = TRY(write_scratch(scratch, way, Condition::if_match(etag)));
+  return fresh.unknown.empty() && fresh.outcome.written;
+}
+
+// The etag.
+Result<std::string> ConditionalWrites::write_unconditionally(const std::string& scratch, Way way) {
+  const TriedWrite tried = TRY(write_scratch(scratch, way, Condition::always()));
+  if (tried.unknown.empty()) return tried.outcome.etag;
+  return make_error(Code::invalid_argument,
+                    "The server of {} does not know how an object is written ({}); check that it "
+                    "is one of S3.",
+                    service_.url(scratch), tried.unknown);
 }
 
 Result<bool> ConditionalWrites::obeyed(const std::string& key, Way way, Kind kind) {

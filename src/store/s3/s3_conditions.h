@@ -2,13 +2,13 @@
 // Conditional writes on servers that know them and on those that do not.
 //
 // Amazon's S3 obeys If-None-Match and If-Match on PUT and on CompleteMultipartUpload. Of other
-// servers some refuse such a request (501, 400), and some take no notice of the condition and
-// overwrite. Which it is is found out at the first write of each sort by trying it, on a scratch
-// object beside the one that is to be written; its name begins with kReservedName, so that no list
-// of ours shows it. Where the server does not obey, a write looks at the object, writes, and looks
-// again whether it is its own that stands there. That is advisory: of two writers at the same time,
-// both may be told that they wrote, and the one who is told of a conflict may have been seen by
-// readers for a moment.
+// servers some refuse such a request (501, NotImplemented, InvalidArgument), and some take no
+// notice of the condition and overwrite. Which it is is found out at the first write of each sort
+// by trying it, on a scratch object beside the one that is to be written; its name begins with
+// kReservedName, so that no list of ours shows it. Where the server does not obey, a write looks at
+// the object, writes, and looks again whether it is its own that stands there. That is advisory: of
+// two writers at the same time, both may be told that they wrote, and the one who is told of a
+// conflict may have been seen by readers for a moment.
 #pragma once
 
 #include <functional>
@@ -18,6 +18,7 @@
 
 #include "base/mutex.h"
 #include "store/object_store.h"
+#include "store/s3/s3_objects.h"
 #include "store/s3/s3_service.h"
 
 namespace atelier::s3 {
@@ -46,7 +47,8 @@ class ConditionalWrites {
   Result<bool> obeyed(const std::string& key, Way way, Kind kind);
   Result<bool> try_if_absent(const std::string& scratch, Way way);
   Result<bool> try_if_match(const std::string& scratch, Way way);
-  Result<PutOutcome> write_scratch(const std::string& scratch, Way way, const Condition& condition);
+  Result<TriedWrite> write_scratch(const std::string& scratch, Way way, const Condition& condition);
+  Result<std::string> write_unconditionally(const std::string& scratch, Way way);
 
   Service& service_;
   const Note note_;

@@ -11,6 +11,22 @@ namespace {
 
 constexpr const char* kBytes = "application/octet-stream";
 
+std::string unknown_of(const http::Response& response) {
+  return fmt::format("{} {}", response.status, error_code(response));
+}
+
+Error unknown_error(const Service& service, const std::string& key, const std::string& unknown) {
+  return make_error(Code::invalid_argument,
+                    "The server of {} cannot do what a write asks of it ({}); use another one.",
+                    service.url(key), unknown);
+}
+
+Result<PutOutcome> outcome_of(const Service& service, const std::string& key,
+                              const TriedWrite& tried) {
+  if (!tried.unknown.empty()) return unknown_error(service, key, tried.unknown);
+  return tried.outcome;
+}
+
 // What became of a write that the server did not make.
 Result<PutOutcome> not_written(const Service& service, const Call& call,
                                const http::Response& response, const Condition& condition) {
@@ -22,11 +38,7 @@ Result<PutOutcome> not_written(const Service& service, const Call& call,
       (condition.kind == Kind::if_absent && response.status == 409) ||
       (condition.kind == Kind::if_match && response.status == 404 && !upload_is_gone);
   if (conflict && condition.kind != Kind::always) return PutOutcome{};
-  if (response.status == 501) {
-    return make_error(Code::invalid_argument,
-                      "The server of {} cannot do what a write asks of it ({}); use another one.",
-                      service.url(call.key), code);
-  }
+  if (is_unknown_request(response)) return unknown_error(service, call.key, unknown_of(response));
   return make_error(Code::unavailable, "{} could not be written ({} {}); try again.",
                     service.url(call.key), response.status, code);
 }
@@ -64,6 +76,11 @@ Result<std::optional<ObjectInfo>> head_object(Service& service, const std::strin
 
 Result<PutOutcome> put_object(Service& service, const std::string& key,
                               std::span<const std::byte> bytes, const Condition& condition) {
+  return outcome_of(service, key, TRY(try_put_object(service, key, bytes, condition)));
+}
+
+Result<TriedWrite> try_put_object(Service& service, const std::string& key,
+                                  std::span<const std::byte> bytes, const Condition& condition) {
   Call call;
   call.method = "PUT";
   call.key = key;
@@ -72,10 +89,13 @@ Result<PutOutcome> put_object(Service& service, const std::string& key,
   call.body = bytes;
   call.about = About::write;
   const http::Response response = TRY(service.call(call));
-  if (response.status / 100 != 2) return not_written(service, call, response, condition);
+  if (is_unknown_request(response)) return TriedWrite{{}, unknown_of(response)};
+  if (response.status / 100 != 2) {
+    return TriedWrite{TRY(not_written(service, call, response, condition)), {}};
+  }
   PutOutcome outcome{true, http::unquoted(response.header("ETag"))};
   if (outcome.etag.empty()) return not_understood(service, call);
-  return outcome;
+  return TriedWrite{std::move(outcome), {}};
 }
 
 Result<void> delete_object(Service& service, const std::string& key) {
@@ -125,6 +145,13 @@ Result<std::string> send_part(Service& service, const std::string& key, const st
 Result<PutOutcome> complete_multipart(Service& service, const std::string& key,
                                       const std::string& id, const std::vector<std::string>& etags,
                                       const Condition& condition) {
+  return outcome_of(service, key, TRY(try_complete_multipart(service, key, id, etags, condition)));
+}
+
+Result<TriedWrite> try_complete_multipart(Service& service, const std::string& key,
+                                          const std::string& id,
+                                          const std::vector<std::string>& etags,
+                                          const Condition& condition) {
   std::string xml = "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
   for (size_t i = 0; i < etags.size(); ++i) {
     xml += fmt::format("<Part><PartNumber>{}</PartNumber><ETag>&quot;{}&quot;</ETag></Part>", i + 1,
@@ -141,13 +168,14 @@ Result<PutOutcome> complete_multipart(Service& service, const std::string& key,
   call.about = About::part;
   call.may_trickle = true;
   const http::Response response = TRY(service.call(call));
+  if (is_unknown_request(response)) return TriedWrite{{}, unknown_of(response)};
   if (response.status / 100 != 2 || !error_code(response).empty()) {
-    return not_written(service, call, response, condition);
+    return TriedWrite{TRY(not_written(service, call, response, condition)), {}};
   }
   PutOutcome outcome{true, {}};
   outcome.etag = http::unquoted(answer_field(response, "CompleteMultipartUploadResult", "ETag"));
   if (outcome.etag.empty()) return not_understood(service, call);
-  return outcome;
+  return TriedWrite{std::move(outcome), {}};
 }
 
 Result<void> abort_multipart(Service& service, const std::string& key, const std::string& id) {

@@ -21,6 +21,13 @@ namespace atelier::s3 {
 Result<std::optional<ObjectInfo>> head_object(Service& service, const std::string& key);
 Result<PutOutcome> put_object(Service& service, const std::string& key,
                               std::span<const std::byte> bytes, const Condition& condition);
+// The same for whoever asks whether the server knows how.
+struct TriedWrite {
+  PutOutcome outcome;
+  std::string unknown;  // how the server says that it does not (is_unknown_request); empty: it does
+};
+Result<TriedWrite> try_put_object(Service& service, const std::string& key,
+                                  std::span<const std::byte> bytes, const Condition& condition);
 // Repeated. An absent object is no error.
 Result<void> delete_object(Service& service, const std::string& key);
 
@@ -35,6 +42,10 @@ Result<std::string> send_part(Service& service, const std::string& key, const st
 Result<PutOutcome> complete_multipart(Service& service, const std::string& key,
                                       const std::string& id, const std::vector<std::string>& etags,
                                       const Condition& condition);
+Result<TriedWrite> try_complete_multipart(Service& service, const std::string& key,
+                                          const std::string& id,
+                                          const std::vector<std::string>& etags,
+                                          const Condition& condition);
 // Repeated for seconds. One that is gone is no error. What goes wrong is left to whoever sweeps
 // away what is old.
 Result<void> abort_multipart(Service& service, const std::string& key, const std::string& id);

@@ -8,6 +8,7 @@
 #include "base/base64.h"
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "store/http/endpoint.h"
 #include "store/names.h"
 #include "store/remote_key.h"
 
@@ -33,12 +34,13 @@ Call list_of(const std::string& key) {
   return list;
 }
 
-// What may be asked again, whatever it was.
+// What may be asked again, whatever it was: also what arrived otherwise than it was signed.
 bool is_transient(int status, std::string_view code) {
   if (status == 501 || status == 505) return false;
   return status == 408 || status == 429 || status >= 500 ||
-         is_one_of(code, {"RequestTimeout", "SlowDown", "OperationAborted",
-                          "ConditionalRequestConflict", "InternalError"});
+         is_one_of(code,
+                   {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict",
+                    "InternalError", "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody"});
 }
 
 bool is_full(int status, std::string_view code) {
@@ -53,9 +55,7 @@ bool blames_keys(std::string_view code) {
              "TokenRefreshRequired", "InvalidSecurity", "NotSignedUp", "InvalidClientTokenId"});
 }
 
-bool is_sendable(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7F; });
-}
+bool is_write(const Call& call) { return call.about == About::write || call.about == About::part; }
 
 bool is_bucket_name(std::string_view name) {
   return !name.empty() && name.size() <= 255 && !name.starts_with('.') &&
@@ -73,11 +73,7 @@ bool is_region(std::string_view region) {
 }
 
 std::string endpoint_of(const Bucket& bucket) {
-  if (!bucket.endpoint.empty()) {
-    std::string endpoint = bucket.endpoint;
-    while (endpoint.ends_with('/')) endpoint.pop_back();
-    return endpoint;
-  }
+  if (!bucket.endpoint.empty()) return bucket.endpoint;
   const bool china = bucket.region.starts_with("cn-");
   return "https://s3." + bucket.region + ".amazonaws.com" + (china ? ".cn" : "");
 }
@@ -98,6 +94,11 @@ std::string error_code(const http::Response& response) {
   return percent_encode(code.substr(0, 80));
 }
 
+bool is_unknown_request(const http::Response& response) {
+  return response.status == 501 ||
+         is_one_of(error_code(response), {"NotImplemented", "InvalidArgument"});
+}
+
 Result<std::unique_ptr<Service>> Service::create(Bucket bucket, Clock& clock) {
   if (!is_bucket_name(bucket.name)) {
     return make_error(Code::invalid_argument,
@@ -109,19 +110,14 @@ Result<std::unique_ptr<Service>> Service::create(Bucket bucket, Clock& clock) {
                       "'{}' is not the name of a region; give one such as us-east-1.",
                       percent_encode(bucket.region.substr(0, 80)));
   }
-  if (!is_sendable(bucket.encryption.algorithm) || !is_sendable(bucket.encryption.kms_key_id)) {
+  if (!http::is_sendable(bucket.encryption.algorithm) ||
+      !http::is_sendable(bucket.encryption.kms_key_id)) {
     return Error{Code::invalid_argument,
                  "The encryption asked of S3 has a blank or an odd character in its name; give "
                  "AES256, or aws:kms with the name of a key."};
   }
-  const std::string endpoint = endpoint_of(bucket);
-  const bool http = endpoint.starts_with("http://") || endpoint.starts_with("https://");
-  const std::string origin = http::origin_of(endpoint);
-  if (!http || !is_sendable(endpoint) || endpoint.find_first_of("?#@") != std::string::npos ||
-      origin.ends_with('/')) {
-    return make_error(Code::invalid_argument,
-                      "'{}' is not the address of an S3 server; give https://host[:port][/path].",
-                      percent_encode(origin));
+  if (!bucket.endpoint.empty()) {
+    bucket.endpoint = TRY(http::parse_endpoint(bucket.endpoint, "an S3 server"));
   }
   return std::unique_ptr<Service>(new Service(std::move(bucket), clock));
 }
@@ -170,7 +166,7 @@ Result<Keys> Service::keys() {
   if (!bucket_.keys) return Keys{};
   Keys keys = TRY(bucket_.keys->read());
   for (const std::string* text : {&keys.access_key, &keys.secret_key, &keys.session_token}) {
-    if (!is_sendable(*text)) {
+    if (!http::is_sendable(*text)) {
       return make_error(Code::invalid_argument,
                         "The keys for {} hold a blank or another character that no key has; copy "
                         "them again.",
@@ -290,6 +286,12 @@ Error Service::refused(const Call& call, const http::Response& response) {
         "that they are for this server.",
         url(""), code);
   }
+  if (code == "InvalidObjectState") {
+    return make_error(Code::invalid_input,
+                      "{} is archived; restore it first, and run the same command again when that "
+                      "is done.",
+                      url(call.key));
+  }
   if (is_refused(response.status) || (!bucket_.keys && response.status == 400)) {
     return denied(call, code);
   }
@@ -332,6 +334,12 @@ Result<http::Response> Service::explained(const Call& call, const http::Response
   return why;
 }
 
+// Keys that are good, and may not do this.
+bool Service::is_denial(const http::Response& response, const http::Response& why) const {
+  const std::string code = error_code(why);
+  return bucket_.keys && is_refused(response.status) && (code.empty() || code == "AccessDenied");
+}
+
 Result<http::Response> Service::call(const Call& call) {
   http::Response response = TRY(call_once(call));
   http::Response why = TRY(explained(call, response));
@@ -355,8 +363,9 @@ Result<http::Response> Service::call(const Call& call) {
                       "There is no bucket {}; check its name, or make it first.", url(""));
   }
   const bool known = response.status == 404 || response.status == 409 || response.status == 412 ||
-                     response.status == 416 || response.status == 501;
-  if (known) return response;
+                     response.status == 416 || response.status == 501 ||
+                     (is_write(call) && is_unknown_request(response));
+  if (known || (call.may_be_denied && is_denial(response, why))) return response;
   return refused(call, is_refusal(why.status) ? why : response);
 }
 

@@ -60,6 +60,8 @@ struct Call {
   uint64_t most_bytes = uint64_t{64} << 20;
   About about = About::none;
   bool may_trickle = false;  // see http::Request
+  // That good keys may not do this (401, 403) is the caller's to know, and no error.
+  bool may_be_denied = false;
 };
 
 // Safe from several threads. The clock must outlive it.
@@ -68,10 +70,12 @@ class Service {
   // Errors: invalid_argument (a bucket's name or an address that is none).
   static Result<std::unique_ptr<Service>> create(Bucket bucket, Clock& clock);
 
-  // Statuses that say what became of the request are the caller's: 2xx, 404, 409, 412, 416, 501.
-  // Errors: those of http::Client and of the keys; unavailable (408, 429, 5xx, SlowDown and what
-  // else may be asked again: Retry-After is kept), no_space (a quota), invalid_argument (refused:
-  // the credential, its permissions, the region, the request; no such bucket).
+  // Statuses that say what became of the request are the caller's: 2xx, 404, 409, 412, 416, 501,
+  // and of writes what is_unknown_request is true of. Errors: those of http::Client and of the
+  // keys; unavailable (408, 429, 5xx, SlowDown, a body that arrived damaged and what else may be
+  // asked again: Retry-After is kept), no_space (a quota), invalid_input (the object is archived),
+  // invalid_argument (refused: the credential, its permissions, the region, the request; no such
+  // bucket).
   Result<http::Response> call(const Call& call);
   // For calls that may be made any number of times: again while the answer is unavailable.
   Result<http::Response> call_repeated(const Call& call);
@@ -95,6 +99,7 @@ class Service {
   Result<void> add_encryption(About about, std::vector<http::Header>& headers);
   Result<http::Response> call_once(const Call& call);
   Result<http::Response> explained(const Call& call, const http::Response& refusal);
+  bool is_denial(const http::Response& response, const http::Response& why) const;
   // Whether asking again may help after the clock was set or the keys were dropped.
   bool mend(const http::Response& refusal);
   Error refused(const Call& call, const http::Response& response);
@@ -115,5 +120,7 @@ class Service {
 // The <Code> of an error's body, cut to 80 bytes and percent-encoded, since a stranger may have
 // written it; empty if there is none.
 std::string error_code(const http::Response& response);
+// Whether the server says that it does not know what a request asks for.
+bool is_unknown_request(const http::Response& response);
 
 }  // namespace atelier::s3

@@ -136,8 +136,14 @@ Result<ListPage> S3Store::list(std::string_view prefix, std::string_view after, 
   const std::string shown = to_remote_key(whole.substr(0, whole_characters(whole)));
   std::string from = after.empty() ? std::string() : stored(after);
   ListPage page;
+  UnnamedObjects unnamed;
+  std::string last;  // of the page before, whatever became of it
   for (std::string token;;) {
     KeyPage keys = TRY(read_page(shown, from, token, limit - page.objects.size()));
+    // A server that takes no notice of where to go on from sends one page for ever.
+    const bool moves = keys.objects.empty() ? !keys.token.empty() && keys.token != token
+                                            : keys.objects.back().key != last;
+    if (!keys.objects.empty()) last = keys.objects.back().key;
     for (ObjectInfo& info : keys.objects) {
       // In the server's order, in which alone pages can follow one another.
       if (!from.empty() && info.key <= from) continue;
@@ -145,14 +151,22 @@ Result<ListPage> S3Store::list(std::string_view prefix, std::string_view after, 
       const std::string key = from_remote_key(info.key);
       if (!key.starts_with(whole)) continue;
       info.key = key.substr(prefix_.size());
-      if (check_key(info.key).ok()) page.objects.push_back(std::move(info));
+      if (!check_key(info.key).ok()) {
+        unnamed.see(info.key, info.size);
+        continue;
+      }
+      unnamed.tell(page);
+      page.objects.push_back(std::move(info));
     }
-    if (!keys.truncated) return page;
+    if (!keys.truncated) {
+      unnamed.tell(page);
+      return page;
+    }
     if (page.objects.size() >= limit) {
       page.next = page.objects.back().key;
       return page;
     }
-    if (keys.objects.empty() && (keys.token.empty() || keys.token == token)) {
+    if (!moves) {
       return make_error(Code::unavailable,
                         "{} says that its list goes on, and does not; try again later.", url(""));
     }

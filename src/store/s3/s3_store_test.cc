@@ -13,8 +13,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "store/retrying_store.h"
-#include "store/s3/fake_s3.h"
-#include "store/s3/s3_list.h"
+#include "store/s3/fake_s3_test.h"
 
 namespace atelier::s3 {
 namespace {
@@ -27,58 +26,7 @@ using testing::Not;
 using testing::SizeIs;
 using Then = TestAnswer::Then;
 
-// What goes wrong before, or in place of, what the server does; nothing: it answers as it should.
-using Trouble = std::function<std::optional<TestAnswer>(const TestRequest& request)>;
-
-// A fake server with trouble in front of it, and a store on it.
-class S3Store : public testing::Test {
- protected:
-  void open(Trouble trouble, FakeS3::Conditions conditions = FakeS3::Conditions::obeyed) {
-    fake_ = std::make_unique<FakeS3>(conditions);
-    server_ = std::make_unique<TestServer>(
-        [this, trouble = std::move(trouble)](const TestRequest& request) {
-          if (auto answer = trouble(request)) return *std::move(answer);
-          return fake_->answer(request);
-        });
-    Options options = options_for(*server_);
-    options.note = [this](const std::string& sentence) { notes_.push_back(sentence); };
-    store_ = open_s3_store(std::move(options), clock_).value();
-  }
-  // A server that always says the same.
-  void open_with(const TestAnswer& answer) {
-    open([answer](const TestRequest&) { return answer; });
-  }
-  ~S3Store() override { store_.reset(); }
-
-  FakeS3& fake() { return *fake_; }
-  ObjectStore& store() { return *store_; }
-  FakeClock& clock() { return clock_; }
-  std::vector<TestRequest> requests() const { return server_->requests(); }
-  const std::vector<std::string>& notes() const { return notes_; }
-  Result<PutOutcome> put(std::string_view key, std::string_view text,
-                         const Condition& condition = Condition::always()) {
-    return store_->put(key, as_bytes(text), condition);
-  }
-
- private:
-  FakeClock clock_;
-  std::vector<std::string> notes_;
-  std::unique_ptr<FakeS3> fake_;
-  std::unique_ptr<TestServer> server_;
-  std::unique_ptr<ObjectStore> store_;
-};
-
-std::optional<TestAnswer> fine() { return std::nullopt; }
-
-// The nth request (from 0) that `wanted` is true of.
-Trouble at(int nth, std::function<bool(const TestRequest&)> wanted, TestAnswer answer) {
-  auto seen = std::make_shared<std::atomic<int>>(0);
-  return [=](const TestRequest& request) {
-    return wanted(request) && (*seen)++ == nth ? std::optional(answer) : fine();
-  };
-}
-
-bool is_write(const TestRequest& request) { return request.method == "PUT"; }
+class S3Store : public FakeS3Test {};
 
 TEST_F(S3Store, ABusyServerSaysForHowLongAndWhy) {
   for (const int status : {429, 500, 503, 400}) {
@@ -208,6 +156,55 @@ TEST_F(S3Store, ConflictsThatMayBeAskedAgainAreUnavailable) {
     open_with(http_answer(409, error_body(code)));
     EXPECT_EQ(put("k", "x").error().code, Code::unavailable) << code;
   }
+}
+
+// What was damaged on the way up is sent again, and says nothing of what the server can do.
+TEST_F(S3Store, AWriteThatArrivedDamagedIsUnavailable) {
+  for (const char* code : {"BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody"}) {
+    for (int nth = 0; nth < 5; ++nth) {
+      open(at(nth, is_write, http_answer(400, error_body(code))));
+      RetryingStore retrying(store(), clock());
+      const auto condition = nth < 3 ? Condition::if_absent() : Condition::always();
+      EXPECT_TRUE(retrying.put("k", as_bytes("x"), condition).value().written) << code << nth;
+      EXPECT_FALSE(retrying.put("k", as_bytes("y"), Condition::if_absent()).value().written);
+      const std::string etag = store().head("k").value().value().etag;
+      EXPECT_TRUE(retrying.put("k", as_bytes("z"), Condition::if_match(etag)).value().written);
+      EXPECT_THAT(notes(), IsEmpty()) << code << nth;
+    }
+  }
+}
+
+TEST_F(S3Store, OnlyAServerThatSaysSoHasNoConditionalWrites) {
+  const auto conditional = [](const TestRequest& request) {
+    return is_write(request) &&
+           !(request.header("If-None-Match").empty() && request.header("If-Match").empty());
+  };
+  for (const auto& [status, code] :
+       {std::pair(400, "NotImplemented"), std::pair(400, "InvalidArgument"), std::pair(501, "")}) {
+    open([=](const TestRequest& request) {
+      return conditional(request) ? std::optional(http_answer(status, error_body(code))) : fine();
+    });
+    EXPECT_TRUE(put("k", "x", Condition::if_absent()).value().written) << code;
+    EXPECT_THAT(notes(), SizeIs(testing::Ge(1U))) << code;
+  }
+  for (const char* code : {"InvalidRequest", "EntityTooLarge", "MalformedXML"}) {
+    for (int nth = 0; nth < 2; ++nth) {
+      open(at(nth, conditional, http_answer(400, error_body(code))));
+      EXPECT_EQ(put("k", "x", Condition::if_absent()).error().code, Code::invalid_argument);
+      EXPECT_TRUE(put("k", "x", Condition::if_absent()).value().written) << code;
+    }
+  }
+}
+
+TEST_F(S3Store, AnArchivedObjectIsCalledSo) {
+  open([](const TestRequest& request) {
+    return request.method == "GET"
+               ? std::optional(http_answer(403, error_body("InvalidObjectState")))
+               : fine();
+  });
+  const auto bytes = store().get("k");
+  EXPECT_EQ(bytes.error().code, Code::invalid_input);
+  EXPECT_THAT(bytes.error().message, HasSubstr("archived; restore it first"));
 }
 
 std::vector<std::byte> large() { return std::vector<std::byte>((size_t{20} << 20) + 1); }
@@ -417,46 +414,6 @@ TEST_F(S3Store, WhatAServerSaysIsShownHarmlessly) {
     open_with(http_answer(400, body));
     EXPECT_EQ(put("k", "x").error().code, Code::invalid_argument);
   }
-}
-
-TEST_F(S3Store, ListsThatAreNoneAreNotBelieved) {
-  for (const char* body :
-       {"", "<html/>", "<ListBucketResult>", "<ListBucketResult><Contents/></ListBucketResult>",
-        "<ListBucketResult><Contents><Key>k</Key><Size>-1</Size></Contents></ListBucketResult>",
-        "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>"}) {
-    open_with(http_answer(200, body));
-    EXPECT_EQ(store().list("", "", 9).error().code, Code::unavailable) << body;
-  }
-}
-
-TEST_F(S3Store, ListsHideWhatIsNoKeyOfOurs) {
-  open([](const TestRequest&) { return fine(); });
-  for (const char* key : {"a", "b", "c"}) ASSERT_TRUE(put(key, "").ok());
-  TestRequest alien;
-  alien.method = "PUT";
-  alien.headers = {{"x-amz-content-sha256", sha256_hex({})},
-                   {"Authorization", "AWS4-HMAC-SHA256 Credential=AKEXAMPLE/"}};
-  for (const char* target : {"/b/a/", "/b/.atelier-tmp-probe-1", "/b/b//x", "/b/c/.."}) {
-    alien.target = target;
-    fake().answer(alien);
-  }
-  std::vector<std::string> keys;
-  const auto objects = list_all(store(), "").value();
-  for (const ObjectInfo& info : objects) keys.push_back(info.key);
-  EXPECT_THAT(keys, ElementsAre("a", "b", "c"));
-  EXPECT_THAT(store().list("", "", 2).value().objects, SizeIs(2));
-}
-
-TEST(S3List, KeysAreDecodedIfTheServerEncodedThem) {
-  const auto page = [](const char* type) {
-    return parse_key_page(fmt::format(
-        "<ListBucketResult>{}<Contents><Key>a+%2B%C3%A9</Key><LastModified>2026-11-29T12:00:00Z"
-        "</LastModified><ETag>\"e\"</ETag><Size>3</Size></Contents></ListBucketResult>",
-        type));
-  };
-  EXPECT_EQ(page("<EncodingType>url</EncodingType>").value().objects.at(0).key, "a +\xC3\xA9");
-  EXPECT_EQ(page("").value().objects.at(0).key, "a+%2B%C3%A9");
-  EXPECT_EQ(page("").value().objects.at(0).etag, "e");
 }
 
 TEST(S3Options, WhatIsNoneIsRefused) {
