@@ -150,9 +150,11 @@ Result<void> list_command(const ListOptions& options, Console& console) {
   std::string path = fmt::format("/v1/runs?limit={}", options.limit);
   for (const auto& [name, value] :
        {std::pair("state", options.state), std::pair("pipeline", options.pipeline),
-        std::pair("owner", options.owner), std::pair("label", options.label)}) {
+        std::pair("owner", options.owner), std::pair("label", options.label),
+        std::pair("since", options.since), std::pair("until", options.until)}) {
     if (!value.empty()) path += fmt::format("&{}={}", name, encode_part(value));
   }
+  if (options.before > 0) path += fmt::format("&before={}", options.before);
   const json page = TRY(client.ask("GET", path));
   console.object(page.dump());
   console.say(fmt::format("{:30}  {:9}  {:16}  {:12}  {:24}  {:>8}  {}", "run", "state", "pipeline",
@@ -163,6 +165,10 @@ Result<void> list_command(const ListOptions& options, Console& console) {
                             text_at(run, "state"), text_at(run, "pipeline"), text_at(run, "owner"),
                             text_at(run, "created_at"), number_at(run, "frames"),
                             input.substr(input.rfind('/') + 1)));
+  }
+  const auto next = page.find("next");
+  if (next != page.end() && next->is_number_integer()) {
+    console.say(fmt::format("There may be older ones: --before {}.", next->get<int64_t>()));
   }
   return {};
 }
@@ -249,7 +255,7 @@ Result<void> retry_command(const RunNameOptions& options, Console& console) {
   return change_runs(options, "retry", console);
 }
 Result<void> rerun_command(const RunNameOptions& options, Console& console) {
-  return change_runs(options, "rerun", console);
+  return change_runs(options, options.even_if_changed ? "rerun?exact=false" : "rerun", console);
 }
 
 Result<void> logs_command(const LogsOptions& options, Console& console,

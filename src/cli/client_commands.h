@@ -32,13 +32,16 @@ Result<void> submit_command(const SubmitOptions& options, Console& console,
 struct ListOptions {
   std::string service;
   std::string state, pipeline, owner, label;
+  std::string since, until;  // when they were submitted: RFC 3339
   int limit = 50;
+  int64_t before = 0;  // the next page: "next" of the page before; 0: the first
 };
 Result<void> list_command(const ListOptions& options, Console& console);
 
 struct RunNameOptions {
   std::string service;
   std::vector<std::string> runs;  // names, run-...
+  bool even_if_changed = false;   // of rerun: what they read
 };
 Result<void> show_service_run(const std::string& service, const std::string& run, Console& console);
 Result<void> cancel_command(const RunNameOptions& options, Console& console);

@@ -27,6 +27,7 @@ struct RunOptions {
   double chunk_seconds = 4;
   int threads = 0;
   bool no_reuse = false;
+  std::string repeats;  // the name of a run folder; empty: whatever the command finds
   bool force = false;
   std::string size;
   std::string from;

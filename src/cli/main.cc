@@ -141,6 +141,8 @@ void add_run(CLI::App& app, Options& o) {
   run->add_option("--max-pixels", o.run.max_pixels, "Refuse larger frames [no bound]")
       ->check(CLI::PositiveNumber);
   run->add_flag("--no-reuse", o.run.no_reuse, "Forget what an earlier run of this command left");
+  run->add_option("--repeats", o.run.repeats,
+                  "Only if it is the run of that name again: the same input, model and parameters");
   run->add_flag("--force", o.run.force, "Replace an existing output");
   add_result(*run, o.run);
   run->add_option("--trace", o.run.trace,

@@ -23,6 +23,7 @@
 #include "run/scorer_keeper.h"
 #include "run/unpainted.h"
 #include "run/work.h"
+#include "store/names.h"
 
 namespace atelier::cli {
 namespace {
@@ -356,6 +357,12 @@ class Run {
 
   Result<run::Standing> find(const run::ModelIdentity& model) {
     const std::string id = run::make_run_id(task_.identity, model, task_.parameters);
+    if (!options_.repeats.empty() && id != options_.repeats) {
+      return make_error(Code::invalid_input,
+                        "'{}', the model or a parameter is not what it was in the run '{}', which "
+                        "cannot be repeated exactly; bring it back, or run without --repeats.",
+                        options_.input, percent_encode(options_.repeats));
+    }
     if (!folder_) {
       auto folder = std::make_unique<run::RunFolder>(store_, id);
       if (options_.no_reuse) TRY(folder->clear());

@@ -44,7 +44,11 @@ void add_runs(CLI::App& app, ServiceOptions& o) {
   list->add_option("--pipeline", o.list.pipeline, "Of this pipeline");
   list->add_option("--owner", o.list.owner, "Of this owner");
   list->add_option("--label", o.list.label, "With this label, name=value");
+  list->add_option("--since", o.list.since, "Submitted then or later: 2026-11-30T03:04:05Z");
+  list->add_option("--until", o.list.until, "Submitted before then");
   list->add_option("--limit", o.list.limit)->check(CLI::Range(1, 1000))->capture_default_str();
+  list->add_option("--before", o.list.before, "The next page, as the one before says")
+      ->check(CLI::PositiveNumber);
   add_service(*list, o.list.service);
   const std::array<std::pair<const char*, const char*>, 3> changes = {{
       {"cancel", "End runs of a service; what was done is kept"},
@@ -54,6 +58,10 @@ void add_runs(CLI::App& app, ServiceOptions& o) {
   for (const auto& [name, help] : changes) {
     CLI::App* change = app.add_subcommand(name, help);
     change->add_option("RUN", o.runs.runs, "Names of runs, run-...")->required();
+    if (std::string_view(name) == "rerun") {
+      change->add_flag("--even-if-changed", o.runs.even_if_changed,
+                       "Also if an input or a model is not what it was");
+    }
     add_service(*change, o.runs.service);
   }
   CLI::App* logs = app.add_subcommand("logs", "What a run of a service and its workers printed");

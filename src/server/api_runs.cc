@@ -61,6 +61,8 @@ class RunApi {
     }
     filter.label_name = label.substr(0, std::min(equals, label.size()));
     if (!label.empty()) filter.label_value = label.substr(equals + 1);
+    TRY(read_place(call, "input", filter.input));
+    TRY(read_place(call, "output", filter.output));
     TRY(read_time(call, "since", filter.since));
     TRY(read_time(call, "until", filter.until));
     filter.limit = TRY(integer_of_query(call, "limit", 1, 1000, 50));
@@ -102,7 +104,8 @@ class RunApi {
     return reply;
   }
 
-  // The same version of the pipeline with the same parameters, again.
+  // The same version of the pipeline with the same parameters, again; unless exact=false, only if
+  // what its first step reads is the same, too.
   Result<Reply> rerun(const Call& call) {
     const auto run = TRY(find(call));
     if (!run) return not_found("run of that name");
@@ -124,6 +127,14 @@ class RunApi {
       return {};
     }));
     again.rerun_of = run->id;
+    const std::string exact = call.query_value("exact");
+    if (!exact.empty() && exact != "true" && exact != "false") {
+      return make_error(Code::invalid_argument, "'exact' must be true or false.");
+    }
+    if (exact != "false" && !run->run_urls.empty()) {
+      const std::string& url = run->run_urls.front();
+      again.repeats = url.substr(url.rfind('/') + 1);
+    }
     return add(call, again, call.header("idempotency-key"), "rerunRun");
   }
 
@@ -245,6 +256,11 @@ class RunApi {
   }
 
  private:
+  static Result<void> read_place(const Call& call, const std::string& name, std::string& into) {
+    const std::string text = call.query_value(name);
+    if (!text.empty()) into = TRY(parse_user_location(text)).url();
+    return {};
+  }
   static Result<void> read_time(const Call& call, const std::string& name,
                                 std::optional<Millis>& into) {
     const std::string text = call.query_value(name);
@@ -384,6 +400,8 @@ std::vector<Operation> run_operations(ApiParts& parts) {
       .query("owner", "string", "Of this owner")
       .query("trigger", "string", "Started by this trigger")
       .query("label", "string", "With this label, name=value")
+      .query("input", "string", "That read this location")
+      .query("output", "string", "That write this location")
       .query("since", "string", "Submitted at this time (RFC 3339) or later")
       .query("until", "string", "Submitted before this time")
       .query("limit", "integer", "At most so many, up to 1000")
@@ -407,8 +425,10 @@ std::vector<Operation> run_operations(ApiParts& parts) {
       .gives("Run");
   table
       .add("rerunRun", "POST", "/v1/runs/{id}/rerun", Role::submitter,
-           "A new run of the same version of the pipeline with the same parameters.",
+           "A new run of the same version of the pipeline with the same parameters, which is set "
+           "aside if its input, or the model of its first step, is not what it was.",
            handle_by(api, &RunApi::rerun))
+      .query("exact", "boolean", "false: also if they are not [true]")
       .header("Idempotency-Key", kIdempotencyHelp)
       .gives("Submitted", 201)
       .also_gives("Submitted", 200, kRepeatedHelp);
@@ -442,12 +462,14 @@ std::vector<Operation> run_operations(ApiParts& parts) {
       .also_gives("State", 202, "It is being made: ask again.");
   table
       .add("getLineage", "GET", "/v1/runs/{id}/lineage", Role::reader,
-           "The runs that made a run's input, and those that used its output.",
+           "The runs that made a run's input, and those that used its output: the last 50 of each; "
+           "`listRuns` has all.",
            handle_by(api, &RunApi::lineage))
       .gives("Lineage");
   table
       .add("getObjectLineage", "GET", "/v1/lineage", Role::reader,
-           "The runs that made an object, and those that used it.",
+           "The runs that made an object, and those that used it: the last 50 of each; `listRuns` "
+           "has all.",
            handle_by(api, &RunApi::lineage_of_object))
       .query("url", "string", "Its location")
       .gives("ObjectLineage");

@@ -291,7 +291,7 @@ TEST_F(DatabaseTest, AnOlderDatabaseIsBroughtUpToDate) {
                     return connection.run_script(
                         "DROP TABLE outputs; ALTER TABLE runs DROP COLUMN prefixes; ALTER TABLE "
                         "runs DROP COLUMN troubles; ALTER TABLE runs DROP COLUMN replace_own; "
-                        "PRAGMA user_version=1");
+                        "ALTER TABLE runs DROP COLUMN repeats; PRAGMA user_version=1");
                   })
                   .ok());
   const auto database = open();

@@ -186,7 +186,8 @@ class MicroListener final : public HttpListener {
   }
 
   ListenerCounts counts() const override {
-    return {requests_.load(), refused_.load(), too_large_.load(), overdue_.load()};
+    return {requests_.load(), refused_.load(), too_large_.load(), malformed_.load(),
+            overdue_.load()};
   }
 
  private:
@@ -362,6 +363,7 @@ class MicroListener final : public HttpListener {
   // What is said to a request before its body is read.
   std::optional<Reply> refuse(Exchange& exchange) {
     if (!exchange.target_ok) {
+      ++malformed_;
       return problem(400, "The request's target is not a path with well-formed escapes.");
     }
     const std::string length = exchange.call.header("content-length");
@@ -469,7 +471,7 @@ class MicroListener final : public HttpListener {
   Fd socket_;
   int port_ = 0;
   std::atomic<bool> stopping_ = false;
-  std::atomic<uint64_t> requests_ = 0, refused_ = 0, too_large_ = 0, overdue_ = 0;
+  std::atomic<uint64_t> requests_ = 0, refused_ = 0, too_large_ = 0, malformed_ = 0, overdue_ = 0;
   Mutex mutex_;
   std::condition_variable_any changed_;
   std::map<Connected*, std::unique_ptr<Connected>> connected_ GUARDED_BY(mutex_);

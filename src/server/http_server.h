@@ -50,6 +50,7 @@ struct ListenerCounts {
   uint64_t requests = 0;
   uint64_t refused = 0;    // because too many were being answered
   uint64_t too_large = 0;  // bodies
+  uint64_t malformed = 0;  // targets
   uint64_t overdue = 0;    // cut off by the deadline
 };
 

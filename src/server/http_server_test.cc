@@ -129,6 +129,7 @@ TEST_F(HttpServerTest, WhatIsNoRequestIsAnsweredOrClosed) {
     ::shutdown(fd.get(), SHUT_WR);
     EXPECT_THAT(hear(fd), ::testing::Not(HasSubstr(" 200 "))) << text;
   }
+  EXPECT_EQ(listener->counts().malformed, 2U);
   const std::string long_header(100000, 'a');
   const Fd fd = connect();
   (void)!::send(fd.get(), ("GET / HTTP/1.1\r\nX: " + long_header).data(), 90000, MSG_NOSIGNAL);

@@ -121,6 +121,7 @@ Result<std::string> Metrics::scrape(Database& database, const ListenerCounts& co
                   MetricType::Counter);
   refused.add(static_cast<double>(counts.refused), {{"reason", "busy"}});
   refused.add(static_cast<double>(counts.too_large), {{"reason", "too_large"}});
+  refused.add(static_cast<double>(counts.malformed), {{"reason", "malformed"}});
   refused.add(static_cast<double>(counts.overdue), {{"reason", "overdue"}});
   families.push_back(waiting.take());
   families.push_back(refused.take());

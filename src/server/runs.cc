@@ -29,8 +29,8 @@ constexpr std::string_view kColumns =
     "seq, id, pipeline, version, sha256, parameters, labels, owner, pool, priority, state, reason, "
     "exit_code, attempts, step, cancel_asked, not_before, created_at, started_at, ended_at, input, "
     "output, bytes, replace_output, run_urls, rerun_of, trigger_name, max_cost, max_seconds, "
-    "busy_ms, cost, frames, prefixes, troubles, replace_own";
-constexpr int kColumnCount = 35;
+    "busy_ms, cost, frames, prefixes, troubles, replace_own, repeats";
+constexpr int kColumnCount = 36;
 
 std::optional<int64_t> optional_integer(const Rows& rows, int column) {
   if (rows.is_null(column)) return std::nullopt;
@@ -96,7 +96,8 @@ RunRow read_row(const Rows& rows) {
   run.frames = rows.integer(c++);
   run.prefixes = texts_of(rows.text(c++));
   run.troubles = rows.integer(c++);
-  run.replace_own = rows.integer(c) != 0;
+  run.replace_own = rows.integer(c++) != 0;
+  run.repeats = optional_text(rows, c);
   return run;
 }
 
@@ -193,8 +194,8 @@ Result<std::string> add_run(Connection& connection, const NewRun& run, const Que
   TRY(connection.run(
       "INSERT INTO runs (id, pipeline, version, sha256, parameters, labels, owner, pool, priority, "
       "state, created_at, input, output, bytes, replace_output, rerun_of, trigger_name, max_cost, "
-      "max_seconds, prefixes, replace_own) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "max_seconds, prefixes, replace_own, repeats) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       {id,
        run.pipeline,
        run.version,
@@ -214,7 +215,8 @@ Result<std::string> add_run(Connection& connection, const NewRun& run, const Que
        value_of(run.max_cost),
        value_of(run.max_seconds),
        json(run.prefixes).dump(),
-       int64_t{run.replace_own ? 1 : 0}}));
+       int64_t{run.replace_own ? 1 : 0},
+       value_of(run.repeats)}));
   TRY(add_event(connection, id, "queued", "{}", now));
   return id;
 }

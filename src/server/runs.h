@@ -38,6 +38,9 @@ struct NewRun {
   bool replace_output = false;  // what is at the output already, whatever it is
   bool replace_own = false;     // the same, if an earlier run made it from this input
   std::optional<std::string> rerun_of;
+  // The name of the run folder of that one's first step, which has a hash of all that is read: one
+  // that would have another is not what was to be repeated.
+  std::optional<std::string> repeats;
   std::optional<std::string> trigger;
   std::optional<double> max_cost;     // in the unit of the pool's price
   std::optional<double> max_seconds;  // of working, all attempts together

@@ -190,6 +190,9 @@ ALTER TABLE runs ADD COLUMN replace_own INTEGER NOT NULL DEFAULT 0;
 )",
                                R"(
 CREATE INDEX IF NOT EXISTS pool_time_by_end ON pool_time (pool, end_at);
+)",
+                               R"(
+ALTER TABLE runs ADD COLUMN repeats TEXT;   -- the run folder that its first step must find again
 )"};
 
 Result<void> take_steps(Connection& connection, size_t from) {

@@ -155,7 +155,10 @@ StreamReply Service::Parts::answer(Call call) {
 StreamReply Service::Parts::answer_stream(Call call) {
   const Operation* operation = nullptr;
   StreamReply made;
+  const auto begin = clock.now();
   made.reply = streams->answer(call, &operation);
+  metrics.count_request(operation == nullptr ? "" : operation->id, made.reply.status,
+                        std::chrono::duration<double>(clock.now() - begin).count());
   if (operation == nullptr || made.reply.status != 200) return made;
   const auto who = gate->identify(call);
   const auto place = who.ok() ? stream_shares.take(who->name) : nullptr;

@@ -49,7 +49,10 @@ Result<std::vector<std::vector<std::string>>> run_commands(const Config& config,
   std::vector<std::vector<std::string>> commands;
   for (const StepCommand& command : TRY(commands_of(*of.pipeline, of.parameters, steps))) {
     std::vector<std::string> words = {program};
-    for (std::string& word : command.argv(more)) words.push_back(std::move(word));
+    std::vector<std::string> own = more;
+    // What later steps read comes from the one before, in a file of its own.
+    if (commands.empty() && run.repeats) own.push_back("--repeats=" + *run.repeats);
+    for (std::string& word : command.argv(own)) words.push_back(std::move(word));
     commands.push_back(std::move(words));
   }
   return commands;

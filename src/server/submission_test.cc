@@ -246,6 +246,11 @@ TEST_F(SubmissionTest, StepsBecomeCommandsThatFollowOneAnother) {
   EXPECT_THAT(first.back(), HasSubstr("/srv/runs/between-run-1-0"));
   EXPECT_EQ(last.back(), "/srv/media/b.mp4");
   EXPECT_THAT(last, Not(Contains("--force")));
+  run.repeats = "0123456789abcdef";
+  const auto repeated = run_commands(config, "/bin/atelier", *of, run).value();
+  EXPECT_THAT(repeated.front(), Contains("--repeats=0123456789abcdef"));
+  EXPECT_THAT(repeated.back(), Not(Contains("--repeats=0123456789abcdef")));
+  run.repeats.reset();
   // It may have published before it was lost.
   run.run_urls = {"file:///srv/runs/1", "file:///srv/runs/2"};
   EXPECT_THAT(run_commands(config, "/bin/atelier", *of, run).value().back(), Contains("--force"));

@@ -311,6 +311,20 @@ class Interface(ServiceCase):
         run = self.wait_until_over(again)
         self.assertEqual((run["state"], run["rerun_of"]), ("finished", first))
         self.assertEqual(support.sha256(self.media / "out" / "a.mp4"), digest)
+        # Not what it was: nothing is replaced, unless that is wanted.
+        support.make_video(self.media / "a.mp4", frames=10, size="320x240")
+        changed = self.wait_until_over(self.ask("POST", f"/v1/runs/{first}/rerun").json()["id"])
+        self.assertEqual(changed["state"], "set_aside", changed)
+        self.assertIn("cannot be repeated exactly", changed["reason"])
+        self.assertEqual(support.sha256(self.media / "out" / "a.mp4"), digest)
+        taken = self.ask("POST", f"/v1/runs/{first}/rerun?exact=false").json()["id"]
+        self.assertEqual(self.wait_until_over(taken)["state"], "finished")
+        self.assertEqual(support.frame_count(self.media / "out" / "a.mp4"), 10)
+        self.assertEqual(self.ask("POST", f"/v1/runs/{first}/rerun?exact=perhaps").status, 400)
+        for place in (f"input={self.media}/a.mp4", f"output={self.media}/out/a.mp4"):
+            found = [one["id"] for one in self.ask("GET", f"/v1/runs?{place}").json()["runs"]]
+            self.assertEqual(found, [taken, changed["id"], again, first])
+        self.assertEqual(self.ask("GET", f"/v1/runs?input={self.media}/b.mp4").json()["runs"], [])
         # Without being asked to, nothing is replaced.
         third = self.wait_until_over(self.submit().json()["id"])
         self.assertEqual(third["state"], "failed")
@@ -465,6 +479,15 @@ class Client(ServiceCase):
         again = self.client("rerun", run["id"], "--json")
         other = json.loads(again.stdout)["runs"][0]["id"]
         self.wait_until_over(other)
+        page = json.loads(self.client("list", "--limit", "1", "--json").stdout)
+        self.assertEqual([one["id"] for one in page["runs"]], [other])
+        older = json.loads(self.client("list", "--before", str(page["next"]), "--json").stdout)["runs"]
+        self.assertIn(run["id"], [one["id"] for one in older])
+        self.assertNotIn(other, [one["id"] for one in older])
+        self.assertIn(f"--before {page['next']}.", self.client("list", "--limit", "1").stdout)
+        self.assertEqual(json.loads(self.client("list", "--until", "2020-01-01T00:00:00Z", "--json").stdout)["runs"], [])
+        since = json.loads(self.client("list", "--since", older[0]["created_at"], "--json").stdout)["runs"]
+        self.assertLessEqual({other, older[0]["id"]}, {one["id"] for one in since})
         refused = self.client("cancel", other)
         self.assertEqual(refused.returncode, 2)
         self.assertIn("is over", refused.stderr)
