@@ -166,8 +166,8 @@ def add_e2e(report, totals, seen):
         totals.one(f"{report.stem}: {name}", False)
 
 
-def ctest(preset, label, stage, totals, env=(), jobs=JOBS, most_seconds=1200):
-    """Runs the tests with a label; counts cases, and programs that failed without counting any."""
+def ctest(preset, label, stage, totals, env=(), jobs=JOBS, most_seconds=1200, without="none"):
+    """Runs the tests with a label and not with the other; counts cases, and programs that failed without counting any."""
     folder = REPORTS / stage
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -175,7 +175,7 @@ def ctest(preset, label, stage, totals, env=(), jobs=JOBS, most_seconds=1200):
     environment = {**os.environ, "GTEST_OUTPUT": f"xml:{folder}/",
                    "ATELIER_TEST_REPORTS": str(folder), **dict(env)}
     environment.pop("MAKEFLAGS", None)
-    subprocess.run(["ctest", "--test-dir", f"build/{preset}", "-L", f"^({label})$", "-j", str(jobs),
+    subprocess.run(["ctest", "--test-dir", f"build/{preset}", "-L", f"^({label})$", "-LE", f"^({without})$", "-j", str(jobs),
                     "--output-on-failure", "--no-tests=error", "--timeout", str(most_seconds),
                     "--output-junit", str(junit)],
                    cwd=ROOT, env=environment)
@@ -226,14 +226,15 @@ OUTSIDE = {name: outside(name, name, 2) for name in ("service", "net", "mpi", "s
 stage_outside = outside("outside", "|".join(OUTSIDE), 2)
 
 
+SANITIZED = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:strict_string_checks=1",
+             "UBSAN_OPTIONS": "print_stacktrace=1", "ATELIER_E2E_SHORT": "1",
+             "LSAN_OPTIONS": f"suppressions={ROOT}/tests/leaks.supp:print_suppressions=0"}
+
+
 def stage_asan(totals):
-    if not build("asan", totals):
-        return
-    options = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:strict_string_checks=1",
-               "UBSAN_OPTIONS": "print_stacktrace=1", "ATELIER_E2E_SHORT": "1",
-               "LSAN_OPTIONS": f"suppressions={ROOT}/tests/leaks.supp:print_suppressions=0"}
-    ctest("asan", "unit", "asan-unit", totals, options)
-    ctest("asan", "e2e|service|net", "asan-e2e", totals, options)
+    if build("asan", totals):
+        ctest("asan", "unit", "asan-unit", totals, SANITIZED)
+        ctest("asan", "e2e|service|net", "asan-e2e", totals, SANITIZED, without="long_when_sanitized")
 
 
 def stage_slow(totals):
@@ -246,6 +247,8 @@ def stage_slow(totals):
         ctest("release", "net", "slow-net", totals, {"ATELIER_SLOW": "1"}, jobs=1, most_seconds=86400)
         ctest("release", "slurm", "slow-slurm", totals, {"ATELIER_SLOW": "1"}, jobs=2, most_seconds=86400)
         ctest("release", "deploy", "slow-deploy", totals, {"ATELIER_SLOW": "1"}, jobs=1, most_seconds=86400)
+    if build("asan", totals):
+        ctest("asan", "long_when_sanitized", "slow-asan", totals, SANITIZED, most_seconds=86400)
     totals.one("fuzz", subprocess.run([ROOT / "tools/fuzz"], cwd=ROOT).returncode == 0)
 
 
