@@ -123,6 +123,15 @@ Result<void> read_retention(TomlReader& reader, Retention& retention) {
     *value = std::chrono::floor<std::chrono::hours>(kept);
     if (value->count() == 0) return own.wrong(key, "at least an hour");
   }
+  for (const auto& [key, value] : {std::pair("run_folders", &retention.run_folders),
+                                   std::pair("backups", &retention.backups)}) {
+    const auto kept = std::chrono::floor<std::chrono::hours>(TRY(own.duration(key, *value)));
+    // A run that waits for a cluster must find its folder again.
+    if (own.find(key) != nullptr && kept < std::chrono::hours(24)) {
+      return own.wrong(key, "at least a day");
+    }
+    *value = kept;
+  }
   return own.finish();
 }
 

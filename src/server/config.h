@@ -73,6 +73,9 @@
 //   logs = "7d"
 //   events = "30d"
 //   audit = "365d"
+//   run_folders = "90d"              what nobody changed for so long, as `atelier gc` does, so that
+//                                    scoring it again begins anew; at least a day [for ever]
+//   backups = "30d"                  but the newest one [for ever]
 //
 //   [[trigger]]                      what makes runs by itself; `name`, and the rest is read by
 //   name = "landing"                 whoever reads triggers
@@ -159,6 +162,7 @@ struct WebhookConfig {
 
 struct Retention {
   std::chrono::hours runs{30 * 24}, logs{7 * 24}, events{30 * 24}, audit{365 * 24};
+  std::chrono::hours run_folders{0}, backups{0};  // 0: for ever
 };
 
 // A table [[trigger]] as a text of its own: its keys are at the top.

@@ -301,6 +301,10 @@ TEST(Config, RetentionIsAtLeastAnHour) {
   const Config config = parsed(kStores + std::string("[retention]\nruns='36h'\nlogs='90m'\n"));
   EXPECT_EQ(config.retention.runs, std::chrono::hours(36));
   EXPECT_EQ(config.retention.logs, std::chrono::hours(1));
+  EXPECT_EQ(config.retention.run_folders, std::chrono::hours(0)) << "for ever";
+  EXPECT_EQ(parsed(kStores + std::string("[retention]\nbackups='2d'\n")).retention.backups,
+            std::chrono::hours(48));
+  EXPECT_THAT(tail("[retention]\nrun_folders = '23h'"), HasSubstr("at least a day"));
   EXPECT_THAT(tail("[retention]\nruns = '30s'"), HasSubstr("'retention.runs'"));
   EXPECT_THAT(tail("[retention]\nruns = 30"), HasSubstr("'retention.runs'"));
   EXPECT_THAT(tail("[retention]\nreceipts = '30d'"), HasSubstr("no key"));

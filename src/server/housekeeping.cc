@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/housekeeping.h"
 
+#include <algorithm>
+#include <vector>
+
 namespace atelier::server {
 namespace {
 
@@ -36,6 +39,23 @@ int64_t remove_logs(const fs::path& logs, std::chrono::hours age) {
 }
 
 }  // namespace
+
+int64_t remove_backups(const fs::path& backups, std::chrono::hours age) {
+  std::error_code error;
+  std::vector<std::pair<fs::file_time_type, fs::path>> found;
+  for (const auto& entry : fs::directory_iterator(backups, error)) {
+    const auto written = entry.last_write_time(error);
+    if (entry.path().extension() == ".db" && !error) found.emplace_back(written, entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  if (!found.empty()) found.pop_back();
+  const auto limit = fs::file_time_type::clock::now() - age;
+  int64_t removed = 0;
+  for (const auto& [written, path] : found) {
+    if (written < limit) removed += fs::remove(path, error) ? 1 : 0;
+  }
+  return removed;
+}
 
 Result<Forgotten> forget_old(Database& database, const Retention& retention, const fs::path& logs,
                              const WallClock& wall) {

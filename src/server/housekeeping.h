@@ -20,4 +20,7 @@ struct Forgotten {
 Result<Forgotten> forget_old(Database& database, const Retention& retention,
                              const std::filesystem::path& logs, const WallClock& wall);
 
+// Backups (*.db) that are older, but for the newest one; returns how many.
+int64_t remove_backups(const std::filesystem::path& backups, std::chrono::hours age);
+
 }  // namespace atelier::server

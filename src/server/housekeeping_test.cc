@@ -100,5 +100,26 @@ TEST(Housekeeping, WhatIsOverAndOldIsForgottenAndNothingElse) {
           .ok());
 }
 
+TEST(Housekeeping, OldBackupsGoButTheNewestStays) {
+  TestFolder folder;
+  const auto add = [&](const char* name, std::chrono::hours age) {
+    std::ofstream(folder.path() / name) << "x";
+    std::filesystem::last_write_time(folder.path() / name,
+                                     std::filesystem::file_time_type::clock::now() - age);
+  };
+  add("1.db", std::chrono::hours(90));
+  add("2.db", std::chrono::hours(80));
+  add("notes.txt", std::chrono::hours(90));
+  EXPECT_EQ(remove_backups(folder.path(), std::chrono::hours(48)), 1);
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "2.db")) << "the newest";
+  add("3.db", std::chrono::hours(10));
+  add("4.db", std::chrono::hours(1));
+  EXPECT_EQ(remove_backups(folder.path(), std::chrono::hours(48)), 1);
+  for (const char* kept : {"3.db", "4.db", "notes.txt"}) {
+    EXPECT_TRUE(std::filesystem::exists(folder.path() / kept)) << kept;
+  }
+  EXPECT_EQ(remove_backups(folder.path() / "absent", std::chrono::hours(1)), 0);
+}
+
 }  // namespace
 }  // namespace atelier::server

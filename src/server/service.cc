@@ -20,6 +20,7 @@ namespace atelier::server {
 namespace {
 
 constexpr std::chrono::minutes kHousekeeping(30), kPreviewTimeout(3);
+constexpr std::chrono::hours kSweepTimeout(6);
 
 // What DNS would make of it on every machine; listeners take numbers.
 std::string numeric(const std::string& host) { return host == "localhost" ? "127.0.0.1" : host; }
@@ -209,6 +210,26 @@ Result<void> Service::Parts::make_listeners() {
   return {};
 }
 
+void Service::Parts::keep_house(const std::stop_token& stop) {
+  const Retention& retention = config.retention;
+  const auto done = forget_old(*database, retention, logs, wall);
+  if (!done.ok()) setup.log->line(LogLevel::warning, done.error().message);
+  if (retention.backups.count() > 0) remove_backups(backups, retention.backups);
+  if (retention.run_folders.count() == 0) return;
+  const Result<void> swept = sweep_run_folders(stop);
+  if (!swept && !stop.stop_requested()) setup.log->line(LogLevel::warning, swept.error().message);
+}
+
+// By a command, which has the rules for what may go, and ends with the service.
+Result<void> Service::Parts::sweep_run_folders(const std::stop_token& stop) const {
+  const auto sweeper = engine::make_commands(kSweepTimeout);
+  const std::string age = fmt::format("--older-than={}h", config.retention.run_folders.count());
+  const auto answer = TRY(sweeper->run(
+      {setup.program, "gc", "--quiet", "--runs=" + text_of(config.stores.ops), age}, "", stop));
+  if (answer.code == 0) return {};
+  return make_error(Code::unavailable, "Old run folders are still there: {}", answer.err);
+}
+
 Service::Service(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Service::~Service() = default;
 
@@ -233,9 +254,7 @@ void Service::run(const std::stop_token& stop) {
     Mutex mutex;
     std::condition_variable_any never;
     while (!end.stop_requested()) {
-      const auto done =
-          forget_old(*parts_->database, parts_->config.retention, parts_->logs, parts_->wall);
-      if (!done.ok()) parts_->setup.log->line(LogLevel::warning, done.error().message);
+      parts_->keep_house(end);
       MutexLock lock(mutex);
       never.wait_for(mutex, end, kHousekeeping, [] { return false; });
     }

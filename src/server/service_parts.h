@@ -49,6 +49,8 @@ struct Service::Parts {
   bool has_pool(const std::string& name) const;
   bool is_engine(const std::string& pool, EngineName engine) const;
   std::string url_of(const Address& address, const HttpListener& at) const;
+  void keep_house(const std::stop_token& stop);
+  Result<void> sweep_run_folders(const std::stop_token& stop) const;
   StreamReply answer(Call call);
   StreamReply answer_stream(Call call);
   Result<void> tell_end(Connection& connection, const std::string& run_id, int64_t event);

@@ -16,11 +16,11 @@ const PoolConfig& pool_named(const Config& config, const std::string& name) {
   return config.pools.front();
 }
 
+}  // namespace
+
 std::string text_of(const Location& place) {
   return place.is_file() ? place.path.string() : place.url();
 }
-
-}  // namespace
 
 std::string between_key(const std::string& run_id, size_t step, std::string_view extension) {
   return fmt::format("between-{}-{}{}", run_id, step, extension);

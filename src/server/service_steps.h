@@ -12,6 +12,9 @@
 
 namespace atelier::server {
 
+// A folder's path, or its URL, as the program takes it for --runs.
+std::string text_of(const Location& place);
+
 // Key of what a scoring step of a run hands to the next one, in the store of run folders.
 std::string between_key(const std::string& run_id, size_t step, std::string_view extension);
 

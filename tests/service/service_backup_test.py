@@ -14,6 +14,30 @@ from service_case import PIPELINE, ServiceCase, support  # noqa: E402
 import onnx_model  # noqa: E402
 
 
+class Retention(ServiceCase):
+    def test_old_run_folders_and_backups_go(self):
+        self.configure(more='[retention]\nrun_folders = "2d"\nbackups = "2d"\n')
+        support.make_video(self.media / "a.mp4", frames=5)
+        support.make_video(self.media / "b.mp4", frames=6)
+        self.assertTrue(self.start())
+        runs = [self.submit(name).json()["id"] for name in ("a.mp4", "b.mp4")]
+        old, fresh = [pathlib.Path(self.wait_until_over(run)["runs"][0].removeprefix("file://")) for run in runs]
+        self.stop()
+        backups = self.folder / "data" / "backups"
+        backups.mkdir(exist_ok=True)
+        for name in ("1.db", "2.db"):
+            (backups / name).touch()
+        long_ago = os.stat(old).st_mtime - 3 * 24 * 3600
+        for path in [*old.rglob("*"), old, backups / "1.db"]:
+            os.utime(path, (long_ago, long_ago))
+        self.assertTrue(self.start())
+        self.wait_for(lambda: not old.exists(), "the end of the old run folder")
+        self.wait_for(lambda: not (backups / "1.db").exists(), "the end of the old backup")
+        self.assertTrue(fresh.exists())
+        self.assertTrue((backups / "2.db").exists())
+        self.assertEqual(self.run_of(runs[0])["state"], "finished")
+
+
 class Backup(ServiceCase):
     def setUp(self):
         super().setUp()
