@@ -153,6 +153,7 @@ Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::Run
   slurm.setup.threads = request.threads;
   slurm.setup.gang_restarts = options.mpi.most_restarts();
   slurm.unsettled = request.unsettled;
+  slurm.goes_on = request.goes_on;
   slurm.submitted = [&](int64_t job) {
     console.say(
         fmt::format("Slurm job {}: `atelier show {}` tells how it goes.", job, folder.url()));
