@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import signal
+import time
 
 import slurm_case
 import slurmlab
@@ -64,7 +65,9 @@ class Elastic(slurm_case.SlurmCase):
         wait_until(lambda: len(self.nodes()) == 3, 30, "the workers' start")
         self.wait_for_commits(process, 2)
         self.preempt()
+        preempted = time.time()
         report = self.finish(process)
+        self.print_time_lost("a preemption", preempted, "none")
         # The state lasts for seconds: on a busy machine Slurm may be asked after it.
         self.assertRegex(self.texts(report), r"Task \d (was preempted on n\d and|was taken from n\d and|was) (was )?requeued")
         self.assertGreaterEqual(report["engine"]["restarts"], 1)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an eviction costs, as the records of a run's folder say it: for tests of engines."""
+
+import json
+
+
+def claims(runs):
+    """{chunk: [who claimed it, in order]}; nobody ("") where it was given back."""
+    found = {}
+    for path in runs.glob("*/chunks/*.claim.*"):
+        chunk, _, generation = path.name.split(".")
+        found.setdefault(chunk, {})[int(generation)] = json.loads(path.read_text())["worker"]
+    return {chunk: [worker for _, worker in sorted(by.items())] for chunk, by in found.items()}
+
+
+def lost_chunks(runs):
+    """{worker: chunks that it claimed and that were another's afterwards}."""
+    lost = {}
+    for chunk, workers in claims(runs).items():
+        for worker in filter(None, workers[:-1]):
+            lost.setdefault(worker, set()).add(chunk)
+    return lost
+
+
+def most_in_work(runs):
+    """Chunks that a worker has begun and not committed, at most: one whose result is on its way to the store, one at the
+    encoder, and what has room between there and the decoder (src/run/scorer.cc: two queues, and a group that is scored at
+    once), each chunk with a begin and an end. Of small pictures that is much."""
+    manifest = json.loads(next(runs.glob("*/manifest.json")).read_text())
+    encode = manifest["encode"]
+    queue = min(max((2 << 20) // (encode["width"] * encode["height"]), 3), 32)
+    shortest = min(chunk["frames"] for chunk in manifest["chunks"])
+    return 2 + -(-(3 * queue + 2) // (shortest + 2))
+
+
+def assert_bounded(case, runs):
+    """Nobody lost more than what it had in work."""
+    most = most_in_work(runs)
+    for worker, chunks in lost_chunks(runs).items():
+        case.assertLessEqual(len(chunks), most, f"{worker} lost {sorted(chunks)}")
+
+
+def print_time_lost(runs, what, since, detection):
+    """The last chunk that was begun anew was committed so long after `since` (seconds since 1970), beside what bounds it."""
+    commits = {path.stem: path for path in runs.glob("*/chunks/*.json")}
+    again = [commits[chunk].stat().st_mtime for chunk, workers in claims(runs).items() if workers[1:] and chunk in commits]
+    longest = max(sum(json.loads(path.read_text())["seconds"].values()) for path in commits.values())
+    lost = sorted(map(len, lost_chunks(runs).values()))
+    print(f"   {what}: {len(again)} chunks begun anew ({', '.join(map(str, lost)) or 0} of a worker), the last one "
+          f"committed {max(again, default=since) - since:.1f} s later; the bound is {detection} and a chunk of "
+          f"{longest:.1f} s, which begins when somebody is free", flush=True)
