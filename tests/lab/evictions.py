@@ -3,6 +3,9 @@
 
 import json
 
+# A chunk that is scored, the next one, and one whose result is on its way to the store (src/run/broker.h).
+MOST_IN_WORK = 3
+
 
 def claims(runs):
     """{chunk: [who claimed it, in order]}; nobody ("") where it was given back."""
@@ -22,22 +25,10 @@ def lost_chunks(runs):
     return lost
 
 
-def most_in_work(runs):
-    """Chunks that a worker has begun and not committed, at most: one whose result is on its way to the store, one at the
-    encoder, and what has room between there and the decoder (src/run/scorer.cc: two queues, and a group that is scored at
-    once), each chunk with a begin and an end. Of small pictures that is much."""
-    manifest = json.loads(next(runs.glob("*/manifest.json")).read_text())
-    encode = manifest["encode"]
-    queue = min(max((2 << 20) // (encode["width"] * encode["height"]), 3), 32)
-    shortest = min(chunk["frames"] for chunk in manifest["chunks"])
-    return 2 + -(-(3 * queue + 2) // (shortest + 2))
-
-
 def assert_bounded(case, runs):
     """Nobody lost more than what it had in work."""
-    most = most_in_work(runs)
     for worker, chunks in lost_chunks(runs).items():
-        case.assertLessEqual(len(chunks), most, f"{worker} lost {sorted(chunks)}")
+        case.assertLessEqual(len(chunks), MOST_IN_WORK, f"{worker} lost {sorted(chunks)}")
 
 
 def print_time_lost(runs, what, since, detection):
