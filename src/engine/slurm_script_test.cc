@@ -152,6 +152,7 @@ class ScriptTest : public testing::Test {
     SlurmSetup setup = setup_of((folder_ / "worker").string());
     setup.tells_life = tells_life_;
     setup.gang = gang_;
+    setup.threads = threads_;
     // Of a gang the worker is what the step says.
     if (gang_) program("srun", worker);
     std::vector<std::string> words = {"env",
@@ -176,6 +177,7 @@ class ScriptTest : public testing::Test {
   std::filesystem::path folder_;
   bool tells_life_ = false;
   bool gang_ = false;
+  int threads_ = 0;
   std::string comment_ = "(null)";  // what an earlier life has left
 };
 
@@ -192,6 +194,13 @@ TEST_F(ScriptTest, AWorkerOfADrillIsToldItsLife) {
   tells_life_ = true;
   run("echo \"$@\" >\"$FOLDER/words\"; exit 0", "RUNNING None", "4");
   EXPECT_THAT(read("words"), EndsWith(" --drilled-life 4\n"));
+}
+
+TEST_F(ScriptTest, AWorkerOfASharedNodeIsToldItsShare) {
+  threads_ = 6;
+  run("echo \"$@\" >\"$FOLDER/words\"; exit 0");
+  EXPECT_THAT(read("words"),
+              testing::ContainsRegex(" --threads 6 --machine-share 6/[1-9][0-9]*\n$"));
 }
 
 TEST_F(ScriptTest, AVerdictEndsTheTaskWithItsWords) {
