@@ -222,9 +222,6 @@ class Doctor {
     const auto partition = slurm_partition(options_.engine, stop);
     if (!partition.ok()) return fail("engine", partition.error());
     if (!*partition) return;  // said already
-    const auto usable =
-        engine::check_usable(**partition, parse_nodes(options_.engine.nodes)->least);
-    if (!usable.ok()) return fail("engine", usable.error());
     fine("engine", fmt::format("Slurm answers; nodes of '{}': {}.", (*partition)->name,
                                engine::nodes_in_words(**partition)));
     const auto tried = try_slurm_job(options_.engine, stop);

@@ -58,19 +58,18 @@ void add_mpi(CLI::App& command, MpiOptions& mpi) {
   command
       .add_option("--restarts", mpi.restarts,
                   "How often a gang that lost a rank is started again with what is left; of a gang "
-                  "of Slurm's, one whose ranks did not meet")
+                  "of Slurm's, one whose ranks did not meet [3]")
       ->check(CLI::Range(0, 1000))
-      ->capture_default_str()
       ->group(kGroup);
-  command.add_option("--gang-timeout", mpi.gang_timeout, "Seconds until every rank must have come")
+  command
+      .add_option("--gang-timeout", mpi.gang_timeout,
+                  "Seconds until every rank must have come [60]")
       ->check(seconds)
-      ->capture_default_str()
       ->group(kGroup);
   command
       .add_option("--beat-timeout", mpi.beat_timeout,
-                  "Seconds without a sign of life until a rank is lost; they beat every 5 s")
+                  "Seconds without a sign of life until a rank is lost; they beat every 5 s [30]")
       ->check(CLI::Range(6.0, 86400.0))
-      ->capture_default_str()
       ->group(kGroup);
 }
 
@@ -98,20 +97,33 @@ Result<void> check_mpi(const MpiOptions& mpi, const std::string& nodes, int work
 // What belongs to an engine that is not the chosen one.
 Result<void> check_alone(const EngineOptions& engine) {
   const MpiOptions& mpi = engine.mpi;
-  using Given = std::vector<std::pair<const char*, bool>>;
-  const Given mpi_is = {std::pair("--hosts", !mpi.hosts.empty()),
-                        std::pair("--interface", !mpi.interface.empty() && !engine.gang),
-                        std::pair("--ranks-per-node", mpi.ranks_per_node > 0)};
-  const Given slurm_is = {std::pair("--partition", !engine.partition.empty()),
-                          std::pair("--gang", engine.gang),
-                          std::pair("--gres", !engine.gres.empty()),
-                          std::pair("--account", !engine.account.empty()),
-                          std::pair("--constraint", !engine.constraint.empty()),
-                          std::pair("--time", !engine.time.empty())};
-  for (const auto& [name, options] : {std::pair("mpi", mpi_is), std::pair("slurm", slurm_is)}) {
-    for (const auto& [option, given] : options) {
-      if (!given || engine.name == name) continue;
-      return make_error(Code::invalid_argument, "{} goes with --engine {}.", option, name);
+  struct Owner {
+    const char* engine;
+    const char* words;
+    std::vector<std::pair<const char*, bool>> given;
+  };
+  const std::vector<Owner> owners = {{"mpi",
+                                      "mpi",
+                                      {{"--hosts", !mpi.hosts.empty()},
+                                       {"--ranks-per-node", mpi.ranks_per_node > 0},
+                                       {"--beat-timeout", mpi.beat_timeout.has_value()}}},
+                                     {engine.gang ? "slurm" : "mpi",
+                                      "mpi, or with --engine slurm --gang",
+                                      {{"--interface", !mpi.interface.empty()},
+                                       {"--restarts", mpi.restarts.has_value()},
+                                       {"--gang-timeout", mpi.gang_timeout.has_value()}}},
+                                     {"slurm",
+                                      "slurm",
+                                      {{"--partition", !engine.partition.empty()},
+                                       {"--gang", engine.gang},
+                                       {"--gres", !engine.gres.empty()},
+                                       {"--account", !engine.account.empty()},
+                                       {"--constraint", !engine.constraint.empty()},
+                                       {"--time", !engine.time.empty()}}}};
+  for (const Owner& owner : owners) {
+    for (const auto& [option, given] : owner.given) {
+      if (!given || engine.name == owner.engine) continue;
+      return make_error(Code::invalid_argument, "{} goes with --engine {}.", option, owner.words);
     }
   }
   return {};

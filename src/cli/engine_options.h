@@ -2,6 +2,7 @@
 // Which engine starts the workers of a run, and what it must know.
 #pragma once
 
+#include <optional>
 #include <stop_token>
 #include <string>
 
@@ -13,14 +14,19 @@ class App;
 
 namespace atelier::cli {
 
-// Of --engine mpi; interface and gang_timeout also of a gang of Slurm's.
+// Of --engine mpi; interface, restarts and gang_timeout also of a gang of Slurm's.
 struct MpiOptions {
   std::string hosts;  // a file; empty: EngineOptions::nodes of an allocation
   std::string interface;
   int ranks_per_node = 0;  // 0: by the file of hosts
-  int restarts = 3;
-  double gang_timeout = 60;  // seconds, as all
-  double beat_timeout = 30;
+  // What nobody gave has a default, see below.
+  std::optional<int> restarts;
+  std::optional<double> gang_timeout;  // seconds, as all
+  std::optional<double> beat_timeout;
+
+  int most_restarts() const { return restarts.value_or(3); }
+  double gang_seconds() const { return gang_timeout.value_or(60); }
+  double beat_seconds() const { return beat_timeout.value_or(30); }
 };
 
 struct EngineOptions {

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 
 #include "cli/inputs.h"
 #include "run/machine_memory.h"
@@ -14,6 +15,11 @@ namespace {
 
 std::chrono::milliseconds milliseconds_of(double seconds) {
   return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+}
+
+bool parse_count(std::string_view text, int& count) {
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), count);
+  return read.ec == std::errc() && read.ptr == text.data() + text.size() && count >= 1;
 }
 
 std::vector<std::string> without_memory(const Limits& limits) {
@@ -62,6 +68,23 @@ void add_limits(CLI::App& command, Limits& limits) {
       ->type_name("SIZE");
 }
 
+void add_machine_share(CLI::App& command, Limits& limits) {
+  const auto to_share = [](std::string& text) {
+    const size_t slash = text.find('/');
+    int part = 0;
+    int whole = 0;
+    const bool parsed = slash != std::string::npos &&
+                        parse_count(std::string_view(text).substr(0, slash), part) &&
+                        parse_count(std::string_view(text).substr(slash + 1), whole);
+    if (!parsed) return "it takes two numbers of processors like 4/16, not '" + text + "'";
+    text = fmt::format("{}", std::min(1.0, static_cast<double>(part) / whole));
+    return std::string();
+  };
+  command.add_option("--machine-share", limits.machine_share)
+      ->transform(CLI::Validator(to_share, ""))
+      ->group("");
+}
+
 std::vector<std::string> to_arguments(const Limits& limits, int workers) {
   std::vector<std::string> arguments = without_memory(limits);
   if (const uint64_t memory = scorer_memory(limits); memory > 0) {
@@ -81,8 +104,15 @@ std::vector<std::string> to_arguments_elsewhere(const Limits& limits) {
   return arguments;
 }
 
-uint64_t scorer_memory(const Limits& limits) {
-  return limits.memory > 0 ? limits.memory : run::usable_memory() / 10 * 9;
+MachineMemory memory_here() { return {run::machine_memory(), run::usable_memory()}; }
+
+uint64_t scorer_memory(const Limits& limits, const MachineMemory& there) {
+  const auto share_of = [&](uint64_t bytes) {
+    return static_cast<uint64_t>(static_cast<double>(bytes) * limits.machine_share);
+  };
+  if (limits.memory > 0) return std::max(share_of(limits.memory), uint64_t{1});
+  const uint64_t share = share_of(there.machine);
+  return (share > 0 ? std::min(share, there.usable) : there.usable) / 10 * 9;
 }
 
 run::TimeLimits time_limits(const Limits& limits) {

@@ -222,6 +222,7 @@ void add_others(CLI::App& app, Options& o) {
   worker->add_flag("--trace", o.worker.trace, "Keep what it did when in the run folder");
   add_sandbox(*worker, o.worker.sandbox);
   add_limits(*worker, o.worker.limits);
+  add_machine_share(*worker, o.worker.limits);
   worker->add_option("--prepared-by", o.worker.prepared_by)->group("");  // likewise
   worker->add_option("--drill", o.worker.drill)->group("");  // what `atelier drill` says
   worker->add_option("--drilled-life", o.worker.drilled_life)

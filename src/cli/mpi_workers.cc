@@ -155,9 +155,9 @@ Result<run::EngineReport> score_by_mpi(const WorkersRequest& request, run::RunFo
     return arguments;
   };
   job.host_arguments = {"host", folder.url(), "--sees=" + request.name};
-  job.restarts = options.restarts;
-  job.gang_timeout = milliseconds_of(options.gang_timeout);
-  job.beat_timeout = milliseconds_of(options.beat_timeout);
+  job.restarts = options.most_restarts();
+  job.gang_timeout = milliseconds_of(options.gang_seconds());
+  job.beat_timeout = milliseconds_of(options.beat_seconds());
   job.beats = [&](int gang) { return beats_of_gang(request, folder.run_id(), gang); };
   job.bury = [&](int gang, int ranks) {
     for (int rank = 0; rank < ranks; ++rank) {

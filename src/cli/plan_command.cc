@@ -18,6 +18,7 @@ using engine::PlanResult;
 using nlohmann::json;
 
 struct Row {
+  const NodeShape* shape = nullptr;
   int nodes = 0;
   PlanResult result;
 };
@@ -29,6 +30,15 @@ std::string duration_text(double seconds) {
   if (seconds < 7200) return fmt::format("{:.1f} min", seconds / 60);
   if (seconds < 172800) return fmt::format("{:.1f} h", seconds / 3600);
   return fmt::format("{:.1f} d", seconds / 86400);
+}
+
+// " of big"; nothing where nobody named a shape.
+std::string of_name(const Row& row) {
+  return row.shape->name.empty() ? std::string() : " of " + row.shape->name;
+}
+
+json shape_json(const Row& row) {
+  return row.shape->name.empty() ? json(nullptr) : json(row.shape->name);
 }
 
 double percent(double part, double whole) { return whole > 0 ? 100 * part / whole : 0; }
@@ -53,6 +63,16 @@ double mean_seconds(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
+bool has_names(const PlanQuestion& question) { return !question.shapes.front().name.empty(); }
+
+std::string workers_text(int workers) {
+  return fmt::format("{} worker{}", workers, workers == 1 ? "" : "s");
+}
+
+double seconds_of_shape(const PlanQuestion& question, const NodeShape& shape) {
+  return shape.chunk_seconds.value_or(mean_seconds(question.input.work.chunk_seconds));
+}
+
 void say_question(Console& console, const PlanOptions& options, const PlanQuestion& question) {
   const engine::PlanInput& in = question.input;
   if (const auto& m = question.measured) {
@@ -67,51 +87,90 @@ void say_question(Console& console, const PlanOptions& options, const PlanQuesti
           "--finish-seconds say it.");
     }
   }
+  const bool named = has_names(question);
   console.say(fmt::format(
-      "Planned: {} job{} of {} chunks in all, {:.2f} s each; preparing {:.1f} s, a worker's start "
-      "{:.1f} s, joining {:.3f} s a chunk.",
+      "Planned: {} job{} of {} chunks in all{}; preparing {:.1f} s, a worker's start {:.1f} s, "
+      "joining {:.3f} s a chunk.",
       in.jobs.size(), in.jobs.size() == 1 ? "" : "s", chunks_of(in),
-      mean_seconds(in.work.chunk_seconds), in.work.prepare_seconds, in.work.worker_start_seconds,
-      in.work.finish_seconds_per_chunk));
+      named ? "" : fmt::format(", {:.2f} s each", mean_seconds(in.work.chunk_seconds)),
+      in.work.prepare_seconds, in.work.worker_start_seconds, in.work.finish_seconds_per_chunk));
+  const NodeShape& first = question.shapes.front();
   console.say(fmt::format(
-      "Nodes of {} worker{}: {} to start, switched off after {}, {} preemptions an hour, found "
-      "after {}.",
-      in.pool.workers_per_node, in.pool.workers_per_node == 1 ? "" : "s",
+      "Nodes{}: {} to start, switched off after {}, {} preemptions an hour, found after {}.",
+      named ? "" : fmt::format(" of {}", workers_text(first.workers)),
       duration_text(in.pool.start_delay), duration_text(in.pool.idle_timeout),
       in.pool.preemptions_per_node_hour, duration_text(in.pool.detection_seconds)));
+  if (!named) return;
+  for (const NodeShape& shape : question.shapes) {
+    console.say(fmt::format("  {}: {} a node, {:.2f} an hour, {:.2f} s a chunk", shape.name,
+                            workers_text(shape.workers), shape.price,
+                            seconds_of_shape(question, shape)));
+  }
+}
+
+// As a column before the others; nothing where nobody named a shape.
+std::string column_of(std::string_view text, size_t width) {
+  return width == 0 ? std::string() : fmt::format("  {:>{}}", text, width);
 }
 
 void say_rows(Console& console, const std::vector<Row>& rows) {
-  console.say(
-      "   nodes    finished    job mean     job p95        cost   busy   idle  start   lost"
-      "  preempted  repeated       moved  calls/s      peak");
+  size_t width = 0;
+  for (const Row& row : rows) width = std::max(width, row.shape->name.size());
+  if (width > 0) width = std::max<size_t>(width, 5);
+  console.say(column_of("shape", width) +
+              "   nodes    finished    job mean     job p95        cost   busy   idle  start   lost"
+              "  preempted  repeated       moved  calls/s      peak");
   for (const Row& row : rows) {
     const PlanResult& r = row.result;
     const double all = r.workers.sum();
     console.say(fmt::format(
-        "  {:6}  {:>10}  {:>10}  {:>10}  {:10.2f}  {:4.0f}%  {:4.0f}%  {:4.0f}%  {:4.0f}%  {:9}  "
-        "{:8}  {:>10}  {:7.1f}  {:8.0f}",
-        row.nodes, duration_text(r.finished), duration_text(r.turnaround_mean),
-        duration_text(r.turnaround_p95), r.cost, percent(r.workers.busy, all),
-        percent(r.workers.idle, all), percent(r.workers.starting, all),
-        percent(r.workers.lost, all), r.evictions, r.chunks_repeated,
-        size_text(static_cast<uint64_t>(moved(r))), mean_calls(r), r.store.peak_calls));
+        "{}  {:6}  {:>10}  {:>10}  {:>10}  {:10.2f}  {:4.0f}%  {:4.0f}%  {:4.0f}%  {:4.0f}%  {:9}"
+        "  {:8}  {:>10}  {:7.1f}  {:8.0f}",
+        column_of(row.shape->name, width), row.nodes, duration_text(r.finished),
+        duration_text(r.turnaround_mean), duration_text(r.turnaround_p95), r.cost,
+        percent(r.workers.busy, all), percent(r.workers.idle, all),
+        percent(r.workers.starting, all), percent(r.workers.lost, all), r.evictions,
+        r.chunks_repeated, size_text(static_cast<uint64_t>(moved(r))), mean_calls(r),
+        r.store.peak_calls));
   }
   for (const Row& row : rows) {
     if (row.result.chunks_given_up == 0) continue;
     console.note(
-        fmt::format("With {} nodes {} chunks would be lost too often and be given up; take shorter "
-                    "chunks.",
-                    row.nodes, row.result.chunks_given_up));
+        fmt::format("With {} nodes{} {} chunks would be lost too often and be given up; take "
+                    "shorter chunks.",
+                    row.nodes, of_name(row), row.result.chunks_given_up));
   }
 }
 
-// The first row beyond the limit; nothing if none is.
+// Of rows that cost the same the one that is done first; none where all would lose chunks.
+const Row* cheapest_of(const std::vector<Row>& rows) {
+  const Row* cheapest = nullptr;
+  const auto key = [](const Row& row) { return std::pair(row.result.cost, row.result.finished); };
+  for (const Row& row : rows) {
+    if (row.result.chunks_given_up > 0) continue;
+    if (cheapest == nullptr || key(row) < key(*cheapest)) cheapest = &row;
+  }
+  return cheapest;
+}
+
+// Where there are shapes to choose from.
+json say_cheapest(Console& console, const PlanQuestion& question, const std::vector<Row>& rows) {
+  const Row* row = has_names(question) ? cheapest_of(rows) : nullptr;
+  if (row == nullptr) return nullptr;
+  console.say(fmt::format("The cheapest: {} node{}{}, {:.2f}, done after {}.", row->nodes,
+                          row->nodes == 1 ? "" : "s", of_name(*row), row->result.cost,
+                          duration_text(row->result.finished)));
+  return {{"shape", row->shape->name}, {"nodes", row->nodes}, {"cost", row->result.cost}};
+}
+
+// The row beyond the limit with the fewest nodes; nothing if none is.
 const Row* first_beyond(const engine::StoreLimit& limit, const std::vector<Row>& rows) {
-  const auto found = std::find_if(rows.begin(), rows.end(), [&](const Row& row) {
-    return limit.is_exceeded(row.result.store);
-  });
-  return found == rows.end() ? nullptr : &*found;
+  const Row* first = nullptr;
+  for (const Row& row : rows) {
+    if (!limit.is_exceeded(row.result.store)) continue;
+    if (first == nullptr || row.nodes < first->nodes) first = &row;
+  }
+  return first;
 }
 
 json say_limits(Console& console, const std::vector<Row>& rows) {
@@ -122,12 +181,13 @@ json say_limits(Console& console, const std::vector<Row>& rows) {
     found.push_back({{"service", limit.service},
                      {"what", limit.what},
                      {"most", limit.most},
-                     {"exceeded_from_nodes", row != nullptr ? json(row->nodes) : json(nullptr)}});
+                     {"exceeded_from_nodes", row != nullptr ? json(row->nodes) : json(nullptr)},
+                     {"exceeded_by_shape", row != nullptr ? shape_json(*row) : json(nullptr)}});
     if (row == nullptr) continue;
     if (!any) console.say("In the busiest second beyond what services publish (docs/plan.md):");
     any = true;
-    console.say(fmt::format("  {}, {} {}: from {} node{} on, {:.0f}", limit.service, limit.most,
-                            limit.what, row->nodes, row->nodes == 1 ? "" : "s",
+    console.say(fmt::format("  {}, {} {}: from {} node{}{} on, {:.0f}", limit.service, limit.most,
+                            limit.what, row->nodes, row->nodes == 1 ? "" : "s", of_name(*row),
                             limit.load(row->result.store)));
   }
   if (!any) console.say("Within what services publish, also in the busiest second.");
@@ -166,23 +226,39 @@ json to_json(const PlanResult& r) {
             {"peak_bytes_written", r.store.peak_bytes_written}}}};
 }
 
-json planned_json(const engine::PlanInput& in) {
+// What shapes say for themselves is null.
+json planned_json(const PlanQuestion& question) {
+  const engine::PlanInput& in = question.input;
+  const NodeShape& shape = question.shapes.front();
+  const auto of_all = [&](auto value) { return has_names(question) ? json(nullptr) : json(value); };
   return {{"jobs", in.jobs.size()},
           {"chunks", chunks_of(in)},
-          {"chunk_seconds", mean_seconds(in.work.chunk_seconds)},
+          {"chunk_seconds", of_all(mean_seconds(in.work.chunk_seconds))},
           {"worker_start_seconds", in.work.worker_start_seconds},
           {"prepare_seconds", in.work.prepare_seconds},
           {"finish_seconds_per_chunk", in.work.finish_seconds_per_chunk},
           {"bytes_in_per_chunk", in.work.bytes_in_per_chunk},
           {"bytes_out_per_chunk", in.work.bytes_out_per_chunk},
           {"min_nodes", in.pool.min_nodes},
-          {"workers_per_node", in.pool.workers_per_node},
+          {"workers_per_node", of_all(shape.workers)},
           {"start_delay", in.pool.start_delay},
           {"idle_timeout", number(in.pool.idle_timeout)},
           {"preemptions_per_node_hour", in.pool.preemptions_per_node_hour},
           {"detection_seconds", in.pool.detection_seconds},
-          {"price_per_node_hour", in.pool.price_per_node_hour},
+          {"price_per_node_hour", of_all(shape.price)},
           {"seed", in.seed}};
+}
+
+json shapes_json(const PlanQuestion& question) {
+  json shapes = json::array();
+  if (!has_names(question)) return shapes;
+  for (const NodeShape& shape : question.shapes) {
+    shapes.push_back({{"name", shape.name},
+                      {"workers_per_node", shape.workers},
+                      {"price_per_node_hour", shape.price},
+                      {"chunk_seconds", seconds_of_shape(question, shape)}});
+  }
+  return shapes;
 }
 
 json measured_json(const PlanOptions& options, const std::optional<run::RunRates>& m) {
@@ -202,9 +278,8 @@ json measured_json(const PlanOptions& options, const std::optional<run::RunRates
 
 Result<json> sweep(const PlanQuestion& question, Console& console, const std::stop_token& stop) {
   if (question.idle_timeouts.empty()) return json(nullptr);
-  engine::PlanInput input = question.input;
-  input.pool.max_nodes = question.nodes.back();
-  input.pool.min_nodes = std::min(input.pool.min_nodes, input.pool.max_nodes);
+  const engine::PlanInput input =
+      of_shape(question, question.shapes.front(), question.nodes.back());
   const engine::IdleSweep found =
       TRY(engine::sweep_idle_timeouts(input, question.idle_timeouts, question.wait_price, stop));
   const double gap = engine::break_even_gap(input.pool, question.wait_price);
@@ -244,21 +319,25 @@ Result<void> plan_command(const PlanOptions& options, Console& console,
   say_question(console, options, question);
   std::vector<Row> rows;
   json nodes = json::array();
-  for (const int most : question.nodes) {
-    engine::PlanInput input = question.input;
-    input.pool.max_nodes = most;
-    input.pool.min_nodes = std::min(input.pool.min_nodes, most);
-    rows.push_back({most, TRY(engine::simulate(input, stop))});
-    json row = to_json(rows.back().result);
-    row["nodes"] = most;
-    nodes.push_back(std::move(row));
+  for (const NodeShape& shape : question.shapes) {
+    for (const int most : question.nodes) {
+      auto result = TRY(engine::simulate(of_shape(question, shape, most), stop));
+      rows.push_back({&shape, most, std::move(result)});
+      json row = to_json(rows.back().result);
+      row["nodes"] = most;
+      row["shape"] = shape_json(rows.back());
+      nodes.push_back(std::move(row));
+    }
   }
   say_rows(console, rows);
+  const json cheapest = say_cheapest(console, question, rows);
   const json limits = say_limits(console, rows);
   const json idle = TRY(sweep(question, console, stop));
   const json object = {{"measured", measured_json(options, question.measured)},
-                       {"planned", planned_json(question.input)},
+                       {"planned", planned_json(question)},
+                       {"shapes", shapes_json(question)},
                        {"nodes", nodes},
+                       {"cheapest", cheapest},
                        {"limits", limits},
                        {"idle_sweep", idle},
                        {"notes", console.notes()}};

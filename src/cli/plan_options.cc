@@ -3,9 +3,11 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <set>
 
 #include "cli/inputs.h"
@@ -16,6 +18,8 @@ namespace {
 
 constexpr double kYear = 31536000;
 constexpr int kMostNodes = 100000;
+constexpr int kMostWorkers = 1024;  // of a node
+constexpr double kLargestPrice = 1e9;
 constexpr size_t kMostRows = 1000;
 constexpr uint64_t kLargestLog = uint64_t{256} << 20;
 constexpr std::string_view kPoisson = "poisson:";
@@ -68,9 +72,16 @@ void add_pool(CLI::App& plan, PlanOptions& o) {
   plan.add_option("--min-nodes", o.min_nodes, "So many are always on; 0: scale to zero")
       ->check(CLI::Range(0, kMostNodes))
       ->capture_default_str();
-  plan.add_option("--workers-per-node", o.workers_per_node)
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
+  plan.add_option("--shape", o.shapes,
+                  "Compare kinds of nodes, one each time: NAME=WORKERS,PRICE[,CHUNK_SECONDS], with "
+                  "workers of a node, price of a node and hour, and seconds that one of its "
+                  "workers takes for a chunk")
+      ->type_name("SHAPE")
+      ->take_all()
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  plan.add_option("--workers-per-node", o.workers_per_node, "Without --shape [1]")
+      ->check(CLI::Range(1, kMostWorkers));
   plan.add_option("--start-delay", o.start_delay, "Seconds until a node that was asked for works")
       ->check(seconds)
       ->capture_default_str();
@@ -84,9 +95,8 @@ void add_pool(CLI::App& plan, PlanOptions& o) {
                   "Seconds until a preempted worker's chunk is taken over; 0: known at once")
       ->check(seconds)
       ->capture_default_str();
-  plan.add_option("--price", o.price, "Of a node and hour, in any currency")
-      ->check(CLI::Range(0.0, 1e9))
-      ->capture_default_str();
+  plan.add_option("--price", o.price, "Of a node and hour, in any currency; without --shape [0]")
+      ->check(CLI::Range(0.0, kLargestPrice));
 }
 
 void add_demand(CLI::App& plan, PlanOptions& o) {
@@ -150,6 +160,59 @@ Result<std::vector<int>> parse_pool_sizes(const std::string& text) {
   return std::vector<int>(nodes.begin(), nodes.end());
 }
 
+bool is_name(std::string_view text) {
+  return !text.empty() && text.size() <= 64 &&
+         std::all_of(text.begin(), text.end(), [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+         });
+}
+
+Result<NodeShape> parse_shape(const std::string& text) {
+  NodeShape shape;
+  const size_t equals = std::min(text.find('='), text.size());
+  shape.name = text.substr(0, equals);
+  const auto parts = split(equals < text.size() ? text.substr(equals + 1) : std::string());
+  double seconds = 0;
+  const bool timed = parts.size() == 3;
+  const bool parsed = is_name(shape.name) && (parts.size() == 2 || timed) &&
+                      parse_all(parts[0], shape.workers) && parse_all(parts[1], shape.price) &&
+                      (!timed || parse_all(parts[2], seconds));
+  if (!parsed || shape.workers < 1 || shape.workers > kMostWorkers ||
+      !(shape.price >= 0 && shape.price <= kLargestPrice) ||
+      (timed && !(seconds > 0 && seconds <= kYear))) {
+    return make_error(Code::invalid_argument,
+                      "--shape takes NAME=WORKERS,PRICE[,CHUNK_SECONDS] like big=8,1.60,12.5, with "
+                      "1 to {} workers, not '{}'.",
+                      kMostWorkers, text);
+  }
+  if (timed) shape.chunk_seconds = seconds;
+  return shape;
+}
+
+Result<std::vector<NodeShape>> read_shapes(const PlanOptions& options) {
+  if (options.shapes.empty()) {
+    return std::vector<NodeShape>{
+        {"", options.workers_per_node.value_or(1), options.price.value_or(0), std::nullopt}};
+  }
+  if (options.workers_per_node || options.price) {
+    return make_error(Code::invalid_argument, "{} is part of each --shape; leave it out.",
+                      options.price ? "--price" : "--workers-per-node");
+  }
+  if (options.shapes.size() > 1 && !options.sweep_idle.empty()) {
+    return make_error(Code::invalid_argument,
+                      "--sweep-idle compares time-outs of one shape; give one --shape with it.");
+  }
+  std::set<std::string> names;
+  std::vector<NodeShape> shapes;
+  for (const std::string& text : options.shapes) {
+    shapes.push_back(TRY(parse_shape(text)));
+    if (names.insert(shapes.back().name).second) continue;
+    return make_error(Code::invalid_argument, "There are two shapes '{}'; give each its own name.",
+                      shapes.back().name);
+  }
+  return shapes;
+}
+
 Result<double> parse_size_option(const std::string& text, const char* option, double otherwise) {
   if (text.empty()) return otherwise;
   const auto bytes = parse_bytes(text);
@@ -194,9 +257,10 @@ Result<engine::PlannedWork> read_work(const PlanOptions& options,
     work.bytes_in_per_chunk = measured->bytes_in_per_chunk;
     work.bytes_out_per_chunk = measured->bytes_out_per_chunk;
   }
-  if (options.chunk_seconds) {
+  // Without either each shape has its own, and this is their measure.
+  if (options.chunk_seconds || !measured) {
     work.chunk_seconds =
-        engine::spread_seconds(*options.chunk_seconds, options.spread, options.seed);
+        engine::spread_seconds(options.chunk_seconds.value_or(1), options.spread, options.seed);
   }
   work.worker_start_seconds = options.worker_start.value_or(work.worker_start_seconds);
   work.prepare_seconds = options.prepare.value_or(work.prepare_seconds);
@@ -234,6 +298,15 @@ Result<double> parse_timeout(const std::string& text, const char* option) {
 Result<PlanQuestion> read_question(const PlanOptions& options) {
   PlanQuestion question;
   question.nodes = TRY(parse_pool_sizes(options.nodes));
+  question.shapes = TRY(read_shapes(options));
+  if (question.nodes.size() * question.shapes.size() > kMostRows) {
+    return make_error(Code::invalid_argument,
+                      "--nodes and --shape make more than {} plans; take fewer of them.",
+                      kMostRows);
+  }
+  const bool all_timed =
+      std::all_of(question.shapes.begin(), question.shapes.end(),
+                  [](const NodeShape& shape) { return shape.chunk_seconds.has_value(); });
   question.input.pool.idle_timeout = TRY(parse_timeout(options.idle_timeout, "--idle-timeout"));
   if (!options.sweep_idle.empty()) {
     for (const std::string& part : split(options.sweep_idle)) {
@@ -243,11 +316,11 @@ Result<PlanQuestion> read_question(const PlanOptions& options) {
   if (!options.run_url.empty()) {
     const Place place = TRY(open_place(options.run_url));
     question.measured = TRY(run::read_rates(*place.store, place.key));
-  } else if (!options.chunks || !options.chunk_seconds) {
+  } else if (!options.chunks || (!options.chunk_seconds && !all_timed)) {
     return make_error(Code::invalid_argument,
                       "A plan needs a run to measure, or --chunks and --chunk-seconds-of-work.");
   }
-  if (options.spread > 0 && !options.chunk_seconds) {
+  if (options.spread > 0 && !options.chunk_seconds && question.measured) {
     return make_error(Code::invalid_argument,
                       "--spread goes with --chunk-seconds-of-work; a run has its own.");
   }
@@ -256,16 +329,32 @@ Result<PlanQuestion> read_question(const PlanOptions& options) {
   engine::PlanInput& input = question.input;
   input.jobs = TRY(read_jobs(options, chunks));
   input.work = TRY(read_work(options, question.measured, chunks));
-  input.pool.workers_per_node = options.workers_per_node;
   input.pool.min_nodes = options.min_nodes;
   input.pool.start_delay = options.start_delay;
   input.pool.preemptions_per_node_hour = options.preemptions;
   input.pool.detection_seconds = options.detection;
-  input.pool.price_per_node_hour = options.price;
   input.store.call_seconds = options.store_latency / 1000;
   input.seed = options.seed;
   question.wait_price = options.wait_price;
   return question;
+}
+
+engine::PlanInput of_shape(const PlanQuestion& question, const NodeShape& shape, int nodes) {
+  engine::PlanInput input = question.input;
+  input.pool.workers_per_node = shape.workers;
+  input.pool.price_per_node_hour = shape.price;
+  input.pool.max_nodes = nodes;
+  input.pool.min_nodes = std::min(input.pool.min_nodes, nodes);
+  if (!shape.chunk_seconds) return input;
+  std::vector<double>& seconds = input.work.chunk_seconds;
+  const double mean = std::accumulate(seconds.begin(), seconds.end(), 0.0) /
+                      static_cast<double>(std::max<size_t>(1, seconds.size()));
+  if (mean > 0) {
+    for (double& one : seconds) one *= *shape.chunk_seconds / mean;
+  } else {
+    seconds = {*shape.chunk_seconds};
+  }
+  return input;
 }
 
 }  // namespace atelier::cli

@@ -165,6 +165,7 @@ int run_program(int argc, char** argv) {
   score_app->add_option("--sandbox", options.sandbox)->check(CLI::IsMember({"on", "off"}));
   score_app->add_flag("--trace", options.trace);
   add_limits(*score_app, options.limits);
+  add_machine_share(*score_app, options.limits);
   SlurmWords slurm;
   score_app->add_option("--prepared-by", slurm.prepared_by, "Started by srun, for that version");
   score_app->add_option("--gang-timeout", slurm.gang_timeout, "Seconds until all must be there")

@@ -28,15 +28,17 @@ Result<bool> is_gang_of_ranks(const EngineOptions& engine, engine::Commands& com
 Result<void> check_gang(const EngineOptions& engine, engine::Commands& commands,
                         const std::stop_token& stop) {
   const bool ranks = TRY(is_gang_of_ranks(engine, commands, stop));
-  if (ranks == !engine.mpi.interface.empty()) return {};
+  const bool for_ranks = !engine.mpi.interface.empty() || engine.mpi.gang_timeout;
+  if (ranks ? !engine.mpi.interface.empty() : !for_ranks) return {};
   if (ranks) {
     return make_error(Code::invalid_argument,
                       "--gang needs --interface NAME, that of a private network of the nodes: what "
                       "ranks say to each other is neither encrypted nor signed.");
   }
   return make_error(Code::invalid_argument,
-                    "--interface is for a gang of MPI ranks, and {}; leave it out, and the workers "
-                    "start and end together all the same.",
+                    "{} is for a gang of MPI ranks, and {}; leave it out, and the workers start "
+                    "and end together all the same.",
+                    engine.mpi.interface.empty() ? "--gang-timeout" : "--interface",
                     rank_program().ok() ? "this Slurm has no PMIx (srun --mpi=list)"
                                         : "this program was built without -DATELIER_MPI=ON");
 }
@@ -130,7 +132,7 @@ Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::Run
   if (options.gang && !options.mpi.interface.empty()) {
     slurm.setup.program = TRY(rank_program());
     slurm.setup.arguments = rank_arguments(request, folder.url());
-    slurm.setup.arguments.push_back(fmt::format("--gang-timeout={}", options.mpi.gang_timeout));
+    slurm.setup.arguments.push_back(fmt::format("--gang-timeout={}", options.mpi.gang_seconds()));
     slurm.setup.interface = options.mpi.interface;
   } else {
     slurm.setup.program = TRY(program_path());
@@ -149,8 +151,9 @@ Result<run::EngineReport> score_on_slurm(const WorkersRequest& request, run::Run
   slurm.setup.run_id = folder.run_id();
   TRY(hand_on(options, slurm.setup));
   slurm.setup.threads = request.threads;
-  slurm.setup.gang_restarts = options.mpi.restarts;
+  slurm.setup.gang_restarts = options.mpi.most_restarts();
   slurm.unsettled = request.unsettled;
+  slurm.goes_on = request.goes_on;
   slurm.submitted = [&](int64_t job) {
     console.say(
         fmt::format("Slurm job {}: `atelier show {}` tells how it goes.", job, folder.url()));

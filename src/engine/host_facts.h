@@ -24,7 +24,7 @@ HostFacts host_facts(std::string_view words);
 
 // What stands in the way of a host.
 struct HostTrouble {
-  std::string host;
+  std::string host;  // empty: one whose name is not known, or several
   std::string text;  // a sentence; empty: nothing
 };
 

@@ -83,18 +83,26 @@ class Engine {
 
   Result<std::vector<HostTrouble>> look() {
     std::vector<HostTrouble> found;
-    if (job_.hosts.empty()) {
-      for (const MpiHost& host : TRY(hosts_of_resource_manager())) found.push_back({host.name, ""});
-      return found;
-    }
     HostWatch watch;
     watch.asked = wall_seconds();
+    if (job_.hosts.empty()) {
+      Running running;
+      const std::vector<HostFacts> nodes = TRY(ask_nodes(running));
+      watch.answered = wall_seconds();
+      if (nodes.empty()) return too_few(nodes, running);
+      // Of those that are missing no name is known, unless one says why.
+      if (const auto& error = running.words.error()) found.push_back({"", error->message});
+      for (const HostFacts& facts : nodes) {
+        found.push_back({facts.host, why_not_fit(facts.host, facts, watch)});
+      }
+      if (!are_all(nodes)) found.push_back({"", too_few(nodes, running).message});
+      return found;
+    }
     const std::vector<Answer> answers = TRY(look_at(job_.hosts));
     watch.answered = wall_seconds();
     for (const Answer& answer : answers) {
-      const bool fit = answer.trouble.empty() && answer.facts;
-      found.push_back(
-          {answer.host, fit ? why_troubled(answer.host, *answer.facts, watch) : answer.trouble});
+      found.push_back({answer.host, answer.facts ? why_not_fit(answer.host, *answer.facts, watch)
+                                                 : answer.trouble});
     }
     return found;
   }
@@ -124,24 +132,46 @@ class Engine {
     return job_.hosts;
   }
 
-  Result<std::vector<MpiHost>> hosts_of_resource_manager() {
-    Running running;
+  // Why no worker can be there, or what it would suffer from.
+  std::string why_not_fit(const std::string& host, const HostFacts& facts,
+                          const HostWatch& watch) const {
+    const std::string unfit = why_unfit(host, facts, job_.version);
+    return unfit.empty() ? why_troubled(host, facts, watch) : unfit;
+  }
+
+  // What those that a resource manager has given say of themselves, as far as they answer.
+  Result<std::vector<HostFacts>> ask_nodes(Running& running) {
     running.program =
         TRY(launcher_.start(nodes_command(job_.setup, job_.nodes, job_.host_arguments)));
     TRY(wait_for(running, job_.gang_timeout));
+    std::vector<HostFacts> nodes;
+    for (const auto& [rank, facts] : running.words.hosts()) nodes.push_back(facts);
+    return nodes;
+  }
+
+  bool are_all(const std::vector<HostFacts>& nodes) const {
+    return static_cast<int>(nodes.size()) == job_.nodes;
+  }
+  Error too_few(const std::vector<HostFacts>& nodes, const Running& running) const {
+    return make_error(Code::unavailable,
+                      "{} of {} nodes answered mpirun{}; work inside an allocation of so many, or "
+                      "name them with --hosts.",
+                      nodes.size(), job_.nodes, in_brackets(running));
+  }
+
+  Result<std::vector<MpiHost>> hosts_of_resource_manager() {
+    Running running;
+    const std::vector<HostFacts> nodes = TRY(ask_nodes(running));
     std::vector<MpiHost> hosts;
-    for (const auto& [rank, facts] : running.words.hosts()) {
+    for (const HostFacts& facts : nodes) {
       if (const std::string trouble = why_unfit(facts.host, facts, job_.version);
           !trouble.empty()) {
         return Error{Code::unavailable, trouble, {}};
       }
       hosts.push_back({facts.host, job_.ranks_per_node});
     }
-    if (static_cast<int>(hosts.size()) == job_.nodes) return hosts;
-    return make_error(Code::unavailable,
-                      "{} of {} nodes answered mpirun{}; work inside an allocation of so many, or "
-                      "name them with --hosts.",
-                      hosts.size(), job_.nodes, in_brackets(running));
+    if (!are_all(nodes)) return too_few(nodes, running);
+    return hosts;
   }
 
   // After a loss; who does not answer is left out.

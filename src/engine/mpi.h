@@ -62,8 +62,9 @@ struct MpiOutcome {
 };
 
 // Looks at every host of the job, by mpirun, and starts no gang: whether it answers, has the same
-// version, sees the run, has room for scratch files and a clock that is right. Errors: cancelled;
-// unavailable (mpirun cannot be started, or too few nodes of an allocation answer).
+// version, sees the run, has room for scratch files and a clock that is right. All are in the
+// answer, fit or not. Errors: cancelled; unavailable (mpirun cannot be started, or no node of an
+// allocation answers).
 Result<std::vector<HostTrouble>> look_at_hosts(const MpiJob& job, Launcher& launcher,
                                                const Clock& clock, std::stop_token stop);
 

@@ -402,5 +402,47 @@ TEST_F(MpiTest, AGangThatDoesNotLeaveIsNotWaitedForForEver) {
   EXPECT_LT(clock_.now(), seconds(17));
 }
 
+TEST_F(MpiTest, NodesOfAnAllocationAreLookedAtLikeNamedHosts) {
+  job_.hosts.clear();
+  job_.nodes = 4;
+  const double now =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const std::vector<HostFacts> facts = {{"n0", "1.0", true, now, uint64_t{9} << 30},
+                                        {"n1", "0.9", true, now, uint64_t{9} << 30},
+                                        {"n2", "1.0", true, now - 90, uint64_t{9} << 30},
+                                        {"n3", "1.0", true, now, uint64_t{9} << 20}};
+  for (int rank = 0; rank < 4; ++rank) {
+    nodes_.says.emplace_back(milliseconds(200),
+                             tagged(rank, host_line(facts[static_cast<size_t>(rank)])));
+  }
+  nodes_.ends = milliseconds(300);
+  const auto looked = look_at_hosts(job_, *this, clock_, stop_.get_token());
+  ASSERT_TRUE(looked.ok()) << looked.error().message;
+  std::vector<std::string> hosts;
+  std::vector<std::string> texts;
+  for (const HostTrouble& trouble : *looked) {
+    hosts.push_back(trouble.host);
+    texts.push_back(trouble.text);
+  }
+  EXPECT_THAT(hosts, ElementsAre("n0", "n1", "n2", "n3"));
+  EXPECT_THAT(texts, ElementsAre("", HasSubstr("n1 has version 0.9"),
+                                 HasSubstr("clock of host n2 is 90 s behind"),
+                                 HasSubstr("n3 has 9 MiB free")));
+}
+
+TEST_F(MpiTest, NodesThatAreMissingAreSaidBesideThoseThatAnswer) {
+  job_.hosts.clear();
+  job_.nodes = 3;
+  nodes_ = answer("n0", "0.9", true);
+  const auto looked = look_at_hosts(job_, *this, clock_, stop_.get_token());
+  ASSERT_TRUE(looked.ok()) << looked.error().message;
+  ASSERT_EQ(looked->size(), 2U);
+  EXPECT_THAT(looked->at(0).text, HasSubstr("n0 has version 0.9"));
+  EXPECT_THAT(looked->at(1).text, HasSubstr("1 of 3 nodes answered mpirun"));
+  nodes_ = Script{{}, milliseconds(300), exited(1), "", true};
+  EXPECT_THAT(look_at_hosts(job_, *this, clock_, stop_.get_token()).error().message,
+              HasSubstr("0 of 3 nodes answered mpirun"));
+}
+
 }  // namespace
 }  // namespace atelier::engine

@@ -24,7 +24,7 @@ class Engine {
         stop_(std::move(stop)),
         watch_(request.setup.program,
                request.setup.partition.empty() ? "(default)" : request.setup.partition,
-               request.most_submissions) {}
+               request.most_in_vain) {}
 
   Result<SlurmOutcome> run() {
     const auto worked = work();
@@ -41,13 +41,14 @@ class Engine {
 
  private:
   Result<void> work() {
-    const size_t left = TRY(request_.unsettled());
-    if (left == 0) return {};
-    TRY(submit(left));
+    left_ = TRY(request_.unsettled());
+    if (left_ == 0) return {};
+    TRY(submit());
     for (;;) {
       wait();
       if (stop_.stop_requested()) return make_error(Code::cancelled, "Interrupted.");
-      if (TRY(request_.unsettled()) == 0) return wind_down();
+      if (TRY(count_left()) && left_ == 0) return wind_down();
+      TRY(still_wanted());
       auto tasks = ask();
       if (!tasks.ok()) {
         TRY(still_patient(tasks.error()));
@@ -59,19 +60,54 @@ class Engine {
       tell();
       if (answer.next == Next::go_on) continue;
       // The last chunk may have been settled since.
-      const size_t rest = TRY(request_.unsettled());
-      if (rest == 0) return wind_down();
+      const bool known = TRY(count_left());
+      if (known && left_ == 0) return wind_down();
       if (answer.next == Next::give_up) return answer.error;
+      // Whether there is anything to submit is seen when the store is back.
+      if (!known) continue;
       happened(
           fmt::format("Slurm job {} ended before its work was done; what is left is submitted "
                       "again.",
                       job_));
-      TRY(submit(rest));
+      TRY(submit());
     }
   }
 
-  Result<void> submit(size_t left) {
-    const int tasks = tasks_for(left);
+  // Whether `left_` is what is left now.
+  Result<bool> count_left() {
+    const auto left = request_.unsettled();
+    if (left.ok()) {
+      if (*left < left_) watch_.progressed();
+      left_ = *left;
+      counted_ = clock_.now();
+      without_store_ = false;
+      return true;
+    }
+    if (left.error().code != Code::unavailable) return left.error();
+    if (clock_.now() - counted_ >= request_.silence) {
+      return make_error(Code::unavailable,
+                        "The run has not been seen from here for {} s ({}); what is "
+                        "done is kept.",
+                        seconds_since(counted_), left.error().message);
+    }
+    if (!std::exchange(without_store_, true)) {
+      happened("Of the run nothing is seen from here: " + left.error().message);
+    }
+    return false;
+  }
+
+  Result<void> still_wanted() const {
+    if (!request_.goes_on || request_.goes_on()) return {};
+    return make_error(Code::cancelled, "Run {} was cancelled; what is done is kept.",
+                      request_.setup.run_id);
+  }
+
+  int64_t seconds_since(Clock::Duration then) const {
+    return std::chrono::duration_cast<std::chrono::seconds>(clock_.now() - then).count();
+  }
+
+  Result<void> submit() {
+    const int tasks = tasks_for(left_);
     const std::string name = job_name(request_.setup, ++submissions_);
     const auto words = submit_command(request_.setup, name, tasks, harmless_variables());
     const auto answer =
@@ -82,7 +118,7 @@ class Engine {
     if (workers_ == 0) workers_ = request_.setup.gang ? request_.setup.least_nodes : tasks;
     watch_.submitted(job_);
     lives_before_ = lives_over_;
-    heard_ = clock_.now();
+    heard_ = counted_ = clock_.now();
     if (request_.submitted) request_.submitted(job_);
     return {};
   }
@@ -176,10 +212,9 @@ class Engine {
       if (!std::exchange(silent_, true)) happened("Slurm does not answer: " + error.message);
       return {};
     }
-    return make_error(
-        Code::unavailable, "Slurm has not answered for {} s ({}); what is done is kept.",
-        std::chrono::duration_cast<std::chrono::seconds>(clock_.now() - heard_).count(),
-        error.message);
+    return make_error(Code::unavailable,
+                      "Slurm has not answered for {} s ({}); what is done is kept.",
+                      seconds_since(heard_), error.message);
   }
 
   // Nothing, too, while Slurm does not say.
@@ -253,6 +288,9 @@ class Engine {
   int workers_ = 0;
   int lives_over_ = 0;    // restarts that were looked after, of all jobs
   int lives_before_ = 0;  // of jobs before this one
+  size_t left_ = 0;       // as far as is known
+  Clock::Duration counted_{};
+  bool without_store_ = false;
   Clock::Duration heard_{};
   Clock::Duration answering_{};
   bool silent_ = false;

@@ -24,18 +24,22 @@ namespace atelier::engine {
 struct SlurmRequest {
   SlurmSetup setup;
   // How much is left to do: no more tasks than that are submitted, and with 0 the work is over.
+  // Once there is a job, an error `unavailable` is no news: the workers may see what is hidden
+  // here.
   std::function<Result<size_t>()> unsettled;
-  std::function<void(int64_t job)> submitted;  // may be unset, as the next three
+  std::function<bool()>
+      goes_on;  // false: somebody cancelled the run; may be unset, as the next four
+  std::function<void(int64_t job)> submitted;
   // That life of the job, a gang's, is over: its workers are gone, whatever they last said.
   std::function<void(int64_t job, int restart)> bury;
   std::function<void(const std::string& text)> event;  // "n2 was lost: task 3 was requeued."
   std::function<void(const std::string& text)> say;    // of passing interest
   std::chrono::milliseconds interval = std::chrono::seconds(2);  // between looks
-  // Of Slurm, while nothing is known of the job.
+  // Of Slurm while nothing is known of the job, and of the store while nothing is of the chunks.
   std::chrono::milliseconds silence = std::chrono::minutes(10);
   // For workers to leave by themselves when everything is done.
   std::chrono::milliseconds patience = std::chrono::seconds(5);
-  int most_submissions = 5;
+  int most_in_vain = 5;  // submissions, and time limits of one task, without a chunk done meanwhile
   // Into the queue after an sbatch that did not answer: so often while Slurm is silent, and so
   // often without a job of that name until there is none.
   int most_looks = 5;
@@ -58,9 +62,10 @@ Result<void> check_slurm(Commands& commands, const std::string& partition, int l
 // job: the job is looked for by its name and taken for ours, or there is none and that name is
 // cancelled, so that no job is left without an owner. An error and a stop cancel the job; what is
 // done is kept. If this process dies, the job goes on without it and ends by itself. Errors:
-// cancelled (also where somebody cancelled the job); unavailable (Slurm refuses the job, cannot run
-// it or keeps silent; no node can start the program or reach the stores); those of a worker that
-// ended with a verdict, with its node and its words; internal.
+// cancelled (also where somebody cancelled the job or the run); unavailable (Slurm refuses the job,
+// cannot run it or keeps silent, and so the store; no node can start the program or reach the
+// stores; tasks run out of time before a chunk is done); those of a worker that ended with a
+// verdict, with its node and its words; internal.
 Result<SlurmOutcome> run_slurm_workers(const SlurmRequest& request, Commands& commands,
                                        Clock& clock, std::stop_token stop);
 

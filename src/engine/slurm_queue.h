@@ -19,7 +19,8 @@ struct SlurmWords {
   int restart = 0;  // of which life
   int code = 0;     // the worker's exit code
   std::string node;
-  std::string why;   // "verdict", "asked", "time", "died" or, the third time in a row, "vain3"
+  // "verdict", "cancelled", "asked", or, the third time in a row, "time3", "died3", "vain3".
+  std::string why;
   std::string said;  // the worker's error without the program's name; may be empty
 };
 

@@ -27,6 +27,12 @@ std::string quoted(const std::vector<std::string>& words) {
   return text;
 }
 
+// Of a node that others share, too, a worker has the memory that goes with its processors.
+std::string share_of_node(const SlurmSetup& setup) {
+  if (setup.threads == 0) return {};
+  return " --machine-share \"$SLURM_CPUS_ON_NODE/$(nproc --all)\"";
+}
+
 // A gang's ranks are told apart by a shell on each node, independent workers by their task.
 std::string worker_command(const SlurmSetup& setup, int tasks) {
   std::vector<std::string> words = setup.arguments;
@@ -34,8 +40,8 @@ std::string worker_command(const SlurmSetup& setup, int tasks) {
   if (!setup.gang) {
     return fmt::format(
         "{} --worker \"$SLURM_ARRAY_TASK_ID/{}\" --name {}\".$SLURM_JOB_ID.$restart\" "
-        "--threads \"$SLURM_CPUS_ON_NODE\"{}",
-        quoted(words), tasks, quoted(setup.name),
+        "--threads \"$SLURM_CPUS_ON_NODE\"{}{}",
+        quoted(words), tasks, quoted(setup.name), share_of_node(setup),
         setup.tells_life ? " --drilled-life \"$restart\"" : "");
   }
   const bool ranks = !setup.interface.empty();
@@ -49,8 +55,8 @@ std::string worker_command(const SlurmSetup& setup, int tasks) {
       "srun --mpi={} --ntasks-per-node=1 --kill-on-bad-exit=1 --cpu-bind=none bash -c {} {} {}",
       // What sbatch was told to export would go for this step, too, and leave out the transport.
       ranks ? "pmix --export=ALL" : "none",
-      quoted("exec \"$@\" " + who + " --threads \"$SLURM_CPUS_ON_NODE\""), quoted(setup.name),
-      quoted(words));
+      quoted("exec \"$@\" " + who + " --threads \"$SLURM_CPUS_ON_NODE\"" + share_of_node(setup)),
+      quoted(setup.name), quoted(words));
 }
 
 // Ranks find these in their environment; without mpirun there is nothing else to tell them.
@@ -79,6 +85,12 @@ tell() {
   [ "$words" = /dev/null ] || rm -f "$words"
 }
 
+# How often in a row with this time; Slurm's own doings lie in between and count nothing.
+in_a_row() {
+  before=$(squeue -h -j "$me" -o %k | sed -n "s/^atelier [0-9]* [0-9]* [^ ]* $1\([0-9]*\).*/\1/p")
+  echo $((${before:-0} + 1))
+}
+
 # Slurm signals all processes of a task; this one stays until the worker has left.
 trap : TERM
 )";
@@ -100,9 +112,7 @@ case $code in
 4 | 126 | 127) [ "$restart" = 0 ] || code=75 ;;
 esac
 if [ "$code" = 75 ]; then
-  # How often in a row stands in the comment.
-  vain=$(squeue -h -j "$me" -o %k | sed -n 's/^atelier [0-9]* [0-9]* [^ ]* vain\([0-9]*\).*/\1/p')
-  vain=$((${vain:-0} + 1))
+  vain=$(in_a_row vain)
   end=vain$vain
   [ "$vain" -le "$gang_restarts" ] || code=4
 fi
@@ -115,14 +125,25 @@ case $code in
   exit "$code"
   ;;
 esac
+# Whoever stopped the run means all of its tasks.
+if [ "$code" = 130 ] && grep -q '^atelier: .* was cancelled' "$words"; then
+  tell cancelled
+  exit "$code"
+fi
 case $(squeue -h -j "$me" -o '%T %r') in
 *TimeLimit*) # No comment is taken before it is back in the queue.
-  again
-  tell time
+  end=$(in_a_row time)
+  [ "$end" -gt "$most_time_limits" ] || scontrol requeue "$me"
+  tell "time$end"
   ;;
 RUNNING*)
+  died=0
+  if [ -z "$end" ]; then
+    died=$(in_a_row died)
+    end=died$died
+  fi
   tell "$end"
-  again
+  [ "$died" -gt "$most_deaths" ] || scontrol requeue "$me"
   ;;
 *) # Slurm's own doing: it requeues what it preempted and ends what was cancelled.
   tell asked
@@ -135,11 +156,10 @@ exit "$code"
 
 std::string batch_script(const SlurmSetup& setup, int tasks) {
   return fmt::format(
-      "{}again() {{ [ \"$restart\" -ge {} ] || scontrol requeue \"$me\"; }}\n"
-      "gang_restarts={}\nend=died\n\n"
+      "{}most_deaths={}\nmost_time_limits={}\ngang_restarts={}\nend=\n\n"
       "{}{} >/dev/null 2>\"$words\"\ncode=$?\n{}{}",
-      kBefore, setup.most_restarts, setup.gang_restarts, transport_of_ranks(setup),
-      worker_command(setup, tasks), setup.gang ? kGangCode : "", kAfter);
+      kBefore, setup.most_deaths, setup.most_time_limits, setup.gang_restarts,
+      transport_of_ranks(setup), worker_command(setup, tasks), setup.gang ? kGangCode : "", kAfter);
 }
 
 std::string job_name(const SlurmSetup& setup, int submission) {

@@ -29,19 +29,23 @@ struct SlurmSetup {
   std::string interface;
   // Independent workers get --drilled-life: how often Slurm has started that task before.
   bool tells_life = false;
-  // After so many a task that is not Slurm's to requeue is left to the engine.
-  int most_restarts = 20;
+  // After so many deaths in a row a task is left to the engine. What Slurm itself requeues counts
+  // nothing, however long a job goes on.
+  int most_deaths = 20;
+  // In a row. Whoever waits sees whether work goes on and gives up sooner if it does not
+  // (slurm_watch.h); this is the end of a job for which nobody waits.
+  int most_time_limits = 1000;
   // A gang that came to nothing, because its ranks did not meet or because one could not work in a
   // later life than the first, is tried again so often in a row.
   int gang_restarts = 3;
 };
 
 // The batch script. It ends with the worker's code where that is a verdict (0 to 4; 126 and 127:
-// the program could not be started) and goes back into the queue where it is none: killed, asked to
-// leave by somebody else, out of time. Of a gang, what a node cannot do (4, 126, 127) is a verdict
-// in the first life only: later it is a node that others may stand for. What Slurm itself is about
-// to requeue or has cancelled is left to it. Its last words stand in the job's comment, see
-// slurm_queue.h: nodes need not share a folder for that.
+// the program could not be started) or the run was cancelled, and goes back into the queue where it
+// is none: killed, asked to leave by somebody else, out of time. Of a gang, what a node cannot do
+// (4, 126, 127) is a verdict in the first life only: later it is a node that others may stand for.
+// What Slurm itself is about to requeue or has cancelled is left to it. Its last words stand in the
+// job's comment, see slurm_queue.h: nodes need not share a folder for that.
 std::string batch_script(const SlurmSetup& setup, int tasks);
 
 // No other job has it, as long as no other command has the setup's name: by it a job is found whose

@@ -61,6 +61,18 @@ TEST(SlurmScript, ThreadsAreProcessorsOfANodeThatOthersShare) {
   EXPECT_THAT(words, Not(Contains("--exclusive")));
 }
 
+TEST(SlurmScript, AWorkerOfANodeThatOthersShareHasItsShareOfTheMemory) {
+  constexpr const char* kShare = " --machine-share \"$SLURM_CPUS_ON_NODE/$(nproc --all)\"";
+  SlurmSetup setup = setup_of("/opt/atelier");
+  for (const bool gang : {false, true}) {
+    setup.gang = gang;
+    setup.threads = 0;
+    EXPECT_THAT(batch_script(setup, 3), Not(HasSubstr("--machine-share"))) << "it has all";
+    setup.threads = 4;
+    EXPECT_THAT(batch_script(setup, 3), HasSubstr(kShare));
+  }
+}
+
 TEST(SlurmScript, AGangIsOneJobOfManyNodes) {
   SlurmSetup setup = setup_of("/opt/atelier");
   setup.gang = true;
@@ -158,6 +170,7 @@ class ScriptTest : public testing::Test {
     SlurmSetup setup = setup_of((folder_ / "worker").string());
     setup.tells_life = tells_life_;
     setup.gang = gang_;
+    setup.threads = threads_;
     // Of a gang the worker is what the step says.
     if (gang_) program("srun", worker);
     std::vector<std::string> words = {"env",
@@ -182,6 +195,7 @@ class ScriptTest : public testing::Test {
   std::filesystem::path folder_;
   bool tells_life_ = false;
   bool gang_ = false;
+  int threads_ = 0;
   std::string comment_ = "(null)";  // what an earlier life has left
 };
 
@@ -198,6 +212,13 @@ TEST_F(ScriptTest, AWorkerOfADrillIsToldItsLife) {
   tells_life_ = true;
   run("echo \"$@\" >\"$FOLDER/words\"; exit 0", "RUNNING None", "4");
   EXPECT_THAT(read("words"), EndsWith(" --drilled-life 4\n"));
+}
+
+TEST_F(ScriptTest, AWorkerOfASharedNodeIsToldItsShare) {
+  threads_ = 6;
+  run("echo \"$@\" >\"$FOLDER/words\"; exit 0");
+  EXPECT_THAT(read("words"),
+              testing::ContainsRegex(" --threads 6 --machine-share 6/[1-9][0-9]*\n$"));
 }
 
 TEST_F(ScriptTest, AVerdictEndsTheTaskWithItsWords) {
@@ -281,9 +302,29 @@ TEST_F(ScriptTest, AProgramThatIsNotThereIsAVerdict) {
 TEST_F(ScriptTest, OneThatIsKilledGoesBackIntoTheQueue) {
   const Ended ended = run("kill -9 $$", "RUNNING None", "3");
   EXPECT_EQ(ended.code, 137);
-  EXPECT_EQ(ended.log, "update JobId=30_2 Comment=atelier 3 137 n1 died \nrequeue 30_2\n");
-  EXPECT_THAT(run("kill -9 $$", "RUNNING None", "20").log, Not(HasSubstr("requeue")))
+  EXPECT_EQ(ended.log, "update JobId=30_2 Comment=atelier 3 137 n1 died1 \nrequeue 30_2\n");
+  comment_ = "atelier 24 137 n1 died19 ";
+  EXPECT_THAT(run("kill -9 $$", "RUNNING None", "25").log, HasSubstr(" died20 \nrequeue 30_2\n"));
+  comment_ = "atelier 25 137 n1 died20 ";
+  EXPECT_THAT(run("kill -9 $$", "RUNNING None", "26").log, Not(HasSubstr("requeue")))
       << "not for ever";
+}
+
+TEST_F(ScriptTest, WhatSlurmRequeuedIsNoDeath) {
+  for (const char* before : {"(null)", "atelier 24 130 n1 asked ", "atelier 24 130 n1 time3 "}) {
+    comment_ = before;
+    EXPECT_THAT(run("kill -9 $$", "RUNNING None", "25").log, HasSubstr("died1 \nrequeue 30_2\n"))
+        << before;
+  }
+}
+
+TEST_F(ScriptTest, ARunThatWasCancelledIsOver) {
+  const Ended ended =
+      run("echo 'atelier: Run 01 was cancelled; what is done is kept.' >&2; exit 130");
+  EXPECT_EQ(ended.code, 130);
+  EXPECT_EQ(ended.log,
+            "update JobId=30_2 Comment=atelier 0 130 n1 cancelled Run 01 was cancelled; what is "
+            "done is kept.\n");
 }
 
 // A worker that leaves when it is asked to, with the script asked at the same time, as Slurm does.
@@ -304,7 +345,17 @@ TEST_F(ScriptTest, WhatSlurmDoesItselfIsLeftToSlurm) {
 TEST_F(ScriptTest, OneThatIsOutOfTimeGoesBackIntoTheQueue) {
   const Ended ended = run(kAsked, "COMPLETING TimeLimit");
   EXPECT_EQ(ended.code, 130);
-  EXPECT_EQ(ended.log, "requeue 30_2\nupdate JobId=30_2 Comment=atelier 0 130 n1 time \n");
+  EXPECT_EQ(ended.log, "requeue 30_2\nupdate JobId=30_2 Comment=atelier 0 130 n1 time1 \n");
+}
+
+TEST_F(ScriptTest, HoweverOftenItIsOutOfTimeItGoesBackIntoTheQueue) {
+  comment_ = "atelier 24 130 n1 time24 ";
+  EXPECT_EQ(run(kAsked, "COMPLETING TimeLimit", "25").log,
+            "requeue 30_2\nupdate JobId=30_2 Comment=atelier 25 130 n1 time25 \n");
+  comment_ = "atelier 999 130 n1 time1000 ";
+  EXPECT_EQ(run(kAsked, "COMPLETING TimeLimit", "1000").log,
+            "update JobId=30_2 Comment=atelier 1000 130 n1 time1001 \n")
+      << "for nobody knows whom";
 }
 
 TEST_F(ScriptTest, OneThatThisNodesSystemEndsGoesBackIntoTheQueue) {

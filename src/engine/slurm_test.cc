@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <set>
 
 #include "engine/slurm_testing.h"
 
@@ -33,6 +34,7 @@ class SlurmTest : public testing::Test {
     request_.setup.partition = "spot";
     request_.setup.most_nodes = 4;
     request_.unsettled = [this]() -> Result<size_t> {
+      if (away_.contains(++counts_)) return make_error(Code::unavailable, "The store is away.");
       const size_t now = left_.front();
       if (left_.size() > 1) left_.pop_front();
       return now;
@@ -48,6 +50,8 @@ class SlurmTest : public testing::Test {
   FakeClock clock_;
   SlurmRequest request_;
   std::deque<size_t> left_ = {9};
+  int counts_ = 0;      // how often it was asked how much is left
+  std::set<int> away_;  // counts at which the store does not answer
   std::vector<std::string> events_;
   std::stop_source stop_;
 };
@@ -114,6 +118,70 @@ TEST_F(SlurmTest, WhatIsLeftIsSubmittedAgain) {
                                         HasSubstr("scancel")));
   EXPECT_THAT(events_, Contains(HasSubstr("job 12 ended before its work was done")));
   EXPECT_EQ(outcome->workers, 4);
+}
+
+TEST_F(SlurmTest, AsLongAsWorkGoesOnItIsSubmittedAgain) {
+  slurm_.answers["sbatch"].clear();
+  for (int job = 12; job < 19; ++job) slurm_.answer("sbatch", fmt::format("{}\n", job));
+  left_ = {9};
+  for (size_t left = 8; left > 1; --left) left_.insert(left_.end(), 2, left);
+  left_.push_back(0);
+  slurm_.answer("squeue", R"({"jobs": []})");
+  const auto outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  const auto submissions =
+      std::count_if(slurm_.asked.begin(), slurm_.asked.end(),
+                    [](const std::string& line) { return line.starts_with("sbatch"); });
+  EXPECT_EQ(submissions, 8);
+  slurm_.asked.clear();
+  left_ = {9};
+  EXPECT_EQ(run().error().code, Code::internal);
+  EXPECT_EQ(slurm_.asked.size(), 6U) << "five, and the end, where nothing is done meanwhile";
+}
+
+TEST_F(SlurmTest, AStoreThatIsAwayHereIsNoNews) {
+  left_ = {3, 3, 0};
+  away_ = {3, 4, 6};
+  slurm_.answer("squeue", queue("RUNNING", R"(, "nodes": "n1")"));
+  const auto outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  EXPECT_THAT(slurm_.asked,
+              ElementsAre(HasSubstr("sbatch"), "scancel --state=PENDING 12", "scancel 12"));
+  EXPECT_THAT(events_, ElementsAre("Of the run nothing is seen from here: The store is away."));
+}
+
+TEST_F(SlurmTest, WhatIsLeftIsNotSubmittedBeforeTheStoreIsBack) {
+  left_ = {3, 3, 0};
+  away_ = {3, 4, 5};
+  slurm_.answer("squeue", R"({"jobs": []})");
+  ASSERT_TRUE(run().ok());
+  EXPECT_THAT(slurm_.asked, ElementsAre(HasSubstr("sbatch"), "scancel --state=PENDING 12"));
+}
+
+TEST_F(SlurmTest, AStoreIsWaitedForAWhile) {
+  for (int count = 2; count < 10000; ++count) away_.insert(count);
+  slurm_.answer("squeue", queue("RUNNING", R"(, "nodes": "n1")"));
+  const auto outcome = run();
+  EXPECT_EQ(outcome.error().code, Code::unavailable);
+  EXPECT_THAT(outcome.error().message, HasSubstr("has not been seen from here for 6"));
+  EXPECT_GE(clock_.now(), std::chrono::minutes(10));
+  EXPECT_EQ(slurm_.asked.back(), "scancel 12");
+}
+
+TEST_F(SlurmTest, WithoutAStoreNothingIsSubmitted) {
+  away_ = {1};
+  EXPECT_EQ(run().error().message, "The store is away.");
+  EXPECT_THAT(slurm_.asked, IsEmpty());
+}
+
+TEST_F(SlurmTest, ARunThatWasCancelledTakesItsJobAlong) {
+  slurm_.answer("squeue", queue("RUNNING", R"(, "nodes": "n1")"));
+  int looks = 0;
+  request_.goes_on = [&] { return ++looks < 3; };
+  const auto outcome = run();
+  EXPECT_EQ(outcome.error().code, Code::cancelled);
+  EXPECT_EQ(outcome.error().message, "Run r was cancelled; what is done is kept.");
+  EXPECT_THAT(slurm_.asked, ElementsAre(HasSubstr("sbatch"), "scancel 12"));
 }
 
 TEST_F(SlurmTest, AJobThatEndedBecauseAllIsDoneIsNotSubmittedAgain) {

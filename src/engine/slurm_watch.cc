@@ -43,8 +43,14 @@ void SlurmWatch::submitted(int64_t job) {
   job_ = job;
   ++submissions_;
   known_.clear();
+  time_limits_.clear();
   cancelled_ = lost_ = false;
   said_reason_.clear();
+}
+
+void SlurmWatch::progressed() {
+  submissions_ = 0;
+  time_limits_.clear();
 }
 
 SlurmWatch::Answer SlurmWatch::look(const std::vector<SlurmTask>& tasks,
@@ -98,6 +104,7 @@ void SlurmWatch::look_at(const SlurmTask& task, const FindLost& find_lost) {
     // A node's name stays as it is.
     if (why.starts_with(name_of(task))) why = capitalised(std::move(why));
     events_.push_back(std::move(why));
+    count_time_limit(task);
     known = {task.restarts, {}, false, false};
   }
   if ((task.state == State::starting || task.state == State::running) && !task.nodes.empty()) {
@@ -113,15 +120,29 @@ void SlurmWatch::look_at(const SlurmTask& task, const FindLost& find_lost) {
   }
 }
 
+// Words of an earlier life say nothing of this one's end.
+bool SlurmWatch::has_last_words(const SlurmTask& task) {
+  return task.words && task.words->restart == task.restarts - 1;
+}
+
+// It goes back into the queue each time, and for ever where a chunk takes longer than its limit.
+void SlurmWatch::count_time_limit(const SlurmTask& task) {
+  if (!has_last_words(task) || !task.words->why.starts_with("time")) return;
+  if (++time_limits_[task.number] < most_in_vain_) return;
+  failed_ = make_error(Code::unavailable,
+                       "{} reached its time limit {} times while no chunk was done; give it more "
+                       "with --time, or take shorter chunks with --chunk-seconds.",
+                       capitalised(name_of(task)), most_in_vain_);
+}
+
 // A sentence, which begins with a small letter where it names a task.
 std::string SlurmWatch::why_requeued(const SlurmTask& task, const Known& known,
                                      const FindLost& find_lost) {
   const std::string name = name_of(task);
-  // Words of an earlier life say nothing of this one's end.
-  const bool has_words = task.words && task.words->restart == task.restarts - 1;
+  const bool has_words = has_last_words(task);
   if (has_words && task.words->why != "asked") {
     const SlurmWords& words = *task.words;
-    const char* why = words.why == "time"             ? "reached its time limit"
+    const char* why = words.why.starts_with("time")   ? "reached its time limit"
                       : words.why.starts_with("vain") ? "came to nothing"
                                                       : "ended without a verdict";
     return fmt::format("{} {} on {} and was requeued{}{}", name, why, words.node,
@@ -190,11 +211,11 @@ SlurmWatch::Answer SlurmWatch::none_is_left() {
                    "goes on.",
                    job_)};
   }
-  if (submissions_ >= most_submissions_) {
+  if (submissions_ >= most_in_vain_) {
     return {Next::give_up,
             make_error(Code::internal,
-                       "Slurm ended {} jobs of this run, the last one number {}, before their work "
-                       "was done; what is done is kept.",
+                       "Slurm ended {} jobs of this run in a row, the last one number {}, before "
+                       "one of them did a chunk; what is done is kept.",
                        submissions_, job_)};
   }
   return {Next::submit, {}};

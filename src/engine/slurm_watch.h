@@ -16,13 +16,16 @@ namespace atelier::engine {
 
 class SlurmWatch {
  public:
-  // `setup_program` and `partition` are named in sentences; after `most_submissions` it gives up.
-  SlurmWatch(std::string program, std::string partition, int most_submissions)
+  // `program` and `partition` are named in sentences. After `most_in_vain` submissions, or time
+  // limits of one task, without a chunk done meanwhile it gives up.
+  SlurmWatch(std::string program, std::string partition, int most_in_vain)
       : program_(std::move(program)),
         partition_(std::move(partition)),
-        most_submissions_(most_submissions) {}
+        most_in_vain_(most_in_vain) {}
 
   void submitted(int64_t job);
+  // Less is left to do than before.
+  void progressed();
 
   struct Answer {
     enum class Next { go_on, submit, give_up };
@@ -53,19 +56,22 @@ class SlurmWatch {
   void look_at(const SlurmTask& task, const FindLost& find_lost);
   std::string why_requeued(const SlurmTask& task, const Known& known, const FindLost& find_lost);
   void ended(const SlurmTask& task, Known& known);
+  static bool has_last_words(const SlurmTask& task);
+  void count_time_limit(const SlurmTask& task);
   void say_why_all_wait(const std::vector<SlurmTask>& tasks);
   Answer none_is_left();
 
   const std::string program_;
   const std::string partition_;
-  const int most_submissions_;
+  const int most_in_vain_;
   int64_t job_ = 0;
-  int submissions_ = 0;
-  std::map<int, Known> known_;    // by the task's number, of this job
-  bool cancelled_ = false;        // a task of this job was, by somebody
-  bool lost_ = false;             // one of this job ended in any other way without a verdict
-  std::optional<Error> refused_;  // the last verdict that is the node's fault
-  std::optional<Error> failed_;   // one that is not
+  int submissions_ = 0;             // since there was progress
+  std::map<int, int> time_limits_;  // likewise, of this job, by the task's number
+  std::map<int, Known> known_;      // by the task's number, of this job
+  bool cancelled_ = false;          // a task of this job was, by somebody
+  bool lost_ = false;               // one of this job ended in any other way without a verdict
+  std::optional<Error> refused_;    // the last verdict that is the node's fault
+  std::optional<Error> failed_;     // one that is not
   std::string said_reason_;
   std::set<std::string> nodes_;
   int restarts_ = 0;

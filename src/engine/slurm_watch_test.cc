@@ -103,8 +103,8 @@ TEST_F(WatchTest, OtherReasonsToComeBack) {
   look({running(1, "n1"), running(2, "n2"), task(3, State::starting, "CONFIGURING", "n4"),
         waiting(4, "Resources"), running(5, "n5")});
   lost_ = {"n4"};
-  look({with_words(running(1, "n1", 1), 0, 130, "time"),
-        with_words(running(2, "n2", 1), 0, 137, "died"), waiting(3, "BeginTime", 1),
+  look({with_words(running(1, "n1", 1), 0, 130, "time1"),
+        with_words(running(2, "n2", 1), 0, 137, "died1"), waiting(3, "BeginTime", 1),
         waiting(4, "Resources", 1), with_words(waiting(5, "BeginTime", 2), 0, 130, "asked")});
   EXPECT_THAT(watch_.take_events(),
               ElementsAre("Task 1 reached its time limit on n1 and was requeued.",
@@ -135,7 +135,7 @@ TEST_F(WatchTest, OfAGangAnyNodeMayBeLostAndSrunSaysWhatKilledIt) {
   look({with_words(gang, 0, 130, "asked")});
   EXPECT_THAT(watch_.take_events(), ElementsAre("n3 was lost: the job was requeued."));
   gang.restarts = 2;
-  look({with_words(gang, 1, 137, "died", "n2: task 1: Killed")});
+  look({with_words(gang, 1, 137, "died1", "n2: task 1: Killed")});
   EXPECT_THAT(watch_.take_events(),
               ElementsAre("The job ended without a verdict on n1 and was requeued: n2: task 1: "
                           "Killed."));
@@ -183,7 +183,40 @@ TEST_F(WatchTest, WhenAllAreGoneTheRestIsSubmittedAgainAFewTimes) {
   const auto answer = look({ended(1, "FAILED", 137)});
   EXPECT_EQ(answer.next, Next::give_up);
   EXPECT_EQ(answer.error.code, Code::internal);
-  EXPECT_THAT(answer.error.message, HasSubstr("ended 3 jobs of this run, the last one number 14"));
+  EXPECT_THAT(answer.error.message,
+              HasSubstr("ended 3 jobs of this run in a row, the last one number 14"));
+}
+
+TEST_F(WatchTest, SubmissionsCountAnewWhereWorkGoesOn) {
+  for (int job = 13; job < 20; ++job) {
+    watch_.progressed();
+    EXPECT_EQ(look({ended(1, "TIMEOUT")}).next, Next::submit) << job;
+    watch_.submitted(job);
+  }
+  EXPECT_EQ(look({}).next, Next::submit);
+  watch_.submitted(20);
+  EXPECT_EQ(look({}).next, Next::submit);
+  watch_.submitted(21);
+  EXPECT_EQ(look({}).next, Next::give_up) << "after three without a chunk";
+}
+
+TEST_F(WatchTest, TimeLimitsMatterWhereNothingIsDoneMeanwhile) {
+  int restarts = 0;
+  const auto out_of_time = [&](int task) {
+    ++restarts;
+    return look({with_words(waiting(task, "BeginTime", restarts), restarts - 1, 130, "time1")});
+  };
+  for (int i = 0; i < 9; ++i) {
+    EXPECT_EQ(out_of_time(1).next, Next::go_on);
+    if (i % 2 == 0) watch_.progressed();
+  }
+  EXPECT_EQ(out_of_time(1).next, Next::go_on);
+  EXPECT_EQ(out_of_time(1).next, Next::go_on);
+  const auto answer = out_of_time(1);
+  EXPECT_EQ(answer.next, Next::give_up);
+  EXPECT_EQ(answer.error.code, Code::unavailable);
+  EXPECT_THAT(answer.error.message,
+              HasSubstr("Task 1 reached its time limit 3 times while no chunk was done"));
 }
 
 TEST_F(WatchTest, ACancelledJobIsNotSubmittedAgain) {

@@ -107,6 +107,11 @@ Result<std::unique_ptr<ScratchFile>> Broker::open_result(const ChunkPlan&) {
 Result<void> Broker::commit(ChunkCommit commit, ScratchFile& result) {
   auto source = TRY(result.open_shared());
   TRY(settle());
+  {
+    MutexLock lock(mutex_);
+    uploading_ = commit.index;
+    changed_.notify_all();
+  }
   upload_ = std::async(std::launch::async,
                        [this, commit = std::move(commit), source = std::move(source)]() mutable {
                          return put_and_tell(std::move(commit), *source);
@@ -127,6 +132,7 @@ Result<void> Broker::put(ChunkCommit commit, ByteSource& result) {
   TRY(folder_.commit_chunk(std::move(commit), result));
   MutexLock lock(mutex_);
   in_flight_.erase(chunk);
+  uploading_.reset();
   deaths_in_a_row_ = 0;
   frames_ += frames;
   seconds_.decode += seconds.decode;

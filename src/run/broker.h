@@ -45,6 +45,10 @@ class Heart {
 // time, while the scorer encodes the next one. So at most one result waits beside the one that is
 // made.
 //
+// The scorer asks for a chunk when it has read the one before, and its queues hold many small
+// pictures. Whoever is evicted would take along all that it has claimed, so no more than
+// kMostInWork are handed out, besides the one whose result is on its way.
+//
 // When a scorer dies, one of the chunks that it had is to blame, and it is not known which. So they
 // are scored again one at a time, as is every chunk that failed before: a death then has one cause.
 class Broker final : public ChunkDesk {
@@ -53,9 +57,9 @@ class Broker final : public ChunkDesk {
   Broker(RunFolder& folder, const Manifest& manifest, Ledger& ledger, std::filesystem::path scratch)
       : folder_(folder), manifest_(manifest), ledger_(ledger), scratch_(std::move(scratch)) {}
 
-  // Waits while other workers hold all that is left. Nothing: every chunk is committed, given up,
-  // or was handed out by this broker. Errors: cancelled, those of the ledger, that of an upload
-  // that failed.
+  // Waits while enough is in work, and while other workers hold all that is left. Nothing: every
+  // chunk is committed, given up, or was handed out by this broker. Errors: cancelled, those of the
+  // ledger, that of an upload that failed.
   Result<std::optional<ChunkPlan>> next(std::stop_token stop) override;
   Result<std::unique_ptr<ScratchFile>> open_result(const ChunkPlan& chunk) override;
   // Returns when the upload has begun; `result` need not stay. Waits for the one before, whose
@@ -82,7 +86,13 @@ class Broker final : public ChunkDesk {
   ChunkPlan hand_out(const Claim& claim) REQUIRES(mutex_);
   Result<void> put(ChunkCommit commit, ByteSource& result);
   Result<void> put_and_tell(ChunkCommit commit, ByteSource& result);
-  bool may_ask() const REQUIRES(mutex_) { return suspects_.empty() && !alone_; }
+  static constexpr size_t kMostInWork = 2;
+  bool may_ask() const REQUIRES(mutex_) {
+    return suspects_.empty() && !alone_ && in_work() < kMostInWork;
+  }
+  size_t in_work() const REQUIRES(mutex_) {
+    return in_flight_.size() - (uploading_ ? in_flight_.count(*uploading_) : 0);
+  }
 
   RunFolder& folder_;
   const Manifest& manifest_;
@@ -91,6 +101,7 @@ class Broker final : public ChunkDesk {
   Mutex mutex_;
   std::condition_variable_any changed_;
   std::map<int, Claim> in_flight_ GUARDED_BY(mutex_);  // handed out and not put
+  std::optional<int> uploading_ GUARDED_BY(mutex_);    // the chunk whose result is on its way
   std::deque<Claim> suspects_ GUARDED_BY(mutex_);      // to be scored one at a time
   bool alone_ GUARDED_BY(mutex_) = false;              // what is in flight is a suspect
   int deaths_in_a_row_ GUARDED_BY(mutex_) = 0;

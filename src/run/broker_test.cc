@@ -34,6 +34,13 @@ class BrokerTest : public testing::Test {
     record.index = chunk;
     ASSERT_TRUE(folder_.commit_chunk(record, none).ok());
   }
+  void commit_by(Broker& broker, int chunk) {
+    ChunkCommit record;
+    record.index = chunk;
+    const auto result = broker.open_result(manifest_.chunks.at(static_cast<size_t>(chunk))).value();
+    ASSERT_TRUE(broker.commit(record, *result).ok());
+    ASSERT_TRUE(broker.settle().ok());
+  }
   bool beat_says(const std::string& worker, const std::string& text) {
     const auto bytes = store_->get("run/workers/" + worker + ".beat", {}, {});
     return bytes.ok() && as_text(*bytes).find(text) != std::string_view::npos;
@@ -52,7 +59,26 @@ TEST_F(BrokerTest, HandsOutOnlyWhatIsNotDone) {
   Broker broker(folder_, manifest_, a, testing::TempDir());
   EXPECT_EQ(broker.next({}).value()->index, 0);
   EXPECT_EQ(broker.next({}).value()->index, 2);
+  commit_by(broker, 0);
   EXPECT_EQ(broker.next({}).value(), std::nullopt);
+}
+
+TEST_F(BrokerTest, NoMoreThanTwoChunksAreInWork) {
+  Ledger a = ledger("a");
+  Broker broker(folder_, manifest_, a, testing::TempDir());
+  EXPECT_EQ(broker.next({}).value()->index, 0);
+  EXPECT_EQ(broker.next({}).value()->index, 1);
+  std::latch asks{1};
+  std::atomic<bool> done = false;
+  std::jthread third([&] {
+    asks.count_down();
+    EXPECT_EQ(broker.next({}).value()->index, 2);
+    EXPECT_TRUE(done) << "while two were in work";
+  });
+  asks.wait();
+  EXPECT_FALSE(store_->head("run/chunks/000002.claim.1").value());
+  done = true;
+  commit_by(broker, 0);
 }
 
 TEST_F(BrokerTest, ACommitSaysWhoScoredItAndAtWhichAttempt) {
@@ -76,8 +102,7 @@ TEST_F(BrokerTest, ACommitSaysWhoScoredItAndAtWhichAttempt) {
 TEST_F(BrokerTest, WaitsForWhatOthersHoldAndEndsWhenTheyCommit) {
   Ledger a = ledger("a");
   const auto heart = Heart::start(a, progress_).value();
-  Broker busy(folder_, manifest_, a, testing::TempDir());
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(busy.next({}).value()->index, i);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(a.claim()->claim.chunk, i);
   Ledger b = ledger("b");
   Broker waiting(folder_, manifest_, b, testing::TempDir());
   std::optional<ChunkPlan> got = ChunkPlan{};
@@ -90,8 +115,7 @@ TEST_F(BrokerTest, WaitsForWhatOthersHoldAndEndsWhenTheyCommit) {
 TEST_F(BrokerTest, WaitingEndsWhenStopped) {
   Ledger a = ledger("a");
   const auto heart = Heart::start(a, progress_).value();
-  Broker busy(folder_, manifest_, a, testing::TempDir());
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(busy.next({}).value());
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(a.claim()->claim.chunk, i);
   std::stop_source stop;
   Ledger b = ledger("b");
   Broker waiting(folder_, manifest_, b, testing::TempDir());
@@ -151,6 +175,15 @@ TEST_F(SlowStoreTest, ACommitReturnsWhileItsUploadGoesOn) {
   EXPECT_TRUE(folder_.read_commit(0).value());
   ASSERT_TRUE(broker.settle().ok());
   EXPECT_TRUE(folder_.read_commit(1).value());
+}
+
+TEST_F(SlowStoreTest, WhatIsOnItsWayIsNoMoreInWork) {
+  Broker broker(slow_folder_, manifest_, a_, testing::TempDir());
+  EXPECT_EQ(broker.next({}).value()->index, 0);
+  EXPECT_EQ(broker.next({}).value()->index, 1);
+  ASSERT_TRUE(commit_by(broker, 0).ok());
+  EXPECT_EQ(broker.next({}).value()->index, 2);
+  open(Fault::none);
 }
 
 TEST_F(SlowStoreTest, TheNextCommitSaysWhatBecameOfTheUploadBefore) {

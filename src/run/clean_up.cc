@@ -26,10 +26,10 @@ bool is_run_name(std::string_view name) {
 }
 
 bool is_part_of_a_run(std::string_view path) {
-  constexpr std::array<std::string_view, 5> kRecords = {
-      "manifest.json", "report.json", "engine.json", "cancel.json", kRemovingName};
-  constexpr std::array<std::string_view, 7> kFolders = {
-      "chunks/", "failed/", "unpainted/", "workers/", "logs/", "frames/", "trace/"};
+  constexpr std::array<std::string_view, 6> kRecords = {
+      "manifest.json", "report.json", "engine.json", "gang.json", "cancel.json", kRemovingName};
+  constexpr std::array<std::string_view, 8> kFolders = {
+      "chunks/", "failed/", "unpainted/", "workers/", "logs/", "frames/", "trace/", "gang/"};
   return std::find(kRecords.begin(), kRecords.end(), path) != kRecords.end() ||
          std::any_of(kFolders.begin(), kFolders.end(),
                      [&](std::string_view folder) { return path.starts_with(folder); });

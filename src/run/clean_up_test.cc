@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "base/hash.h"
+#include "run/gang_marks.h"
+#include "run/gang_record.h"
 #include "run/run_folder.h"
 #include "store/faulty_store.h"
 #include "store/memory_store.h"
@@ -211,6 +213,11 @@ TEST_F(CleanUpTest, ARunIsSeenAsItIs) {
 TEST_F(CleanUpTest, WhatOnlySomeRunsHoldIsNotForeign) {
   put(in_run("engine.json"), "{}");
   put(in_run("unpainted/000001.json"), "{}");
+  EXPECT_NE(look().state, RunFacts::State::foreign);
+  // Of a gang of ranks that Slurm started.
+  ASSERT_TRUE(put_gang(*store_, kRun, {"head-7.12.0", {{"frames", 3}}}).ok());
+  EXPECT_NE(look().state, RunFacts::State::foreign);
+  ASSERT_TRUE(put_mark(*store_, kRun, "head-7.12.0", "n1", 1).ok());
   EXPECT_NE(look().state, RunFacts::State::foreign);
 }
 

@@ -138,6 +138,34 @@ TEST_F(LedgerTest, ClaimsOfAWorkerWhoseBeatStandsStillAreTakenOver) {
   EXPECT_EQ(claim.losses, 1);
 }
 
+// Whoever waits and looks again and again, at whatever moment the holder fell silent.
+TEST_F(LedgerTest, ATakeoverIsNoLaterThanTheTimeoutAndALookAfterTheLastBeatWasSeen) {
+  chunks_ = 1;
+  const Clock::Duration timeout = LedgerPolicy().claim_timeout;
+  for (const auto& look : {std::chrono::milliseconds(250), std::chrono::milliseconds(7000)}) {
+    for (const auto& offset : {Clock::Duration(0), Clock::Duration(look / 3)}) {
+      SCOPED_TRACE(fmt::format("a look every {} ms", look.count()));
+      store_ = make_memory_store();
+      put("run/manifest.json", "{}");
+      auto holder = worker("holder");
+      auto waiting = worker("waiting");
+      EXPECT_EQ(next(*holder), "0");
+      EXPECT_EQ(next(*waiting), "wait");
+      clock_.advance(offset);
+      ASSERT_TRUE(holder->beat(3).ok());
+      const Clock::Duration last_beat = clock_.now();
+      clock_.advance(look - offset);
+      const Clock::Duration seen = clock_.now();  // by the first look since
+      while (next(*waiting) == "wait") {
+        clock_.advance(look);
+        ASSERT_LT(clock_.now() - seen, timeout + look) << "the look that takes it over";
+      }
+      EXPECT_GE(clock_.now() - last_beat, timeout) << "it may have been alive";
+      EXPECT_LT(clock_.now() - last_beat, timeout + 2 * look);
+    }
+  }
+}
+
 TEST_F(LedgerTest, AFrozenWorkerMayCommitLateAndGoOn) {
   chunks_ = 2;
   auto a = worker("a");

@@ -60,6 +60,8 @@ void take_limits(Least& least, const fs::path& top, std::string_view path, const
 
 }  // namespace
 
+uint64_t machine_memory(const fs::path& root) { return of_machine(root).value_or(0); }
+
 uint64_t usable_memory(const fs::path& root) {
   Least least;
   least.take(of_machine(root));

@@ -11,5 +11,7 @@ namespace atelier::run {
 // in, parents included. 0 if nothing can be learnt. `root` holds proc and sys; another one is for
 // tests.
 uint64_t usable_memory(const std::filesystem::path& root = "/");
+// What the machine has, whatever its control groups allow. 0: unknown.
+uint64_t machine_memory(const std::filesystem::path& root = "/");
 
 }  // namespace atelier::run

@@ -31,6 +31,7 @@ TEST_F(MachineMemory, WithoutGroupsIsTheMachines) {
 
 TEST_F(MachineMemory, IsUnknownWhereNothingSaysIt) {
   EXPECT_EQ(usable_memory(root_ / "nowhere"), 0u);
+  EXPECT_EQ(machine_memory(root_ / "nowhere"), 0u);
   put("proc/meminfo", "MemTotal: much\n");
   EXPECT_EQ(usable_memory(root_), 0u);
 }
@@ -43,6 +44,7 @@ TEST_F(MachineMemory, IsTheLeastOfAGroupAndItsParents) {
   EXPECT_EQ(usable_memory(root_), 500000u);
   put("sys/fs/cgroup/job.slice/step/memory.max", "400000\n");
   EXPECT_EQ(usable_memory(root_), 400000u);
+  EXPECT_EQ(machine_memory(root_), 1000u << 10) << "whatever groups allow";
 }
 
 TEST_F(MachineMemory, IsTheLimitAtTheTopWhereTheGroupIsTheHosts) {

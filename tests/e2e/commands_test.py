@@ -60,6 +60,11 @@ class Options(support.Case):
     def test_options_of_engines(self):
         for options, saying in ((["--partition", "spot"], "--partition goes with --engine slurm"),
                                 (["--gang"], "--gang goes with --engine slurm"),
+                                (["--restarts", "3"], "--restarts goes with --engine mpi"),
+                                (["--gang-timeout", "60"], "--gang-timeout goes with --engine mpi"),
+                                (["--beat-timeout", "30"], "--beat-timeout goes with --engine mpi"),
+                                (["--engine", "slurm", "--restarts", "3"], "--restarts goes with --engine mpi"),
+                                (["--engine", "slurm", "--gang", "--beat-timeout", "30"], "--beat-timeout goes with"),
                                 (["--nodes", "2"], "on this machine say --workers"),
                                 (["--engine", "slurm", "--nodes", "0"], "--nodes takes N or A..B"),
                                 (["--engine", "slurm", "--nodes", "3..2"], "--nodes takes N or A..B"),

@@ -10,7 +10,8 @@ import signal
 import support
 from support import make_video, run
 
-support.SHORT |= {"test_without_a_run", "test_refused"}
+support.SHORT |= {"test_without_a_run", "test_shapes_are_compared", "test_a_shape_without_seconds_takes_those_of_all",
+                  "test_refused"}
 
 GIVEN = ["--chunks", "40", "--chunk-seconds-of-work", "3"]
 
@@ -91,6 +92,43 @@ class Plan(support.Case):
         self.assertIn("Within what services publish", text)
         self.assertEqual(run("plan", *GIVEN, "--quiet").stdout, "")
 
+    def test_shapes_are_compared(self):
+        around = ["--chunks", "40", "--nodes", "1,5", "--start-delay", "60", "--idle-timeout", "10"]
+        found = self.plan(*around, "--shape", "small=1,0.36,3", "--shape", "big=4,1.20,2")
+        rows = {(row["shape"], row["nodes"]): row for row in found["nodes"]}
+        # 60 s to start, the chunks that one worker has, and 10 s until the nodes are switched off.
+        for (shape, nodes), seconds, price in ((("small", 1), 40 * 3, 0.36), (("small", 5), 8 * 3, 0.36),
+                                               (("big", 1), 10 * 2, 1.20), (("big", 5), 2 * 2, 1.20)):
+            row = rows.pop((shape, nodes))
+            self.assertAlmostEqual(row["finished_seconds"], 60 + seconds)
+            self.assertAlmostEqual(row["cost"], nodes * (60 + seconds + 10) * price / 3600)
+        self.assertEqual(rows, {})
+        self.assertEqual(found["cheapest"], {"shape": "small", "nodes": 1, "cost": found["nodes"][0]["cost"]})
+        self.assertEqual(found["shapes"][1], {"name": "big", "workers_per_node": 4, "price_per_node_hour": 1.2,
+                                              "chunk_seconds": 2})
+        self.assertEqual([found["planned"][key] for key in ("workers_per_node", "price_per_node_hour", "chunk_seconds")],
+                         [None] * 3)
+        text = run("plan", *around, "--shape", "small=1,2.40,3", "--shape", "big=4,1.20,2").stdout
+        self.assertRegex(text, r"(?m)^ +shape +nodes ")
+        self.assertRegex(text, r"(?m)^ +small +5 +84\.0 s ")
+        self.assertIn("The cheapest: 1 node of big, 0.03, done after 80.0 s.", text)
+
+    def test_a_shape_without_seconds_takes_those_of_all(self):
+        found = self.plan(*GIVEN, "--spread", "0.5", "--nodes", "1", "--shape", "a=1,1", "--shape", "b=1,1,6")
+        first, second = found["nodes"]
+        self.assertNotEqual(first["finished_seconds"], 40 * 3, "chunks do not differ")
+        self.assertAlmostEqual(second["finished_seconds"], 2 * first["finished_seconds"])
+        for shape, seconds in zip(found["shapes"], (3, 6)):
+            self.assertAlmostEqual(shape["chunk_seconds"], seconds)
+        found = self.plan(*GIVEN, "--nodes", "1")
+        self.assertEqual((found["shapes"], found["cheapest"], found["nodes"][0]["shape"]), ([], None, None))
+        self.assertEqual((found["planned"]["workers_per_node"], found["planned"]["price_per_node_hour"]), (1, 0))
+        found = self.plan(*GIVEN, "--nodes", "2", "--shape", "a=2,1", "--sweep-idle", "0,60")
+        self.assertEqual(found["idle_sweep"]["choices"][0]["worker_seconds"]["busy"], 120)
+        found = self.plan("--chunks", "20000", "--nodes", "1,500", "--shape", "a=1,1,1", "--shape", "b=4,1,1")
+        first = {limit["what"]: (limit["exceeded_from_nodes"], limit["exceeded_by_shape"]) for limit in found["limits"]}
+        self.assertEqual(first["writes a second of a prefix"], (500, "b"))
+
     def test_limits_are_named_with_the_nodes_that_exceed_them(self):
         found = self.plan("--chunks", "20000", "--chunk-seconds-of-work", "1", "--nodes", "1,10,2000", "--bytes-out", "10M")
         first = {limit["what"]: limit["exceeded_from_nodes"] for limit in found["limits"]}
@@ -133,6 +171,13 @@ class Plan(support.Case):
                                (["--arrivals", "poisson:-1"], "poisson:"), (["--bytes-in", "3Q"], "--bytes-in"),
                                (["--chunks", "0"], "--chunks"), (["--price", "-1"], "--price")):
             self.assert_refused(2, ["plan", *GIVEN, *map(str, options)], saying=words)
+        for shape in ("a", "a=1", "=1,2", "a=0,1", "a=1.5,1", "a=1,nan", "a=1,-1", "a=1,1,0", "a=1,1,2,3", "a b=1,1"):
+            self.assert_refused(2, ["plan", *GIVEN, "--shape", shape], saying="--shape takes NAME=WORKERS,PRICE")
+        for options, words in ((["a=1,1", "--shape", "a=2,2"], "two shapes 'a'"), (["a=1,1", "--price", "2"], "--price"),
+                               (["a=1,1", "--workers-per-node", "2"], "--workers-per-node"),
+                               (["a=1,1", "--shape", "b=1,2", "--sweep-idle", "0"], "--sweep-idle compares")):
+            self.assert_refused(2, ["plan", *GIVEN, "--shape", *options], saying=words)
+        self.assert_refused(2, ["plan", "--chunks", "3", "--shape", "a=1,1"], saying="--chunk-seconds-of-work")
         self.assert_refused(2, ["plan"], saying="--chunk-seconds-of-work")
         self.assert_refused(2, ["plan", "--chunks", "3"], saying="--chunk-seconds-of-work")
         self.assert_refused(2, ["plan", str(self.folder / "none")], saying="There is no run")

@@ -16,6 +16,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests/e2e"), str(ROOT / "tests/lab")]
 
+import evictions  # noqa: E402
 import netlab  # noqa: E402
 import onnx_model  # noqa: E402
 import support  # noqa: E402
@@ -184,6 +185,7 @@ class Mpi(support.Case):
         self.wait_for_commits(process, commits)
         fault()
         begin = time.time()
+        kept = self.commits()
         out = self.finish(process)
         self.assertEqual(support.sha256(self.output), self.wanted, out)
         engine = self.engine()
@@ -193,6 +195,10 @@ class Mpi(support.Case):
         # Ranks of a lost daemon or a silent host may work on until they see it.
         lost = f"{min(after) - begin:.1f} s until the next gang's first chunk" if after else "the rest was done meanwhile"
         print(f"{what}: {lost}", flush=True)
+        evictions.print_time_lost(self.runs, what, begin, "what the engine takes to notice and to start a gang")
+        commits = self.commits()
+        self.assertEqual({path: commits.get(path) for path in kept}, kept, "what was committed was scored again")
+        evictions.assert_bounded(self, self.runs)
         return engine
 
     def texts(self, engine):

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of `atelier run --engine slurm` share: a real Slurm (tests/lab/slurmlab.py), one video, and the bits
-that a local run makes of it. They print how much time things cost, and assert none of it."""
+that a local run makes of it. They print how much time things cost, and assert none of it; what an eviction loses, counted in
+chunks, they do assert."""
 
 import functools
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +18,7 @@ sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE.parent / "lab")]
 # Hosts have a /tmp of their own.
 tempfile.tempdir = "/var/tmp"
 
+import evictions
 import onnx_model
 import slurmlab
 import support
@@ -72,6 +76,7 @@ class SlurmCase(support.Case):
 
     def finish(self, process, seconds=PATIENCE):
         """The report of a run that must succeed with the bits of a local one."""
+        kept = self.commits()
         out, err = process.communicate(timeout=seconds)
         self.assertEqual(process.returncode, 0, err.decode() + out.decode())
         self.assertEqual(sha256(self.output), self.wanted)
@@ -82,6 +87,7 @@ class SlurmCase(support.Case):
             print(f"   {event['seconds']:6.1f} s  {event['text']}")
         self.assertEqual(report["engine"]["name"], "slurm")
         self.assertEqual(report, json.loads((self.run_folders()[0] / "report.json").read_text()))
+        self.assert_little_is_lost(kept)
         return report
 
     def refused(self, code, saying, *options, environment=None):
@@ -102,14 +108,47 @@ class SlurmCase(support.Case):
         lines = self.lab.slurm("squeue", "-h", "-r", "-t", "RUNNING", "-o", "%N %K").splitlines()
         return dict(line.split() for line in lines)
 
-    def print_time_lost(self, what, since):
-        """Beside its bound: the last chunk that was taken over was committed so long after `since`, in seconds since 1970."""
-        taken = {path.name.split(".")[0] for path in self.runs.glob("*/chunks/*.claim.*") if not path.name.endswith(".claim.1")}
-        commits = {path.stem: path for path in self.runs.glob("*/chunks/*.json")}
-        again = [commits[chunk].stat().st_mtime for chunk in taken if chunk in commits]
-        longest = max(sum(value for value in json.loads(path.read_text())["seconds"].values()) for path in commits.values())
-        print(f"   {what}: {len(again)} chunks taken over, the last one committed {max(again, default=since) - since:.1f} s later; the "
-              f"bound is {CLAIM_TIMEOUT} s of detection and a chunk of {longest:.1f} s, which begins when somebody is free")
+    def print_time_lost(self, what, since, detection=f"{CLAIM_TIMEOUT} s of detection"):
+        evictions.print_time_lost(self.runs, what, since, detection)
+
+    def assert_little_is_lost(self, kept):
+        """Whoever was evicted: what was committed stays as it is, and only what it had in work is begun anew."""
+        commits = self.commits()
+        self.assertEqual({path: commits.get(path) for path in kept}, kept, "what was committed was scored again")
+        evictions.assert_bounded(self, self.runs)
+
+    def pids_of_workers(self, node):
+        """Not of their scorers. A worker that finds OMP_WAIT_POLICY set, as here, keeps its name; otherwise the program starts
+        itself again as /proc/self/exe."""
+        return self.lab.pids(node, "atelier")
+
+    def signal_workers(self, node, number):
+        """All of them there; answers how many there are."""
+        pids = self.pids_of_workers(node)
+        for pid in pids:
+            os.kill(pid, number)
+        return len(pids)
+
+    def signal_all(self, nodes, number):
+        for node in nodes:
+            self.assertTrue(self.signal_workers(node, number), f"no worker on {node}")
+
+    def stop_in_a_chunk(self, process, *nodes):
+        """Lets all work and stops them again, until one of these nodes has a worker with a chunk in work: that node."""
+        while True:
+            self.signal_all(nodes, signal.SIGCONT)
+            self.wait_for_commits(process, len(self.commits()) + 2)
+            self.signal_all(nodes, signal.SIGSTOP)
+            if found := set(self.nodes_with_open_claims()) & set(nodes):
+                return min(found)
+
+    def nodes_with_open_claims(self):
+        """Where workers are that have begun a chunk and not ended it."""
+        committed = {pathlib.Path(path).stem for path in self.commits()}
+        workers = [last for chunk, (*_, last) in evictions.claims(self.runs).items() if last and chunk not in committed]
+        lines = self.lab.slurm("squeue", "-h", "-r", "-t", "RUNNING", "-o", "%A %N").splitlines()
+        nodes = dict(line.split() for line in lines)
+        return [nodes[job] for worker in workers if (job := worker.split(".")[-2]) in nodes]
 
     def preempt(self):
         """Somebody else needs a node for a moment."""

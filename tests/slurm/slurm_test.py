@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import signal
+import time
 
 import slurm_case
 import slurmlab
@@ -64,7 +65,9 @@ class Elastic(slurm_case.SlurmCase):
         wait_until(lambda: len(self.nodes()) == 3, 30, "the workers' start")
         self.wait_for_commits(process, 2)
         self.preempt()
+        preempted = time.time()
         report = self.finish(process)
+        self.print_time_lost("a preemption", preempted, "a second or two until it has left")
         # The state lasts for seconds: on a busy machine Slurm may be asked after it.
         self.assertRegex(self.texts(report), r"Task \d (was preempted on n\d and|was taken from n\d and|was) (was )?requeued")
         self.assertGreaterEqual(report["engine"]["restarts"], 1)
@@ -152,6 +155,17 @@ class Elastic(slurm_case.SlurmCase):
         self.assertEqual(process.returncode, 130, err)
         self.assertIn(f"Somebody cancelled Slurm job {job}", err.decode())
 
+    def test_a_run_that_is_cancelled_takes_its_job_along(self):
+        process = self.begin("--partition", "spot", "--nodes", "2")
+        self.wait_for_commits(process, 1)
+        (self.run_folders()[0] / "cancel.json").write_text('{"reason": "the film is off"}\n')
+        _, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 130, err)
+        self.assertRegex(err.decode(), r"Run [0-9a-f]{16} was cancelled; what is done is kept\.\n$")
+        wait_until(lambda: not self.lab.jobs(), 30, "the end of the job")
+        self.assertLess(len(self.commits()), 20, "nothing was left to do")
+        self.finish(self.begin("--partition", "spot", "--nodes", "2"))
+
 
 class Refusals(slurm_case.SlurmCase):
     def test_bad_configurations(self):
@@ -183,18 +197,23 @@ class Refusals(slurm_case.SlurmCase):
                      "--interface", "eth0")
 
     def test_doctor_knows_the_partition_and_its_nodes(self):
-        for code, partition, saying in ((0, "spot", f"nodes of 'spot': {len(slurmlab.STATIC)} idle"),
-                                        # Powered down: they come when there is work.
-                                        (0, "cloud", f"nodes of 'cloud': {len(slurmlab.CLOUD)} idle~"),
-                                        (4, "nosuch", "no partition 'nosuch'")):
+        many = ["--nodes", f"{len(slurmlab.STATIC) + 1}..9"]
+        for code, partition, options, saying in (
+                (0, "spot", [], f"nodes of 'spot': {len(slurmlab.STATIC)} idle"),
+                # Independent workers start with the first node, as `run` has it; a gang does not.
+                (0, "spot", many, f"nodes of 'spot': {len(slurmlab.STATIC)} idle"),
+                (4, "spot", [*many, "--gang", "--interface", "eth0"], "has 3 nodes that can work and 4 are asked for"),
+                # Powered down: they come when there is work.
+                (0, "cloud", [], f"nodes of 'cloud': {len(slurmlab.CLOUD)} idle~"),
+                (4, "nosuch", [], "no partition 'nosuch'")):
             done = self.lab.run("n0", [support.PROGRAM, "doctor", "--json", "--runs", self.runs, "--engine", "slurm",
-                                       "--partition", partition], env=self.lab.environment, capture_output=True,
+                                       "--partition", partition, *options], env=self.lab.environment, capture_output=True,
                                 text=True, timeout=support.TIMEOUT)
             self.assertEqual(done.returncode, code, done.stdout + done.stderr)
             found = json.loads(done.stdout)["findings"]
             engine, = (f for f in found if f["check"] == "engine")
             self.assertIn(saying, engine["text"])
-            if partition == "spot":
+            if partition == "spot" and code == 0:
                 job, = (f for f in found if f["check"] == "job")
                 self.assertIn("Slurm would take it: Job ", job["text"])
                 hosts = sorted(f["text"].split()[0] for f in found if f["check"] == "host")
