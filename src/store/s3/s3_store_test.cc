@@ -461,6 +461,32 @@ TEST(S3Service, TheAddressIsAmazonsUnlessAnotherIsGiven) {
   EXPECT_EQ(url("b", "http://h:9/p", Style::host), "http://b.h:9/p/a%20b/c");
 }
 
+// libcurl takes every name below "localhost" for this machine (RFC 6761, 6.3).
+TEST_F(S3Store, ABucketMayBeAPartOfTheHostsName) {
+  FakeS3 fake(FakeS3::Conditions::obeyed);
+  std::string host;
+  TestServer server([&](TestRequest request) {
+    EXPECT_EQ(request.header("Host"), host);
+    const bool signs_host =
+        request.header("Authorization").find("SignedHeaders=host;") != std::string_view::npos;
+    EXPECT_TRUE(signs_host) << request.header("Authorization");
+    EXPECT_FALSE(request.target.starts_with("/b/"));
+    request.target =
+        request.target.starts_with("/?") ? "/b" + request.target.substr(1) : "/b" + request.target;
+    return fake.answer(request);
+  });
+  Options options = options_for(server);
+  const std::string port = server.url().substr(server.url().rfind(':'));
+  host = "b.localhost" + port;
+  options.bucket.endpoint = "http://localhost" + port;
+  options.bucket.style = Bucket::Style::host;
+  const auto store = open_s3_store(options, clock()).value();
+  EXPECT_TRUE(store->put("in/a b", as_bytes("x"), Condition::if_absent()).value().written);
+  EXPECT_EQ(as_text(store->get("in/a b").value()), "x");
+  EXPECT_EQ(store->list("in/", "", 10).value().objects.at(0).key, "in/a b");
+  EXPECT_TRUE(store->remove("in/a b").value());
+}
+
 TEST_F(S3Store, EncryptionIsAskedForWhereItBelongs) {
   TestServer server([](const TestRequest& request) {
     return http_answer(request.method == "GET" ? 404 : 200, error_body("NoSuchKey"),
