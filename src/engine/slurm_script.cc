@@ -98,7 +98,9 @@ trap : TERM
 // The code of a gang's step is the highest, that of workers which were sent away too; and srun has
 // failures of its own, after which no worker has said anything.
 constexpr const char* kGangCode = R"(case $code in
-0) ;;
+0) # So srun (22.05) may end, too, where a task was not launched and it has ended the others.
+  ! grep -q '^srun: error: .*launch failed' "$words" || code=75
+  ;;
 *)
   verdict=$(sed -n 's/^srun: error: .*: Exited with exit code \([0-9]*\)$/\1/p' "$words" |
     grep -x -m 1 '[1-4]\|75\|12[67]')

@@ -289,6 +289,14 @@ TEST_F(ScriptTest, WhatSrunCannotDoIsNoVerdictOfAWorker) {
               HasSubstr("requeue"));
 }
 
+TEST_F(ScriptTest, AGangThatWasNotLaunchedHasNotDoneItsWorkWhateverSrunEndsWith) {
+  gang_ = true;
+  EXPECT_EQ(run("echo 'srun: error: task 1 launch failed: Unspecified error' >&2; exit 0").log,
+            "update JobId=30_2 Comment=atelier 0 75 n1 vain1 task 1 launch failed: Unspecified "
+            "error\nrequeue 30_2\n");
+  EXPECT_EQ(run("exit 0").code, 0);
+}
+
 TEST_F(ScriptTest, AProgramThatIsNotThereIsAVerdict) {
   std::filesystem::remove(folder_ / "worker");
   SlurmSetup setup = setup_of("/nowhere/atelier");
