@@ -359,8 +359,9 @@ class Run {
     const std::string id = run::make_run_id(task_.identity, model, task_.parameters);
     if (!options_.repeats.empty() && id != options_.repeats) {
       return make_error(Code::invalid_input,
-                        "'{}', the model or a parameter is not what it was in the run '{}', which "
-                        "cannot be repeated exactly; bring it back, or run without --repeats.",
+                        "'{}', the model or a parameter is not the one of the run '{}' (for a file "
+                        "its time and inode count, too), which cannot be repeated exactly; run "
+                        "without --repeats.",
                         options_.input, percent_encode(options_.repeats));
     }
     if (!folder_) {

@@ -25,8 +25,8 @@ Ticker::Ticker(Console& console, const Clock& clock, Line line)
 
 Ticker::Line line_of_phase(std::string name) {
   return [name = std::move(name)](double seconds) {
-    constexpr double kMoments = 5;
-    if (seconds < kMoments) return std::string();
+    constexpr double kMoments = 5, kMost = 6 * 3600;
+    if (seconds < kMoments || seconds > kMost) return std::string();
     const auto whole = static_cast<uint64_t>(seconds);
     return fmt::format("{}: {}:{:02}", name, whole / 60, whole % 60);
   };

@@ -25,6 +25,7 @@ class Ticker {
 };
 
 // What has no parts that could be counted: "Preparing: 0:42", when it takes more than moments.
+// After six hours it says no more, so that what hangs is found out.
 Ticker::Line line_of_phase(std::string name);
 
 }  // namespace atelier::cli

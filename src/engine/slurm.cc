@@ -47,14 +47,17 @@ class Engine {
     for (;;) {
       wait();
       if (stop_.stop_requested()) return make_error(Code::cancelled, "Interrupted.");
-      if (TRY(count_left()) && left_ == 0) return wind_down();
-      TRY(still_wanted());
+      const bool seen = TRY(count_left());
+      if (stop_.stop_requested()) return make_error(Code::cancelled, "Interrupted.");
+      if (seen && left_ == 0) return wind_down();
+      if (seen) TRY(still_wanted());
       auto tasks = ask();
       if (!tasks.ok()) {
         TRY(still_patient(tasks.error()));
         continue;
       }
       heard_ = clock_.now();
+      unanswered_ = 0;
       count_ranks(*tasks);
       const auto answer = watch_.look(*tasks, [this](const auto& nodes) { return lost_of(nodes); });
       tell();
@@ -65,6 +68,7 @@ class Engine {
       if (answer.next == Next::give_up) return answer.error;
       // Whether there is anything to submit is seen when the store is back.
       if (!known) continue;
+      TRY(still_wanted());
       happened(
           fmt::format("Slurm job {} ended before its work was done; what is left is submitted "
                       "again.",
@@ -81,10 +85,12 @@ class Engine {
       left_ = *left;
       counted_ = clock_.now();
       without_store_ = false;
+      misses_ = 0;
       return true;
     }
     if (left.error().code != Code::unavailable) return left.error();
-    if (clock_.now() - counted_ >= request_.silence) {
+    // Once is not enough: the question before may be long ago.
+    if (++misses_ > 1 && clock_.now() - counted_ >= request_.silence) {
       return make_error(Code::unavailable,
                         "The run has not been seen from here for {} s ({}); what is "
                         "done is kept.",
@@ -208,7 +214,7 @@ class Engine {
   // Workers need no Slurm to go on.
   Result<void> still_patient(const Error& error) {
     if (error.code == Code::cancelled) return error;
-    if (clock_.now() - heard_ < request_.silence) {
+    if (++unanswered_ < 2 || clock_.now() - heard_ < request_.silence) {
       if (!std::exchange(silent_, true)) happened("Slurm does not answer: " + error.message);
       return {};
     }
@@ -291,6 +297,7 @@ class Engine {
   size_t left_ = 0;       // as far as is known
   Clock::Duration counted_{};
   bool without_store_ = false;
+  int misses_ = 0, unanswered_ = 0;  // questions in a row without an answer: of the store, of Slurm
   Clock::Duration heard_{};
   Clock::Duration answering_{};
   bool silent_ = false;

@@ -30,7 +30,7 @@ std::string quoted(const std::vector<std::string>& words) {
 // Of a node that others share, too, a worker has the memory that goes with its processors.
 std::string share_of_node(const SlurmSetup& setup) {
   if (setup.threads == 0) return {};
-  return " --machine-share \"$SLURM_CPUS_ON_NODE/$(nproc --all)\"";
+  return " --machine-share \"$SLURM_CPUS_ON_NODE/$(grep -c ^processor /proc/cpuinfo)\"";
 }
 
 // A gang's ranks are told apart by a shell on each node, independent workers by their task.

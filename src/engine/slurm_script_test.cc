@@ -62,7 +62,8 @@ TEST(SlurmScript, ThreadsAreProcessorsOfANodeThatOthersShare) {
 }
 
 TEST(SlurmScript, AWorkerOfANodeThatOthersShareHasItsShareOfTheMemory) {
-  constexpr const char* kShare = " --machine-share \"$SLURM_CPUS_ON_NODE/$(nproc --all)\"";
+  constexpr const char* kShare =
+      " --machine-share \"$SLURM_CPUS_ON_NODE/$(grep -c ^processor /proc/cpuinfo)\"";
   SlurmSetup setup = setup_of("/opt/atelier");
   for (const bool gang : {false, true}) {
     setup.gang = gang;

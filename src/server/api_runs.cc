@@ -282,7 +282,8 @@ class RunApi {
                     std::string_view action) {
     Added added;
     const QueueLimits limits = parts_.submissions.limits_of(run.owner);
-    const std::string hash = sha256_hex(as_bytes(call.path + "\n" + call.body));
+    const std::string hash =
+        sha256_hex(as_bytes(call.path + "\n" + call.body + run.repeats.value_or("")));
     const Result<void> written = parts_.database.write([&](Connection& connection) -> Result<void> {
       const Millis now = parts_.wall.now();
       if (key.empty()) {

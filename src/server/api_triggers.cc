@@ -9,6 +9,8 @@
 namespace atelier::server {
 namespace {
 
+constexpr int64_t kRetriedTogether = 500;
+
 using nlohmann::json;
 
 class TriggerApi {
@@ -79,13 +81,20 @@ class TriggerApi {
 
   Result<Reply> retry_receipts(const Call& call) {
     const std::string& name = call.path_parameters.at("name");
+    if (const auto refusal = refuse_scoped(call.who)) return *refusal;
     if (!TRY(may_see(call.who, name)) || !triggers_.service.wake(name)) {
       return not_found("trigger of that name");
     }
     int64_t retried = 0;
-    TRY(parts_.database.write([&](Connection& connection) -> Result<void> {
-      const std::string url = call.query_value("url");
-      retried = TRY(retry_ignored(connection, name, url));
+    const std::string url = call.query_value("url");
+    // Some at a time: a trigger may have ignored a million, and everybody who writes would wait.
+    for (int64_t some = kRetriedTogether; some == kRetriedTogether; retried += some) {
+      TRY(parts_.database.write([&](Connection& connection) -> Result<void> {
+        some = TRY(retry_ignored(connection, name, url, kRetriedTogether));
+        return {};
+      }));
+    }
+    TRY(parts_.database.write([&](Connection& connection) {
       return audit(connection, call, parts_.wall, "retryReceipts", name,
                    json{{"retried", retried}, {"url", url}}.dump());
     }));

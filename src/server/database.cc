@@ -370,12 +370,27 @@ Result<void> Database::back_up(const std::filesystem::path& file) {
     return make_error(Code::invalid_argument, "'{}' exists; name a file that does not.",
                       file.string());
   }
-  const Fd created(::open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  // Under another name until it is whole: who keeps backups must not take half of one for one.
+  const std::filesystem::path part = file.string() + ".part";
+  std::filesystem::remove(part, ignored);
+  const Fd created(::open(part.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!created) {
     return make_error(code_of_errno(errno, Code::invalid_argument),
                       "The backup '{}' cannot be written: {}.", file.string(),
                       describe_errno(errno));
   }
+  const Result<void> copied = copy_to(part);
+  if (!copied || ::rename(part.c_str(), file.c_str()) == 0) {
+    if (!copied) std::filesystem::remove(part, ignored);
+    return copied;
+  }
+  const int failure = errno;
+  std::filesystem::remove(part, ignored);
+  return make_error(Code::unavailable, "The backup '{}' cannot be given its name: {}.",
+                    file.string(), describe_errno(failure));
+}
+
+Result<void> Database::copy_to(const std::filesystem::path& file) {
   const DatabasePtr from = TRY(open_file(file_, options_.busy_timeout));
   const DatabasePtr to = TRY(open_file(file, options_.busy_timeout));
   sqlite3_backup* backup = sqlite3_backup_init(to.get(), "main", from.get(), "main");
@@ -383,9 +398,7 @@ Result<void> Database::back_up(const std::filesystem::path& file) {
   const int stepped = sqlite3_backup_step(backup, -1);
   const int finished = sqlite3_backup_finish(backup);
   if (stepped == SQLITE_DONE && finished == SQLITE_OK) return {};
-  const Error error = error_of(to.get(), finished != SQLITE_OK ? finished : stepped);
-  std::filesystem::remove(file, ignored);
-  return error;
+  return error_of(to.get(), finished != SQLITE_OK ? finished : stepped);
 }
 
 Result<void> Database::checkpoint() {

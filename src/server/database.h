@@ -133,6 +133,7 @@ class Database {
   Result<void> try_batch(const std::vector<Waiting*>& batch);
   Result<void> try_commit();
   Result<std::unique_ptr<Connection>> take_reader();
+  Result<void> copy_to(const std::filesystem::path& file);
 
   const std::filesystem::path file_;
   const DatabaseOptions options_;

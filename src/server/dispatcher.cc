@@ -71,9 +71,9 @@ struct Dispatcher::Job {
   std::optional<std::string> url;  // of the run folder, that the database does not have yet
   std::vector<NodeTime> worked;
   std::optional<Clock::Duration> nodes_since, asked_for_nodes;  // of pools elsewhere
-  std::optional<int> status;               // of a process that ended, and whose report is not read
-  Clock::Duration ended{0}, ask_again{0};  // then; when the store may be asked for it
-  std::optional<AttemptEnd> end;           // that the database does not have yet
+  std::optional<int> status;      // of a process that ended, and whose report is not read
+  Clock::Duration ended{0};       // then
+  std::optional<AttemptEnd> end;  // that the database does not have yet
 };
 
 Dispatcher::Dispatcher(Database& database, engine::Launcher& launcher, const Clock& clock,
@@ -342,13 +342,14 @@ bool Dispatcher::is_overdue(const Job& job) const {
 std::optional<Dispatcher::Read> Dispatcher::read_report(Job& job, const std::string& url) {
   const auto now = clock_.now();
   if (!exited(*job.status, 0) || url.empty()) return Read{};
-  if (now < job.ask_again) return std::nullopt;
+  const bool may_wait = now - job.ended < kMostUnread;
+  if (may_wait && now < no_reports_until_) return std::nullopt;
   auto report = setup_.read_report(url);
   if (report.ok()) return Read{std::move(report).value()};
-  const bool waits = report.error().code == Code::unavailable && now - job.ended < kMostUnread;
-  if (waits) {
-    job.ask_again = now + kLeftAlone;
-    return std::nullopt;
+  if (report.error().code == Code::unavailable) {
+    // Everybody waits while it is asked: it is left alone for a while.
+    no_reports_until_ = clock_.now() + kLeftAlone;
+    if (may_wait) return std::nullopt;
   }
   setup_.say(
       fmt::format("The report of {} cannot be read: {}", job.run.id, report.error().message));

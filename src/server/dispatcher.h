@@ -139,6 +139,7 @@ class Dispatcher {
   bool is_held_ = false;                // it said that it starts nothing
   std::optional<Error> nodes_unknown_;  // what node_times had last
   Clock::Duration nodes_unknown_since_{0};
+  Clock::Duration no_reports_until_{0};
 };
 
 }  // namespace atelier::server

@@ -113,6 +113,13 @@ TEST_F(DispatcherTest, AServiceThatStopsMeanwhileReadsTheReportWhenItStartsAgain
   no_reports.reset();
   create();
   EXPECT_EQ(find(id).state, RunState::queued) << "its command goes on where it stopped: at the end";
+  reports["file:///runs/1"] = R"({"frames": 7})";
+  step();
+  plays.back().says = "Run: file:///runs/1\n";
+  step();
+  end(exit_status(0));
+  EXPECT_EQ(find(id).state, RunState::finished);
+  EXPECT_EQ(find(id).frames, 7);
 }
 
 TEST_F(DispatcherTest, StepsFollowOneAnother) {

@@ -27,6 +27,8 @@ namespace {
 
 using Time = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kWatchTick(200);  // of the watchdog
+// Of those that were connected when a certificate was replaced: streams have no end.
+constexpr std::chrono::hours kMostLeaving(1);
 
 constexpr size_t kHeaderRoom = size_t{32} << 10;
 constexpr size_t kPieceRoom = size_t{16} << 10;
@@ -145,6 +147,7 @@ class MicroListener final : public HttpListener {
   ~MicroListener() override {
     MicroListener::stop();
     watchdog_.request_stop();
+    reaper_.request_stop();
   }
 
   Result<void> start() {
@@ -153,7 +156,13 @@ class MicroListener final : public HttpListener {
     port_ = bound.port;
     daemon_ = TRY(start_daemon());
     current_ = daemon_.get();
-    watchdog_ = std::jthread([this](const std::stop_token& stop) { watch(stop); });
+    watchdog_ = std::jthread([this](const std::stop_token& stop) {
+      for (; !stop.stop_requested(); wait_tick(stop)) cut_overdue();
+    });
+    // By itself, as the end of a daemon waits for the answers that it makes.
+    reaper_ = std::jthread([this](const std::stop_token& stop) {
+      for (; !stop.stop_requested(); wait_tick(stop)) end_left();
+    });
     return {};
   }
 
@@ -164,10 +173,10 @@ class MicroListener final : public HttpListener {
     MutexLock lock(daemon_mutex_);
     if (!daemon_) return {};  // it has stopped
     DaemonPtr fresh = TRY(start_daemon());
-    const Fd listened(MHD_quiesce_daemon(daemon_.get()));
+    Fd listened(MHD_quiesce_daemon(daemon_.get()));
     // Whoever is connected, be it in the middle of a handshake, gets an answer first.
     const auto now = Time::now();
-    leaving_.push_back({std::move(daemon_), now, now + options_.idle + options_.request_deadline});
+    leaving_.push_back({std::move(listened), std::move(daemon_), now, now + kMostLeaving});
     daemon_ = std::move(fresh);
     current_ = daemon_.get();
     return {};
@@ -194,7 +203,9 @@ class MicroListener final : public HttpListener {
   // Over a socket of its own, since a daemon closes what it listens on.
   Result<DaemonPtr> start_daemon() {
     std::string certificate, key;
-    unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL;
+    // ITC: without it a daemon cannot be quiesced.
+    unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
+                     MHD_USE_POLL | MHD_USE_ITC;
     std::vector<MHD_OptionItem> more;
     if (!options_.certificate.empty()) {
       certificate = TRY(read_text_file(options_.certificate, "The certificate", kMostPem));
@@ -445,16 +456,13 @@ class MicroListener final : public HttpListener {
     });
   }
 
-  void watch(const std::stop_token& stop) {
-    while (!stop.stop_requested()) {
-      cut_overdue(stop);
-      end_left();
-    }
-  }
-
-  void cut_overdue(const std::stop_token& stop) {
+  void wait_tick(const std::stop_token& stop) {
     MutexLock lock(mutex_);
     changed_.wait_for(mutex_, stop, kWatchTick, [] { return false; });
+  }
+
+  void cut_overdue() {
+    MutexLock lock(mutex_);
     const auto now = Time::now();
     for (const auto& [key, connected] : connected_) {
       if (!connected->deadline || *connected->deadline > now) continue;
@@ -482,11 +490,12 @@ class MicroListener final : public HttpListener {
   std::atomic<MHD_Daemon*> current_ = nullptr;  // daemon_
   // Replaced, and here for those that are connected, for so long.
   struct Leaving {
+    Fd listened;  // closed after the daemon's end (MHD_quiesce_daemon)
     DaemonPtr daemon;
     Time::time_point since, until;
   };
   std::vector<Leaving> leaving_ GUARDED_BY(daemon_mutex_);
-  std::jthread watchdog_;  // last: it ends first
+  std::jthread reaper_, watchdog_;  // last: they end first
 };
 
 }  // namespace

@@ -20,8 +20,9 @@ def lost_chunks(runs):
     """{worker: chunks that it claimed and that were another's afterwards}."""
     lost = {}
     for chunk, workers in claims(runs).items():
-        for worker in filter(None, workers[:-1]):
-            lost.setdefault(worker, set()).add(chunk)
+        for place, worker in enumerate(workers):
+            if worker and any(later not in ("", worker) for later in workers[place + 1:]):
+                lost.setdefault(worker, set()).add(chunk)
     return lost
 
 

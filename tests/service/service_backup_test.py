@@ -45,7 +45,7 @@ class Backup(ServiceCase):
         (self.folder / "paint.toml").write_text(PIPELINE.replace('"starry-night"', f'"{model}"'))
         text = (self.folder / "atelier.toml").read_text()
         (self.folder / "atelier.toml").write_text(text.replace("[stores]", f'[stores]\nmodels = ["{model.parent}"]'))
-        support.make_video(self.media / "long.mp4", frames=100)
+        support.make_video(self.media / "long.mp4", frames=300)
         support.make_video(self.media / "a.mp4", frames=5)
 
     def restore(self, backup):
@@ -79,7 +79,7 @@ class Backup(ServiceCase):
         self.assertEqual(self.ask("GET", "/v1/runs", token=kept).status, 200)
         self.assertEqual(self.ask("GET", "/v1/runs", token=later).status, 401)
         self.assertEqual(self.run_of(first)["state"], "finished")
-        self.assert_finished(running, "long.mp4", 100)
+        self.assert_finished(running, "long.mp4", 300)
         self.assert_finished(queued, "b.mp4", 5)
         self.assertFalse((self.media / "out" / "c.mp4").exists())
         self.assert_finished(self.submit("a.mp4", "c.mp4").json()["id"], "c.mp4", 5)
@@ -95,14 +95,14 @@ class Backup(ServiceCase):
         queued = self.submit("a.mp4").json()["id"]
         self.wait_for(lambda: self.run_of(running)["runs"], "a run folder")
         backup = self.client("backup").stdout.strip()
-        self.assert_finished(running, "long.mp4", 100)
+        self.assert_finished(running, "long.mp4", 300)
         self.assert_finished(queued, "a.mp4", 5)
         digests = [support.sha256(self.media / "out" / name) for name in ("long.mp4", "a.mp4")]
         self.stop(signal.SIGKILL)
         self.assertTrue((self.folder / "data" / "atelier.db-wal").exists())
         self.restore(backup)
         self.assertTrue(self.start())
-        self.assert_finished(running, "long.mp4", 100)  # it goes on, and its output is its own
+        self.assert_finished(running, "long.mp4", 300)  # it goes on, and its output is its own
         failed = self.wait_until_over(queued)
         self.assertEqual(failed["state"], "failed")
         self.assertIn("exists", failed["reason"])

@@ -130,7 +130,7 @@ class Load(ServiceCase):
         text = (self.folder / "atelier.toml").read_text()
         (self.folder / "atelier.toml").write_text(text.replace("[stores]", f'[stores]\nmodels = ["{model.parent}"]'))
         self.assertTrue(self.start())
-        support.make_video(self.media / "long.mp4", "-preset", "ultrafast", frames=6000)
+        support.make_video(self.media / "long.mp4", "-preset", "ultrafast", frames=20000)
         busy = self.submit("long.mp4").json()["id"]  # nothing else is begun meanwhile
         self.wait_for(lambda: self.run_of(busy)["state"] == "running", "a run that takes the pool")
         clients = self.clients(each=375)

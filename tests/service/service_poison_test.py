@@ -127,7 +127,7 @@ class Poison(ServiceCase):
 
     def test_what_has_its_scorers_hang_is_set_aside_and_the_next_one_finishes(self):
         config = self.folder / "atelier.toml"
-        config.write_text(config.read_text().replace('name = "local"', 'name = "local"\nprogress_timeout = "1s"'))
+        config.write_text(config.read_text().replace('name = "local"', 'name = "local"\nprogress_timeout = "4s"'))
         self.assertTrue(self.start())
         run = self.submit("poison.mp4").json()["id"]
         poisoner = self.poison(run, self.hang)
@@ -140,7 +140,7 @@ class Poison(ServiceCase):
 
     def test_what_has_its_scorers_hang_ends_at_its_bound_and_the_next_one_finishes(self):
         self.assertTrue(self.start())
-        run = self.submit("poison.mp4", max_seconds=3).json()["id"]
+        run = self.submit("poison.mp4", max_seconds=15).json()["id"]
         poisoner = self.poison(run, self.hang)
         following = self.submit("next.mp4").json()["id"]
         over = self.wait_until_over(run)

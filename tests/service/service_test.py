@@ -263,6 +263,7 @@ class Interface(ServiceCase):
                 f'input = "{{url}}"\n')
         self.assertEqual(self.ask("PUT", "/v1/triggers/mine", text, token=narrow).status, 403)
         self.assertEqual(self.ask("DELETE", "/v1/triggers/incoming", token=narrow).status, 403)
+        self.assertEqual(self.ask("POST", "/v1/triggers/incoming/receipts/retry", token=narrow).status, 403)
         other = PIPELINE.replace('"paint"', '"other"')
         self.assertEqual(self.ask("PUT", "/v1/pipelines/other", other, token=narrow).status, 403)
         self.assertEqual(self.ask("GET", "/v1/triggers", token=narrow).json()["triggers"], [])

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service with TLS: the client that knows its authority, and a certificate that is replaced while it works."""
 
+import http.client
 import json
 import os
 import pathlib
@@ -119,7 +120,7 @@ class Tls(ServiceCase):
             while not over.is_set():
                 try:
                     answers.append(self.ask("GET", "/health", token=False).status)
-                except OSError as error:
+                except (OSError, http.client.HTTPException) as error:
                     cut.append(repr(error))
 
         threads = [threading.Thread(target=ask) for _ in range(4)]

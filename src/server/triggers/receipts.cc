@@ -69,11 +69,12 @@ Result<void> settle(Connection& connection, const std::string& trigger, const Re
 }  // namespace
 
 Result<int64_t> retry_ignored(Connection& connection, const std::string& trigger,
-                              const std::string& url) {
+                              const std::string& url, int64_t most) {
   return connection.run(
-      "UPDATE receipts SET state = 'seen', reason = '' WHERE trigger_name = ? AND state = "
-      "'ignored' AND (? = '' OR url = ?)",
-      {trigger, url, url});
+      "UPDATE receipts SET state = 'seen', reason = '' WHERE (trigger_name, url, etag) IN (SELECT "
+      "trigger_name, url, etag FROM receipts WHERE trigger_name = ? AND state = 'ignored' AND (? = "
+      "'' OR url = ?) LIMIT ?)",
+      {trigger, url, url, most});
 }
 
 // A row that is seen, and where the next page begins.

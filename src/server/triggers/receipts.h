@@ -72,10 +72,11 @@ struct Started {
   std::optional<Error> waits;
 };
 
-// What a trigger ignored, of one URL or (empty) all: it is seen again, and starts or is ignored
-// anew. Inside the caller's transaction; returns how many. Errors: those of Connection.
+// What a trigger ignored, of one URL or (empty) all: at most so many are seen
+// again, and start or are ignored anew. Inside the caller's transaction; returns how many. Errors:
+// those of Connection.
 Result<int64_t> retry_ignored(Connection& connection, const std::string& trigger,
-                              const std::string& url);
+                              const std::string& url, int64_t most);
 
 // Safe from several threads. Errors of all: those of Database.
 class Receipts {

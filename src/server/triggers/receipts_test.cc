@@ -124,7 +124,7 @@ TEST_F(ReceiptsTest, WhatWasIgnoredByMistakeIsTriedAgainWhenAsked) {
   const auto retry = [&](const std::string& trigger_name, const std::string& url) {
     EXPECT_TRUE(database
                     ->write([&](Connection& connection) -> Result<void> {
-                      retried = TRY(retry_ignored(connection, trigger_name, url));
+                      retried = TRY(retry_ignored(connection, trigger_name, url, 100));
                       return {};
                     })
                     .ok());
