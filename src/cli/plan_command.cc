@@ -321,8 +321,8 @@ Result<void> plan_command(const PlanOptions& options, Console& console,
   json nodes = json::array();
   for (const NodeShape& shape : question.shapes) {
     for (const int most : question.nodes) {
-      auto result = TRY(engine::simulate(of_shape(question, shape, most), stop));
-      rows.push_back({&shape, most, std::move(result)});
+      const auto result = TRY(engine::simulate(of_shape(question, shape, most), stop));
+      rows.push_back({&shape, most, result});
       json row = to_json(rows.back().result);
       row["nodes"] = most;
       row["shape"] = shape_json(rows.back());
