@@ -175,7 +175,8 @@ def ctest(preset, label, stage, totals, env=(), jobs=JOBS, most_seconds=1200, wi
     environment = {**os.environ, "GTEST_OUTPUT": f"xml:{folder}/",
                    "ATELIER_TEST_REPORTS": str(folder), **dict(env)}
     environment.pop("MAKEFLAGS", None)
-    subprocess.run(["ctest", "--test-dir", f"build/{preset}", "-L", f"^({label})$", "-LE", f"^({without})$", "-j", str(jobs),
+    subprocess.run(["ctest", "--test-dir", f"build/{preset}", "-L", f"^({label})$", "-LE", f"^({without})$",
+                    "-j", str(jobs),
                     "--output-on-failure", "--no-tests=error", "--timeout", str(most_seconds),
                     "--output-junit", str(junit)],
                    cwd=ROOT, env=environment)

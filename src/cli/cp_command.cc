@@ -51,23 +51,6 @@ Result<Job> plan_one(const CopyCommandOptions& options) {
   return job;
 }
 
-// All that `job.from` has.
-Result<void> list_items(Job& job) {
-  constexpr size_t kPage = 1000;
-  std::string after;
-  do {
-    ListPage page = TRY(job.from->list("", after, kPage));
-    for (ObjectInfo& info : page.objects) {
-      std::string key = info.key;
-      job.items.push_back({std::move(info), std::move(key)});
-    }
-    if (job.left_out == 0) job.first_left_out = std::move(page.first_unnamed);
-    job.left_out += page.unnamed;
-    after = std::move(page.next);
-  } while (!after.empty());
-  return {};
-}
-
 std::string left_out_sentence(const Job& job, const std::string& from) {
   return fmt::format(
       "{} of the objects below {} are not copied, since a name with an empty, '.' or '..' part "
@@ -80,7 +63,13 @@ Result<Job> plan_all(const CopyCommandOptions& options) {
   const Location to = TRY(parse_location(options.to));
   Job job;
   job.from = TRY(open_folder(from));
-  TRY(list_items(job));
+  ListPage there = TRY(list_whole(*job.from, ""));
+  for (ObjectInfo& info : there.objects) {
+    std::string key = info.key;
+    job.items.push_back({std::move(info), std::move(key)});
+  }
+  job.left_out = there.unnamed;
+  job.first_left_out = std::move(there.first_unnamed);
   if (job.items.empty() && job.left_out > 0) {
     return Error{Code::invalid_input, left_out_sentence(job, from.url())};
   }

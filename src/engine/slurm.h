@@ -27,8 +27,8 @@ struct SlurmRequest {
   // Once there is a job, an error `unavailable` is no news: the workers may see what is hidden
   // here.
   std::function<Result<size_t>()> unsettled;
-  std::function<bool()>
-      goes_on;  // false: somebody cancelled the run; may be unset, as the next four
+  // Whether nobody has cancelled the run. May be unset, as the next four.
+  std::function<bool()> goes_on;
   std::function<void(int64_t job)> submitted;
   // That life of the job, a gang's, is over: its workers are gone, whatever they last said.
   std::function<void(int64_t job, int restart)> bury;

@@ -168,6 +168,24 @@ TEST_F(SlurmTest, AStoreIsWaitedForAWhile) {
   EXPECT_EQ(slurm_.asked.back(), "scancel 12");
 }
 
+// What took so long may have been the question before.
+TEST_F(SlurmTest, OneQuestionWithoutAnAnswerIsNoSilence) {
+  int asked = 0;
+  request_.unsettled = [&]() -> Result<size_t> {
+    ++asked;
+    if (asked == 2 || asked == 4) clock_.advance(std::chrono::minutes(11));
+    if (asked == 2) return make_error(Code::unavailable, "The store is away.");
+    return asked < 6 ? 3 : 0;
+  };
+  slurm_.answer("squeue", queue("RUNNING", R"(, "nodes": "n1")"));
+  slurm_.answer("squeue", queue("RUNNING", R"(, "nodes": "n1")"));
+  slurm_.answer("squeue", "", 1, "error\n");  // the first one after the fourth look at the store
+  slurm_.answer("squeue", queue("RUNNING", R"(, "nodes": "n1")"));
+  const auto outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  EXPECT_THAT(events_, ElementsAre(HasSubstr("nothing is seen"), HasSubstr("does not answer")));
+}
+
 TEST_F(SlurmTest, WithoutAStoreNothingIsSubmitted) {
   away_ = {1};
   EXPECT_EQ(run().error().message, "The store is away.");

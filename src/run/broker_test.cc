@@ -76,7 +76,10 @@ TEST_F(BrokerTest, NoMoreThanTwoChunksAreInWork) {
     EXPECT_TRUE(done) << "while two were in work";
   });
   asks.wait();
-  EXPECT_FALSE(store_->head("run/chunks/000002.claim.1").value());
+  for (int i = 0; i < 20; ++i) {  // for the other thread to have asked
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    EXPECT_FALSE(store_->head("run/chunks/000002.claim.1").value());
+  }
   done = true;
   commit_by(broker, 0);
 }

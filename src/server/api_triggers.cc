@@ -88,12 +88,15 @@ class TriggerApi {
     int64_t retried = 0;
     const std::string url = call.query_value("url");
     // Some at a time: a trigger may have ignored a million, and everybody who writes would wait.
-    for (int64_t some = kRetriedTogether; some == kRetriedTogether; retried += some) {
+    RetriedPage page;
+    do {
+      const RetriedPage after = page;
       TRY(parts_.database.write([&](Connection& connection) -> Result<void> {
-        some = TRY(retry_ignored(connection, name, url, kRetriedTogether));
+        page = TRY(retry_ignored(connection, name, url, after, kRetriedTogether));
         return {};
       }));
-    }
+      retried += page.retried;
+    } while (page.retried == kRetriedTogether);
     TRY(parts_.database.write([&](Connection& connection) {
       return audit(connection, call, parts_.wall, "retryReceipts", name,
                    json{{"retried", retried}, {"url", url}}.dump());

@@ -365,6 +365,7 @@ Result<void> Database::read(const Write& work) {
 }
 
 Result<void> Database::back_up(const std::filesystem::path& file) {
+  MutexLock lock(backup_mutex_);
   std::error_code ignored;
   if (std::filesystem::exists(file, ignored)) {
     return make_error(Code::invalid_argument, "'{}' exists; name a file that does not.",

@@ -145,6 +145,7 @@ class Database {
   std::deque<Waiting*> waiting_ GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<Connection>> readers_ GUARDED_BY(mutex_);
   bool ending_ GUARDED_BY(mutex_) = false;
+  Mutex backup_mutex_;  // one is made at a time: who comes second would take the first's file away
   std::jthread thread_;
 };
 

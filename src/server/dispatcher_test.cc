@@ -66,13 +66,8 @@ TEST_F(DispatcherTest, AReportThatIsNoneCountsForNothing) {
 }
 
 TEST_F(DispatcherTest, AReportIsWaitedForWhileItsStoreIsAway) {
-  const std::string id = add();
-  step();
-  plays.back().says = "Run: file:///runs/1\n";
-  step();
-  no_reports = Error{Code::unavailable, "The store is away."};
   reports["file:///runs/1"] = R"({"frames": 7})";
-  end(exit_status(0));
+  const std::string id = end_without_store();
   EXPECT_EQ(find(id).state, RunState::running);
   clock.advance(std::chrono::seconds(90));
   step();
@@ -86,12 +81,7 @@ TEST_F(DispatcherTest, AReportIsWaitedForWhileItsStoreIsAway) {
 }
 
 TEST_F(DispatcherTest, AReportThatDoesNotComeIsDoneWithout) {
-  const std::string id = add();
-  step();
-  plays.back().says = "Run: file:///runs/1\n";
-  step();
-  no_reports = Error{Code::unavailable, "The store is away."};
-  end(exit_status(0));
+  const std::string id = end_without_store();
   clock.advance(std::chrono::hours(1));
   step();
   EXPECT_EQ(find(id).state, RunState::finished);
@@ -101,12 +91,7 @@ TEST_F(DispatcherTest, AReportThatDoesNotComeIsDoneWithout) {
 }
 
 TEST_F(DispatcherTest, AServiceThatStopsMeanwhileReadsTheReportWhenItStartsAgain) {
-  const std::string id = add();
-  step();
-  plays.back().says = "Run: file:///runs/1\n";
-  step();
-  no_reports = Error{Code::unavailable, "The store is away."};
-  end(exit_status(0));
+  const std::string id = end_without_store();
   std::stop_source stop;
   stop.request_stop();
   dispatcher->run(stop.get_token());

@@ -89,6 +89,16 @@ struct DispatcherTest : ::testing::Test, engine::Launcher {
     ASSERT_TRUE(made.ok()) << made.error().message;
     dispatcher = std::move(made).value();
   }
+  // A run whose process ends well while the store that has its report is away.
+  std::string end_without_store() {
+    std::string id = add();
+    step();
+    plays.back().says = "Run: file:///runs/1\n";
+    step();
+    no_reports = Error{Code::unavailable, "The store is away."};
+    end(exit_status(0));
+    return id;
+  }
   // No run comes so far as to start.
   void refuse_all(const Error& error) {
     setup.steps_of = [error](const RunRow&) -> Result<std::vector<std::vector<std::string>>> {

@@ -42,13 +42,16 @@ int64_t remove_logs(const fs::path& logs, std::chrono::hours age) {
 
 int64_t remove_backups(const fs::path& backups, std::chrono::hours age) {
   std::error_code error;
-  std::vector<std::pair<fs::file_time_type, fs::path>> found;
+  std::vector<std::pair<fs::file_time_type, fs::path>> found, cut_short;
   for (const auto& entry : fs::directory_iterator(backups, error)) {
     const auto written = entry.last_write_time(error);
-    if (entry.path().extension() == ".db" && !error) found.emplace_back(written, entry.path());
+    if (error) continue;
+    if (entry.path().extension() == ".db") found.emplace_back(written, entry.path());
+    if (entry.path().extension() == ".part") cut_short.emplace_back(written, entry.path());
   }
   std::sort(found.begin(), found.end());
   if (!found.empty()) found.pop_back();
+  found.insert(found.end(), cut_short.begin(), cut_short.end());
   const auto limit = fs::file_time_type::clock::now() - age;
   int64_t removed = 0;
   for (const auto& [written, path] : found) {

@@ -20,7 +20,8 @@ struct Forgotten {
 Result<Forgotten> forget_old(Database& database, const Retention& retention,
                              const std::filesystem::path& logs, const WallClock& wall);
 
-// Backups (*.db) that are older, but for the newest one; returns how many.
+// Backups (*.db) that are older, but for the newest one, and what is left of those that were cut
+// short (*.part); returns how many.
 int64_t remove_backups(const std::filesystem::path& backups, std::chrono::hours age);
 
 }  // namespace atelier::server

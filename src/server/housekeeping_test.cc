@@ -110,7 +110,8 @@ TEST(Housekeeping, OldBackupsGoButTheNewestStays) {
   add("1.db", std::chrono::hours(90));
   add("2.db", std::chrono::hours(80));
   add("notes.txt", std::chrono::hours(90));
-  EXPECT_EQ(remove_backups(folder.path(), std::chrono::hours(48)), 1);
+  add("9.db.part", std::chrono::hours(60));
+  EXPECT_EQ(remove_backups(folder.path(), std::chrono::hours(48)), 2);
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "2.db")) << "the newest";
   add("3.db", std::chrono::hours(10));
   add("4.db", std::chrono::hours(1));

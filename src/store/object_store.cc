@@ -9,7 +9,6 @@ namespace atelier {
 namespace {
 
 constexpr size_t kPiece = size_t{8} << 20;
-constexpr size_t kPage = 1000;
 
 // Reads through get(), so that decorators see, count and repeat every read.
 class StoreSource final : public ByteSource {
@@ -99,14 +98,20 @@ Result<std::optional<bool>> same_bytes(ObjectStore& store, std::string_view key,
 }
 
 Result<std::vector<ObjectInfo>> list_all(ObjectStore& store, std::string_view prefix) {
-  std::vector<ObjectInfo> objects;
-  std::string after;
+  ListPage whole = TRY(list_whole(store, prefix));
+  return std::move(whole.objects);
+}
+
+Result<ListPage> list_whole(ObjectStore& store, std::string_view prefix, size_t at_once) {
+  ListPage whole;
   do {
-    ListPage page = TRY(store.list(prefix, after, kPage));
-    std::move(page.objects.begin(), page.objects.end(), std::back_inserter(objects));
-    after = std::move(page.next);
-  } while (!after.empty());
-  return objects;
+    ListPage page = TRY(store.list(prefix, whole.next, at_once));
+    std::move(page.objects.begin(), page.objects.end(), std::back_inserter(whole.objects));
+    if (whole.unnamed == 0) whole.first_unnamed = std::move(page.first_unnamed);
+    whole.unnamed += page.unnamed;
+    whole.next = std::move(page.next);
+  } while (!whole.next.empty());
+  return whole;
 }
 
 Result<PutOutcome> put_source(ObjectStore& store, std::string_view key, ByteSource& source,

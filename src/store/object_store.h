@@ -127,7 +127,10 @@ Result<std::optional<std::vector<std::byte>>> read_object(ObjectStore& store, st
 Result<std::optional<bool>> same_bytes(ObjectStore& store, std::string_view key,
                                        ByteSource& wanted);
 
-// Every key with `prefix`, all pages.
+// Every key with `prefix`, all pages: as one page, and its objects alone. `at_once`: of a page.
+inline constexpr size_t kListedAtOnce = 1000;
+Result<ListPage> list_whole(ObjectStore& store, std::string_view prefix,
+                            size_t at_once = kListedAtOnce);
 Result<std::vector<ObjectInfo>> list_all(ObjectStore& store, std::string_view prefix);
 
 // Copies a source into an object by an upload in 8 MiB pieces.

@@ -68,13 +68,26 @@ Result<void> settle(Connection& connection, const std::string& trigger, const Re
 
 }  // namespace
 
-Result<int64_t> retry_ignored(Connection& connection, const std::string& trigger,
-                              const std::string& url, int64_t most) {
-  return connection.run(
-      "UPDATE receipts SET state = 'seen', reason = '' WHERE (trigger_name, url, etag) IN (SELECT "
-      "trigger_name, url, etag FROM receipts WHERE trigger_name = ? AND state = 'ignored' AND (? = "
-      "'' OR url = ?) LIMIT ?)",
-      {trigger, url, url, most});
+Result<RetriedPage> retry_ignored(Connection& connection, const std::string& trigger,
+                                  const std::string& url, const RetriedPage& after, int64_t most) {
+  RetriedPage page{0, after.last_url, after.last_etag};
+  std::vector<std::pair<std::string, std::string>> found;
+  {
+    Rows rows = TRY(connection.query(
+        "SELECT url, etag FROM receipts WHERE trigger_name = ? AND state = 'ignored' AND (url, "
+        "etag) > (?, ?) AND (? = '' OR url = ?) ORDER BY url, etag LIMIT ?",
+        {trigger, after.last_url, after.last_etag, url, url, most}));
+    while (TRY(rows.next())) found.emplace_back(rows.text(0), rows.text(1));
+  }
+  for (auto& [found_url, etag] : found) {
+    page.retried += TRY(connection.run(
+        "UPDATE receipts SET state = 'seen', reason = '' WHERE trigger_name = ? AND url = ? AND "
+        "etag = ?",
+        {trigger, found_url, etag}));
+    page.last_url = std::move(found_url);
+    page.last_etag = std::move(etag);
+  }
+  return page;
 }
 
 // A row that is seen, and where the next page begins.

@@ -72,11 +72,15 @@ struct Started {
   std::optional<Error> waits;
 };
 
-// What a trigger ignored, of one URL or (empty) all: at most so many are seen
-// again, and start or are ignored anew. Inside the caller's transaction; returns how many. Errors:
-// those of Connection.
-Result<int64_t> retry_ignored(Connection& connection, const std::string& trigger,
-                              const std::string& url, int64_t most);
+// What a trigger ignored, of one URL or (empty) all: at most so many, by URL and etag after those
+// of the page before, are seen again, and start or are ignored anew, perhaps before the next page.
+// Inside the caller's transaction. Errors: those of Connection.
+struct RetriedPage {
+  int64_t retried = 0;
+  std::string last_url, last_etag;  // where the next page begins
+};
+Result<RetriedPage> retry_ignored(Connection& connection, const std::string& trigger,
+                                  const std::string& url, const RetriedPage& after, int64_t most);
 
 // Safe from several threads. Errors of all: those of Database.
 class Receipts {

@@ -120,16 +120,22 @@ TEST_F(ReceiptsTest, WhatWasIgnoredByMistakeIsTriedAgainWhenAsked) {
   });
   record({blob("a.mp4"), blob("b.mp4"), blob("c.mp4")});
   EXPECT_EQ(start(refusing).ignored, 3);
-  int64_t retried = 0;
-  const auto retry = [&](const std::string& trigger_name, const std::string& url) {
+  RetriedPage page;
+  const auto retry = [&](const std::string& trigger_name, const std::string& url,
+                         const RetriedPage& after = {}, int64_t most = 100) {
     EXPECT_TRUE(database
                     ->write([&](Connection& connection) -> Result<void> {
-                      retried = TRY(retry_ignored(connection, trigger_name, url, 100));
+                      page = TRY(retry_ignored(connection, trigger_name, url, after, most));
                       return {};
                     })
                     .ok());
-    return retried;
+    return page.retried;
   };
+  // By pages, and although each is ignored again at once.
+  EXPECT_EQ(retry("t", "", {}, 2), 2);
+  EXPECT_EQ(start(refusing).ignored, 2);
+  EXPECT_EQ(retry("t", "", page, 2), 1);
+  EXPECT_EQ(start(refusing).ignored, 1);
   EXPECT_EQ(retry("other", ""), 0);
   EXPECT_EQ(retry("t", "s3://b/in/b.mp4"), 1);
   EXPECT_EQ(start().submitted, 1);
