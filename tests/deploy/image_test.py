@@ -3,6 +3,7 @@
 """The image of deploy/Dockerfile, made by the scripts that it runs, in a bare Debian of debootstrap; and the pods of the
 Helm chart, as a kubelet would start them in that image. With $ATELIER_SLOW the program is compiled there, too."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -371,12 +372,13 @@ class Pods(Case):
 def signal_to(pod, number):
     """As a kubelet does: to the container's process 1; what freezes, to all of it."""
     first = pod.first_process()
-    family = [first]
+    os.kill(first, number)
     if number in (signal.SIGSTOP, signal.SIGCONT):
+        family = support.children_of(first)  # looked up when the parent stands still: it makes no more of them
         for pid in family:
-            family += support.children_of(pid)
-    for pid in family:
-        os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # one that has done its work meanwhile is frozen enough
+                os.kill(pid, number)
+                family += support.children_of(pid)
 
 
 if __name__ == "__main__":
