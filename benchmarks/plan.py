@@ -34,8 +34,8 @@ import onnx_model  # noqa: E402
 ATELIER = os.environ.get("ATELIER", str(ROOT / "build/release/atelier"))
 
 
-def call(*arguments):
-    done = subprocess.run([ATELIER, *map(str, arguments), "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+def call(*arguments, bound_to=()):
+    done = subprocess.run([*bound_to, ATELIER, *map(str, arguments), "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(f"{arguments}: {done.stderr}")
@@ -136,7 +136,8 @@ class Predictions:
         options = ("--store-latency", 5, "--detection", 0)
         self.rows = {workers: call("plan", run, "--nodes", workers, *options)["nodes"][0] for workers in (2, 4, 8)}
         # The chunks of the very run, so their spread, too; random deaths by many seeds.
-        killed = [call("plan", run, "--nodes", 4, *options, "--preemptions", rate, "--seed", seed)["nodes"][0]
+        # Nodes end with the job, as those workers do: who idles longer would be preempted then.
+        killed = [call("plan", run, "--nodes", 4, *options, "--idle-timeout", 0, "--preemptions", rate, "--seed", seed)["nodes"][0]
                   for seed in range(1, 101)]
         self.killed = {name: statistics.mean(row[name] for row in killed) for name in ("finished_seconds", "preemptions")}
         path.write_text(json.dumps({"written": time.time(), "nodes": self.rows, "killed": self.killed}, indent=2))
@@ -160,7 +161,7 @@ def lab(folder, server, quick):
             took, requests = (two if workers == 2 else it.job(f"w{workers}", workers))[:2]
             say(f"{workers} workers{' (where it was measured)' if workers == 2 else ''}: time", row["finished_seconds"], took)
             say("  requests besides the input's", wanted(row), requests, "")
-        took = [it.job(f"k{seed}", 4, rate, seed)[::2] for seed in range(1, 3 if quick else 6)]
+        took = [it.job(f"k{seed}", 4, rate, seed)[::2] for seed in range(1, 3 if quick else 11)]
         say(f"4 workers, each killed every {6 * seconds:.0f} s: time, mean of {len(took)}",
             predictions.killed["finished_seconds"], statistics.mean(each[0] for each in took))
         say("  workers that were killed", predictions.killed["preemptions"], statistics.mean(each[1] for each in took), "")
@@ -175,8 +176,10 @@ def processors(folder, quick):
     for _ in range(rounds):
         for workers, times in found.items():
             with tempfile.TemporaryDirectory(dir=folder) as runs:
+                # A node is a processor here: one worker must not encode on the other's.
                 job = call("run", video, f"{runs}/out.mkv", "--model", "starry-night", "--precision", "f32", "--threads", 1,
-                           "--workers", workers, "--chunk-seconds", 2, "--runs", f"{runs}/runs")
+                           "--workers", workers, "--chunk-seconds", 2, "--runs", f"{runs}/runs",
+                           bound_to=("taskset", "--cpu-list", f"0-{workers - 1}"))
                 times.append(job["wall_seconds"])
                 if workers == 1:
                     predicted.append(call("plan", job["run"], "--nodes", 2)["nodes"][0]["finished_seconds"])
