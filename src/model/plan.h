@@ -132,7 +132,8 @@ struct PlanOptions {
   kernels::Isa isa = kernels::Isa::avx2;
   int threads = 1;    // in the keys of layers
   Choices choices{};  // what was measured
-  Choices forced{};   // by name of the node: before all choices, to measure
+  std::set<std::string> in_f32{};
+  Choices forced{};  // by name of the node: before all choices, to measure
 };
 
 // Errors: invalid_argument: a step of `wanted` that cannot be had here.

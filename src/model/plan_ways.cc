@@ -134,14 +134,15 @@ void PlanBuilder::choose_way(const Node& conv) {
   PlanLayer layer{conv.name, "", float_ways(conv, resize), ""};
   layer.key = key_of(conv, resize, Precision::f32, layer.ways);
   layer.way = chosen(conv, layer.key, layer.ways);
-  if (options_.precision == Precision::int8 && quantization_of(conv) && fits_bytes(conv)) {
+  const bool narrow = fits_bytes(conv) && !options_.in_f32.contains(conv.name);
+  if (narrow && options_.precision == Precision::int8 && quantization_of(conv)) {
     const std::string bytes = resize ? kWayEnlargedInt8 : kWayInt8;
     const bool by_rule = options_.isa >= k::Isa::avx512_vnni || layer.ways.front() != kWayWinograd;
     layer.ways = by_rule ? std::vector{bytes, layer.way} : std::vector{layer.way, bytes};
     layer.key = key_of(conv, resize, Precision::int8, layer.ways);
     layer.way = chosen(conv, layer.key, layer.ways);
-  } else if ((options_.precision == Precision::bf16 || options_.wide == Precision::bf16) &&
-             fits_bytes(conv)) {
+  } else if (narrow &&
+             (options_.precision == Precision::bf16 || options_.wide == Precision::bf16)) {
     const std::string half = resize ? kWayEnlargedBf16 : kWayBf16;
     const bool by_rule = options_.isa == k::Isa::avx512_amx;
     layer.ways = by_rule ? std::vector{half, layer.way} : std::vector{layer.way, half};

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -106,6 +107,11 @@ struct RunnerOptions {
   // Normalisations of these nodes take no statistics of their own: see fix_statistics.h.
   Statistics statistics{};
   Choices choices{};  // unless there is a plan to obey: what tune() measured
+  // Convolutions, by name, that are in f32 whatever `precision` and `wide` say.
+  std::set<std::string> in_f32{};
+  // By a convolution's name, before rule and `choices`, if it has that way: to try what would not
+  // be planned on this processor.
+  Choices forced{};
   // How many of the threads score the next frame; null: all. Others may change it at any time.
   std::shared_ptr<const std::atomic<int>> team{};
 

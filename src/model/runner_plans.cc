@@ -65,8 +65,8 @@ Result<OnednnRunner::Loaded*> OnednnRunner::load(const TypeMap& inputs, bool ima
 }
 
 PlanOptions OnednnRunner::plan_options() const {
-  return {options_.plan, options_.precision, options_.ranges, options_.wide,
-          isa_,          threads_,           options_.choices};
+  return {options_.plan, options_.precision, options_.ranges, options_.wide,  isa_,
+          threads_,      options_.choices,   options_.in_f32, options_.forced};
 }
 
 Result<NetPlan> OnednnRunner::make_plan(const TypeMap& inputs, bool image, bool alone,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/psnr.h"
 #include "run/scorer.h"
@@ -77,44 +78,80 @@ class Search {
   }
 
   // What is fastest and at least `target` dB from f32: int8 if `bytes` are allowed, in as many
-  // layers as that takes, else bf16; f32 if there is nothing.
+  // layers as that takes, else bf16, likewise; f32 if there is nothing.
   Result<ChosenPrecision> find(double target, bool bytes) {
     if (frames_.empty()) return ChosenPrecision();
     wide_ = model::Precision::bf16;
     size_t worst = 0;
+    Errors in_bytes;
     if (bytes) {
       const std::vector<double> psnr = TRY(quality(model::Precision::int8, all_, std::nullopt));
       worst = worst_of(psnr);
-      for (std::string& node : in_int8_) candidates_[std::move(node)] = 0;
-      if (!candidates_.empty()) first_psnr_ = psnr[worst];
-      if (!candidates_.empty() && psnr[worst] >= target) {
-        return chosen(model::Precision::int8, psnr[worst], names(candidates_));
+      for (std::string& node : in_int8_) in_bytes[std::move(node)] = 0;
+      if (!in_bytes.empty()) first_psnr_ = psnr[worst];
+      if (!in_bytes.empty() && psnr[worst] >= target) {
+        return chosen(model::Precision::int8, psnr[worst], names(in_bytes));
       }
     }
     const std::vector<double> half = TRY(quality(model::Precision::bf16, {}, std::nullopt));
+    const std::vector<std::string> in_half = in_bf16_;
     const double half_psnr = half[worst_of(half)];
-    if (!bytes && !in_bf16_.empty()) first_psnr_ = half_psnr;
-    if (in_bf16_.empty() || half_psnr < target) wide_ = model::Precision::f32;
+    if (!bytes && !in_half.empty()) first_psnr_ = half_psnr;
+    if (in_half.empty() || half_psnr < target) wide_ = model::Precision::f32;
     const double base = wide_ == model::Precision::bf16 ? squared(half[worst]) : 0;
-    TRY(measure_each(worst, base));
-    std::vector<std::string> kept = cheapest(target, base);
+    for (auto& [node, error] : in_bytes) {
+      const auto psnr = TRY(quality(model::Precision::int8, {{node, all_.at(node)}}, worst));
+      error = std::max(0.0, squared(psnr.front()) - base);
+    }
+    std::vector<std::string> kept = cheapest(in_bytes, target, base);
     for (int i = 0; i < kMostVerified && !kept.empty(); i++, kept.pop_back()) {
       const auto psnr = TRY(quality(model::Precision::int8, ranges_of(kept), std::nullopt));
       const double least = psnr[worst_of(psnr)];
       if (least >= target) return chosen(model::Precision::int8, least, kept);
     }
     if (wide_ == model::Precision::bf16) return chosen(model::Precision::bf16, half_psnr, {});
-    ChosenPrecision none;
-    none.frames = frames_.size();
-    return none;
+    return find_some_in_bf16(target, in_half, worst_of(half));
   }
 
   // Of what was tried first; nothing if no layer gains.
   std::optional<double> first_psnr() const { return first_psnr_; }
   // Of the layers without a range.
   model::Precision wide() const { return wide_; }
+  // Those that are neither in int8 nor in bf16 though they could be.
+  const std::set<std::string>& in_f32() const { return in_f32_; }
 
  private:
+  // Of layers in a narrow precision: what each adds to the squared error of all others as wide as
+  // they may be.
+  using Errors = std::map<std::string, double>;
+
+  // All of `layers` in bf16 are too far away: as many as are not.
+  Result<ChosenPrecision> find_some_in_bf16(double target, const std::vector<std::string>& layers,
+                                            size_t worst) {
+    Errors errors;
+    for (const std::string& node : layers) {
+      in_f32_ = all_but({node}, layers);
+      errors[node] = squared(TRY(quality(model::Precision::bf16, {}, worst)).front());
+    }
+    std::vector<std::string> kept = cheapest(errors, target, 0);
+    for (int i = 0; i < kMostVerified && !kept.empty(); i++, kept.pop_back()) {
+      in_f32_ = all_but(kept, layers);
+      const auto psnr = TRY(quality(model::Precision::bf16, {}, std::nullopt));
+      const double least = psnr[worst_of(psnr)];
+      if (least >= target) return chosen(model::Precision::bf16, least, {});
+    }
+    ChosenPrecision none;
+    none.frames = frames_.size();
+    return none;
+  }
+
+  static std::set<std::string> all_but(const std::vector<std::string>& kept,
+                                       const std::vector<std::string>& layers) {
+    std::set<std::string> others(layers.begin(), layers.end());
+    for (const std::string& node : kept) others.erase(node);
+    return others;
+  }
+
   void merge(const model::Ranges& ranges) {
     for (const auto& [node, range] : ranges) {
       model::Range& all = all_[node];  // {0, 0} at first: every range contains zero
@@ -131,7 +168,7 @@ class Search {
     return static_cast<size_t>(std::min_element(psnr.begin(), psnr.end()) - psnr.begin());
   }
 
-  static std::vector<std::string> names(const std::map<std::string, double>& layers) {
+  static std::vector<std::string> names(const Errors& layers) {
     std::vector<std::string> all;
     for (const auto& layer : layers) all.push_back(layer.first);
     return all;
@@ -156,6 +193,7 @@ class Search {
     options.precision = precision;
     options.ranges = ranges;
     options.wide = wide_;
+    options.in_f32 = in_f32_;
     ShotRunners runners(manifest_.shots, make_, options);
     model::Runner* runner = nullptr;
     std::vector<double> psnr;
@@ -175,19 +213,10 @@ class Search {
     return psnr;
   }
 
-  // What each layer in int8 adds to the error of all others as wide as they may be.
-  Result<void> measure_each(size_t frame, double base) {
-    for (auto& [node, error] : candidates_) {
-      const auto psnr = TRY(quality(model::Precision::int8, {{node, all_.at(node)}}, frame));
-      error = std::max(0.0, squared(psnr.front()) - base);
-    }
-    return {};
-  }
-
   // The least wrong first, as many as the target allows.
-  std::vector<std::string> cheapest(double target, double base) const {
+  static std::vector<std::string> cheapest(const Errors& errors, double target, double base) {
     std::vector<std::pair<double, std::string>> order;
-    for (const auto& [node, error] : candidates_) order.emplace_back(error, node);
+    for (const auto& [node, error] : errors) order.emplace_back(error, node);
     std::sort(order.begin(), order.end());
     std::vector<std::string> kept;
     double sum = base;
@@ -208,7 +237,7 @@ class Search {
   model::Ranges all_;
   model::Precision wide_ = model::Precision::f32;
   std::vector<std::string> in_int8_, in_bf16_;  // of the runner asked last
-  std::map<std::string, double> candidates_;    // what int8 gains, and the squared error of each
+  std::set<std::string> in_f32_;
   std::optional<double> first_psnr_;
 };
 
@@ -233,6 +262,7 @@ Result<void> choose_precision(Manifest& manifest, ByteSource& input, const media
     options.precision = chosen.name;
     options.ranges = chosen.ranges;
     options.wide = search.wide();
+    options.in_f32 = search.in_f32();
     ShotRunners runners(manifest.shots, make, options);
     model::Runner* runner = TRY(runners.at(manifest.chunks.front().first_pts));
     TRY(take_plan(manifest, *runner, TRY(exact.memory(manifest.scored_size))));

@@ -8,9 +8,10 @@
 // in bf16, where that is faster than f32; that is what the layers that are not in int8 compute in
 // if it is near enough, else they are f32. Then each convolution is tried in int8 alone on the
 // worst frame; squared errors of layers add up, nearly, so as many as fit below the limit are in
-// int8. That is checked on all sampled frames again. Cost: about as many frames as are sampled,
-// four times, and one for each layer. Frames that were not sampled may be brighter or darker: what
-// enters the network has the range from black to white (Runner::observe).
+// int8. That is checked on all sampled frames again. Where none is, and bf16 in all layers is too
+// far away, as many as fit are in bf16, found likewise. Cost: about as many frames as are sampled,
+// four times, and one for each layer and precision. Frames that were not sampled may be brighter or
+// darker: what enters the network has the range from black to white (Runner::observe).
 #pragma once
 
 #include <functional>

@@ -40,8 +40,9 @@ struct Job {
     spec.name = "net";
     spec.input = graph.inputs[0].name;
     spec.output = graph.outputs[0].name;
-    make = [this](const model::RunnerOptions& options) -> Result<std::shared_ptr<model::Runner>> {
+    make = [this](model::RunnerOptions options) -> Result<std::shared_ptr<model::Runner>> {
       made++;
+      options.forced = forced;
       return std::shared_ptr<model::Runner>(TRY(model::make_onednn_runner(graph, spec, options)));
     };
   }
@@ -69,7 +70,15 @@ struct Job {
   model::ModelSpec spec;
   std::unique_ptr<MemorySource> source;
   media::MediaInfo info;
+  // As if this processor gained by bf16.
+  void gain_by_bf16() {
+    for (const model::Node& node : graph.nodes) {
+      if (node.op == "Conv") forced[node.name] = model::kBf16Algorithm;
+    }
+  }
+
   RunnerFactory make;
+  model::Choices forced;
   int made = 0;    // runners, by choose_precision
   int scored = 0;  // pictures, by it
   std::shared_ptr<model::Runner> exact;
@@ -158,8 +167,8 @@ bool has_bf16() {
 }
 
 TEST(ChoosePrecision, Bf16IsTakenWhereItGainsAndIsNearEnough) {
-  if (!has_bf16()) GTEST_SKIP() << "no AMX here";
   Job job(60);
+  job.gain_by_bf16();
   const Manifest manifest = job.plan("bf16", 30);
   EXPECT_EQ(manifest.precision.name, model::Precision::bf16);
   EXPECT_GE(manifest.precision.sampled_psnr, 30);
@@ -175,6 +184,26 @@ TEST(ChoosePrecision, Bf16IsTakenWhereItGainsAndIsNearEnough) {
   EXPECT_THAT(refused.notes[0], HasSubstr("--min-psnr asks for 150; it is scored in f32"));
 }
 
+TEST(ChoosePrecision, WhereBf16IsTooFarAsManyLayersAsFitAreInIt) {
+  Job job(60);
+  job.gain_by_bf16();
+  const double all = job.plan("bf16", 0).precision.sampled_psnr;
+  const Manifest manifest = job.plan("bf16", all + 1);
+  EXPECT_EQ(manifest.precision.name, model::Precision::bf16);
+  EXPECT_GE(manifest.precision.sampled_psnr, all + 1);
+  EXPECT_LT(in_bf16(manifest), 3);
+  EXPECT_GE(in_bf16(manifest), 1);
+  EXPECT_TRUE(manifest.precision.ranges.empty());
+  EXPECT_TRUE(manifest.notes.empty());
+  // What is not in bf16 is as in floats.
+  ASSERT_EQ(manifest.plan.size(), job.f32_plan.size());
+  for (size_t i = 0; i < manifest.plan.size(); ++i) {
+    const model::PlanStep& step = manifest.plan[i];
+    if (step.op.find("Conv") == std::string::npos) continue;
+    EXPECT_TRUE(step.algorithm == model::kBf16Algorithm || step == job.f32_plan[i]) << step.node;
+  }
+}
+
 TEST(ChoosePrecision, WhereBf16GainsNothingItIsF32AndSaysSo) {
   if (has_bf16()) GTEST_SKIP() << "AMX here";
   Job job(60);
@@ -185,8 +214,8 @@ TEST(ChoosePrecision, WhereBf16GainsNothingItIsF32AndSaysSo) {
 }
 
 TEST(ChoosePrecision, WhatCannotBeInInt8IsInBf16IfThatIsNearEnough) {
-  if (!has_bf16()) GTEST_SKIP() << "no AMX here";
   Job job(60);
+  job.gain_by_bf16();
   const double bytes = job.plan("int8", 0).precision.sampled_psnr;
   const double half = job.plan("bf16", 0).precision.sampled_psnr;
   const Manifest manifest = job.plan("int8", (bytes + half) / 2);

@@ -176,10 +176,11 @@ int blocks_of_call(const PhaseJob<GemmArgs>& job, int lanes) {
   return blocks_at_once(job.isa, lanes);
 }
 
-template <class Args>
-int blocks_of_call(const PhaseJob<Args>&, int lanes) {
-  return std::min(2, lanes / kLanes);
+int blocks_of_call(const PhaseJob<Int8GemmArgs>& job, int lanes) {
+  return int8_blocks_at_once(job.isa, lanes);
 }
+
+int blocks_of_call(const PhaseJob<Bf16GemmArgs>&, int lanes) { return std::min(2, lanes / kLanes); }
 
 // Row `y` of the phase, into its row of `out`.
 template <class Args>

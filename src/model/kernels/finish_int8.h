@@ -30,13 +30,14 @@ inline __attribute__((always_inline)) void finish_sums(const Int8GemmArgs& g, in
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx2,fma")
 
-// Sixteen sums of one pixel; `scale` is that of the panel.
-inline __attribute__((always_inline)) void finish_sums(const Int8GemmArgs& g, int64_t pixel,
+// Sixteen sums of one pixel, of panel `p`, whose scales are `scale`.
+inline __attribute__((always_inline)) void finish_sums(const Int8GemmArgs& g, int64_t pixel, int p,
                                                        __m512 scale, __m512i sum) {
-  const Epilogue& e = g.epilogue;
+  Epilogue e = g.epilogue;
+  if (e.bias) e.bias += 16 * p;
   const __m512 v = _mm512_mul_ps(_mm512_maskz_cvtepi32_ps(kAll, sum), scale);
-  finish16(e, v, e.add ? e.add + pixel * g.c_stride : nullptr, g.add_block,
-           g.c + pixel * g.c_stride, g.c_block);
+  finish16(e, v, e.add ? e.add + pixel * g.c_stride + 2 * p * g.add_block : nullptr, g.add_block,
+           g.c + pixel * g.c_stride + 2 * p * g.c_block, g.c_block);
 }
 
 #pragma GCC pop_options

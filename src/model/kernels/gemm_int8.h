@@ -37,9 +37,11 @@ struct Int8GemmArgs {
   const uint8_t* a = nullptr;        // whole segments are read, with their padding
   const int64_t* offsets = nullptr;  // bytes, one a segment
   int segments = 1;
-  int length = 0;             // bytes, a multiple of segment_unit()
-  int64_t a_stride = 0;       // bytes from pixel to pixel
-  const int8_t* w = nullptr;  // [segments][length / 4][8 * blocks][4], kWeightSlack more are read
+  int length = 0;        // bytes, a multiple of segment_unit()
+  int64_t a_stride = 0;  // bytes from pixel to pixel
+  // A panel is [segments][length / 4][8 * blocks][4], of four blocks two of two; kWeightSlack more
+  // are read.
+  const int8_t* w = nullptr;
   float* c = nullptr;
   int64_t c_stride = 0;          // floats from pixel to pixel
   int64_t c_block = 0;           // floats from one block of eight channels to the next
@@ -64,7 +66,11 @@ class TileScope {
   unsigned before_;  // of the register that says how floats are rounded
 };
 
-// `pixels` any number, `blocks` 1 or 2 (of eight output channels).
+// As blocks_at_once (gemm.h).
+int int8_blocks_at_once(Isa isa, int lanes);
+
+// `pixels` any number, `blocks` (of eight output channels) as int8_blocks_at_once says or fewer of
+// them.
 void gemm_row(Isa isa, const Int8GemmArgs& args, int pixels, int blocks);
 
 // The same by AMX, of at least 16 pixels. Internal to kernels/.

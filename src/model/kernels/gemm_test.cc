@@ -137,23 +137,37 @@ TEST(GemmRow, Avx512GivesTheBitsOfAvx2) {
   expect_same_bits<GemmArgs>(Isa::avx512);
 }
 
-TEST(GemmRow, FourBlocksAreTwoCallsOfTwo) {
-  if (blocks_at_once(own_isa(), 4 * kLanes) < 4) GTEST_SKIP() << "no AVX-512 here";
+template <class Args>
+void expect_two_calls_of_two(Isa isa) {
   const Operands o;
   Operands second = o;  // what the second panel is made with
   second.w.erase(second.w.begin(), second.w.begin() + 16 * kSegments * kLength);
+  second.weights.erase(second.weights.begin(), second.weights.begin() + 16 * kSegments * kLength);
+  second.scale.erase(second.scale.begin(), second.scale.begin() + 16);
   second.bias.erase(second.bias.begin(), second.bias.begin() + 16);
   second.add.erase(second.add.begin(), second.add.begin() + 2 * kAddBlock);
   for (int pixels = 1; pixels < kPixels; pixels++) {
     for (int kind = 0; kind < 16; kind++) {
-      const auto got = made_by<GemmArgs>(Isa::avx512, o, pixels, 4, kind);
-      auto expected = made_by<GemmArgs>(Isa::avx2, o, pixels, 2, kind);
-      const auto rest = made_by<GemmArgs>(Isa::avx2, second, pixels, 2, kind);
+      const auto got = made_by<Args>(isa, o, pixels, 4, kind);
+      auto expected = made_by<Args>(Isa::avx2, o, pixels, 2, kind);
+      const auto rest = made_by<Args>(Isa::avx2, second, pixels, 2, kind);
       std::copy_n(rest.begin(), 2 * kOutBlock, expected.begin() + 2 * kOutBlock);
       ASSERT_EQ(0, std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)))
           << pixels << " pixels, epilogue " << kind;
     }
   }
+}
+
+TEST(GemmRow, FourBlocksAreTwoCallsOfTwo) {
+  if (blocks_at_once(own_isa(), 4 * kLanes) < 4) GTEST_SKIP() << "no AVX-512 here";
+  expect_two_calls_of_two<GemmArgs>(Isa::avx512);
+}
+
+TEST(GemmRow, FourBlocksOfBytesAreTwoCallsOfTwo) {
+  if (own_isa() < Isa::avx512_vnni) GTEST_SKIP() << "no AVX-512 VNNI here";
+  EXPECT_EQ(int8_blocks_at_once(Isa::avx512_vnni, 4 * kLanes), 4);
+  EXPECT_EQ(int8_blocks_at_once(Isa::avx512_amx, 4 * kLanes), 2);
+  expect_two_calls_of_two<Int8GemmArgs>(Isa::avx512_vnni);
 }
 
 TEST(GemmRow, VnniGivesTheBitsOfAvx2) {
