@@ -144,6 +144,8 @@ class Operations(unittest.TestCase):
         area = extents[first.output[0]][2] * extents[first.output[0]][3]
         self.assertEqual(floor.stated(first, extents), 2 * area * 16 * 3 * 25)
         self.assertEqual(floor.executed(first, extents, "direct"), floor.stated(first, extents))
+        self.assertEqual([floor.kind_of(name) for name in ("direct", "winograd_f4x3", "direct_bf16", "direct_int8")],
+                         ["f32", "f32", "bf16", "int8"])
 
     def test_winograd_executes_a_quarter_and_whole_tiles(self):
         node = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[3, 3])

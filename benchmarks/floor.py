@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How near to what this machine can do at most: each convolution of wave.onnx against the measured peak.
 
-`bench_floor` measures the peak (multiply-adds of floats and of bytes, bytes per second). The operations that a network states
+`bench_floor` measures the peak (multiply-adds of floats, of bytes and, with AMX, of bfloat16, bytes per second). The operations that a network states
 follow from its shapes; those that are executed are fewer where the plan says Winograd: F(4x4, 3x3) does 36 multiplications
 where 144 are stated, its transforms not counted. Utilisation is executed operations a second over the peak of the layer's
 element type. The floor is the time of all executed operations at the peak, or of reading every convolution's input and weights
@@ -19,6 +19,7 @@ import common
 FLOOR = pathlib.Path(common.ATELIER).parent / "bench_floor"
 GOAL = 70
 REPEATS = 5
+BYTES = {"f32": 4, "bf16": 2, "int8": 1}
 TILE = 4  # of F(4x4, 3x3): six by six multiplications
 
 
@@ -61,6 +62,11 @@ def moved(node, extents, size):
     return total
 
 
+def kind_of(algorithm):
+    """The type of the elements that it multiplies."""
+    return next((kind for kind in ("int8", "bf16") if algorithm.endswith(kind)), "f32")
+
+
 def rows_of(path, width, height, precision):
     """(layer, algorithm, element type, seconds, stated, executed, bytes) of each convolution, and the whole answer."""
     answer = common.atelier("bench", "--model", path, "--size", f"{width}x{height}", "--threads", common.THREADS, "--repeats",
@@ -73,15 +79,15 @@ def rows_of(path, width, height, precision):
             continue
         # A layer without a name is called by its output.
         layer = layers[node.name or node.output[0]]
-        kind = "int8" if "int8" in layer["algorithm"] else "f32"
+        kind = kind_of(layer["algorithm"])
         rows.append((layer["node"], layer["algorithm"], kind, layer["seconds"], stated(node, extents),
-                     executed(node, extents, layer["algorithm"]), moved(node, extents, 1 if kind == "int8" else 4)))
+                     executed(node, extents, layer["algorithm"]), moved(node, extents, BYTES[kind])))
     return rows, answer
 
 
 def report(path, width, height, precision, peak, layers):
     rows, answer = rows_of(path, width, height, precision)
-    peaks = {"f32": peak["f32_gflops"] * 1e9, "int8": peak["int8_gops"] * 1e9}
+    peaks = {"f32": peak["f32_gflops"] * 1e9, "bf16": peak["bf16_gflops"] * 1e9, "int8": peak["int8_gops"] * 1e9}
     use = [100 * row[5] / row[3] / peaks[row[2]] for row in rows]
     if layers:
         print(f"\n{path.stem} at {width}x{height}, {precision}: convolutions, medians of {REPEATS}")
@@ -111,13 +117,14 @@ def main():
         return
     found = json.loads(common.call([FLOOR, common.THREADS]))
     print(f"  f32: {found['f32_instruction']}; int8: {found['int8_instruction']}; best of 5")
-    print(common.table(["", "f32 GFLOP/s", "int8 Gop/s", "read GB/s", "copy GB/s"],
-                       [[name, *(f"{found[key][what]:.1f}" for what in ("f32_gflops", "int8_gops", "read_gbs", "copy_gbs"))]
+    print(common.table(["", "f32 GFLOP/s", "bf16 GFLOP/s", "int8 Gop/s", "read GB/s", "copy GB/s"],
+                       [[name, *(f"{found[key][what]:.1f}" if found[key][what] else "none"
+                                 for what in ("f32_gflops", "bf16_gflops", "int8_gops", "read_gbs", "copy_gbs"))]
                         for name, key in (("one thread alone", "one"), (f"all {common.THREADS}", "all"))]))
     if common.missing(common.WAVE):
         return
     peak = found["all"]
-    for precision in ("f32", "int8"):
+    for precision in ("f32", "bf16", "int8") if peak["bf16_gflops"] else ("f32", "int8"):
         report(common.WAVE, 512, 512, precision, peak, True)
         if not quick:
             report(common.WAVE, 1920, 1080, precision, peak, False)
