@@ -9,8 +9,9 @@
 // 255 * 127 * 2 does not fit. So weights are limited in pairs, |w[2j]| + |w[2j+1]| <= 128, and
 // nothing is ever cut off. Two more instructions widen and add. That is three for 32 multiply-adds
 // instead of four FMAs, on more ports: measured 196 against 101 GOP/s on one Zen 3 core. AVX-512
-// VNNI does all of it in one (vpdpbusd), AMX that for 256 sums at once (gemm_amx.cc). Sums are
-// exact, so bits are the same everywhere.
+// VNNI does all of it in one (vpdpbusd), for two panels of sixteen channels at once where there are
+// as many, as gemm.h does; AMX that for 256 sums at once (gemm_amx.cc). Sums are exact, so bits are
+// the same everywhere.
 #pragma once
 
 #include <limits>
